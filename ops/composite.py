@@ -1,0 +1,54 @@
+"""Losses and normalisation, written from the other operations; no derivative rule stands here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .errors import ShapeError
+from .layout import pick
+from .pointwise import softplus, sqrt
+from .reduce import _cross_entropy, log_softmax, mean, sum
+
+
+def cross_entropy(logits: Any, target: Any) -> Any:
+    """Minus the log-probability that softmax(logits) gives to the target (book sections 6.2.2.3 and 10.2.2).
+
+    Shapes: logits (..., n); target an integer index (...), or probabilities (..., n) -> (...). In nats.
+    Raises ShapeError.
+
+    >>> from unroll import Template, ops, t
+    >>> g = Template(); o, y = g.input("o", 5), g.input("y", dtype="int")
+    >>> ops.cross_entropy(o[t], y[t])
+    cross_entropy(o[t], y[t])
+    """
+    if target.dtype == "int":
+        return _cross_entropy(logits, target)
+    if target.shape != logits.shape:
+        raise ShapeError(f"cross_entropy: target probabilities {target.shape} need the logits' shape {logits.shape}")
+    return -sum(target * log_softmax(logits), axis=-1)
+
+
+def nll(log_probability: Any, target: Any) -> Any:
+    """Minus the log-probability of an integer target, from log-probabilities. Shapes: (..., n), (...) -> (...)."""
+    return -pick(log_probability, target)
+
+
+def bce_with_logits(logit: Any, target: Any) -> Any:
+    """Binary cross-entropy of sigmoid(logit), element by element, without overflow. In nats.
+
+    The target is a probability, of kind float, or bool.
+    """
+    return softplus(logit) - logit * target
+
+
+def mse(prediction: Any, target: Any) -> Any:
+    """Mean squared difference over the per-example axes -> one number."""
+    return mean((prediction - target) ** 2)
+
+
+def layer_norm(x: Any, gain: Any = None, bias: Any = None, axis: Any = -1, eps: float = 1e-5) -> Any:
+    """x shifted and scaled to mean 0 and variance 1 over `axis`, then times gain plus bias (Ba et al. 2016)."""
+    centred = x - mean(x, axis, keepdims=True)
+    y = centred / sqrt(mean(centred * centred, axis, keepdims=True) + eps)
+    y = y if gain is None else y * gain
+    return y if bias is None else y + bias

@@ -1,0 +1,48 @@
+"""Products: matrix and vector, dot, outer, and einsum of two operands."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .core import define, infix
+from .layout import transpose
+from .shapes import dot_family, einsum_family, matmul_family, outer_family, parse_einsum
+
+
+def _left(g: Any, y: Any, a: Any, b: Any) -> Any:
+    if b.ndim == 1:
+        return g * b if a.ndim == 1 else outer(g, b)
+    return b @ g if a.ndim == 1 else g @ transpose(b)
+
+
+def _right(g: Any, y: Any, a: Any, b: Any) -> Any:
+    if a.ndim == 1:
+        return g * a if b.ndim == 1 else outer(a, g)
+    return transpose(a) @ g
+
+
+def _einsum_left(g: Any, y: Any, a: Any, b: Any, spec: str) -> Any:
+    i, j, out = parse_einsum(spec, (a.shape, b.shape))
+    return _einsum(g, b, spec=f"{out},{j}->{i}")
+
+
+def _einsum_right(g: Any, y: Any, a: Any, b: Any, spec: str) -> Any:
+    i, j, out = parse_einsum(spec, (a.shape, b.shape))
+    return _einsum(g, a, spec=f"{out},{i}->{j}")
+
+
+# fmt: off
+matmul = define("matmul", matmul_family, _left, _right, notation=infix("@", 20))
+dot = define("dot", dot_family, lambda g, y, a, b: g * b, lambda g, y, a, b: g * a, doc="Inner product of two vectors: (n,), (n,) -> ().")
+outer = define("outer", outer_family, lambda g, y, a, b: g @ b, lambda g, y, a, b: a @ g, doc="All products of two vectors: (m,), (n,) -> (m, n).")
+_einsum = define("einsum", einsum_family, _einsum_left, _einsum_right)
+# fmt: on
+
+
+def einsum(spec: str, a: Any, b: Any) -> Any:
+    """Einstein summation of two operands over per-example axes, ``einsum("ij,j->i", A, x)``.
+
+    Every letter stands in at least two of the three places, and no letter stands twice in one.
+    Raises ShapeError where the letters do not fit the shapes.
+    """
+    return _einsum(a, b, spec=spec.replace(" ", ""))

@@ -1,0 +1,289 @@
+"""What an operation is: one record, made by `define`, and the symbols it can be applied to.
+
+This layer knows neither time, nor the batch, nor any array library. A derivative rule is itself an expression in
+operations, so it can be printed, drawn and differentiated again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from .errors import DifferentiationError, DTypeError
+from .shapes import Family, Shape
+
+Attrs = Mapping[str, Any]
+Rule = Callable[..., Any]
+
+OPS: dict[str, Op] = {}
+"""Every operation by name: the closed table that templates, backends and tests read."""
+
+
+class Symbolic:
+    """Anything an operation can be applied to; subclasses say what applying means.
+
+    A subclass has a per-example `shape`, a `dtype` that is one of ``"float"``, ``"int"`` and ``"bool"``, and the three
+    hooks below.
+    """
+
+    __slots__ = ()
+    __array_ufunc__ = None  # so that array * symbol asks the symbol, instead of looping over the array
+
+    @property
+    def shape(self) -> Shape:
+        raise AttributeError("shape")
+
+    @property
+    def dtype(self) -> str:
+        raise AttributeError("dtype")
+
+    def __op__(self, op: Op, args: Sequence[Any], attrs: Attrs) -> Any:
+        """Apply `op`; at least one of `args` is this object, the others may be numbers or arrays."""
+        raise TypeError(f"{type(self).__name__} cannot be used in an expression")
+
+    def __over__(self, combine: str, over: Any) -> Any:
+        """Combine ("sum" or "max") over one or several time axes."""
+        raise TypeError(f"{type(self).__name__} has no time axes")
+
+    def __extent__(self, over: Any) -> Any:
+        """The number of steps of the given time axes, as a symbol."""
+        raise TypeError(f"{type(self).__name__} has no time axes")
+
+    @property
+    def ndim(self) -> int:
+        """Number of per-example axes."""
+        return len(self.shape)
+
+    @property
+    def T(self) -> Any:
+        """The transpose (axes reversed)."""
+        return OPS["transpose"](self)
+
+    def __add__(self, other: Any) -> Any:
+        return OPS["add"](self, other)
+
+    def __radd__(self, other: Any) -> Any:
+        return OPS["add"](other, self)
+
+    def __sub__(self, other: Any) -> Any:
+        return OPS["sub"](self, other)
+
+    def __rsub__(self, other: Any) -> Any:
+        return OPS["sub"](other, self)
+
+    def __mul__(self, other: Any) -> Any:
+        return OPS["mul"](self, other)
+
+    def __rmul__(self, other: Any) -> Any:
+        return OPS["mul"](other, self)
+
+    def __truediv__(self, other: Any) -> Any:
+        return OPS["div"](self, other)
+
+    def __rtruediv__(self, other: Any) -> Any:
+        return OPS["div"](other, self)
+
+    def __pow__(self, other: Any) -> Any:
+        return OPS["pow"](self, other)
+
+    def __rpow__(self, other: Any) -> Any:
+        return OPS["pow"](other, self)
+
+    def __matmul__(self, other: Any) -> Any:
+        return OPS["matmul"](self, other)
+
+    def __rmatmul__(self, other: Any) -> Any:
+        return OPS["matmul"](other, self)
+
+    def __neg__(self) -> Any:
+        return OPS["neg"](self)
+
+    def __abs__(self) -> Any:
+        return OPS["abs"](self)
+
+    def __gt__(self, other: Any) -> Any:
+        return OPS["greater"](self, other)
+
+    def __ge__(self, other: Any) -> Any:
+        return OPS["greater_equal"](self, other)
+
+    def __lt__(self, other: Any) -> Any:
+        return OPS["less"](self, other)
+
+    def __le__(self, other: Any) -> Any:
+        return OPS["less_equal"](self, other)
+
+    def __and__(self, other: Any) -> Any:
+        return OPS["logical_and"](self, other)
+
+    def __or__(self, other: Any) -> Any:
+        return OPS["logical_or"](self, other)
+
+    def __invert__(self) -> Any:
+        return OPS["logical_not"](self)
+
+    def __bool__(self) -> bool:
+        raise TypeError(
+            "a symbolic value is neither true nor false: nothing has been computed yet. "
+            "Choose between two expressions with ops.where(condition, a, b)"
+        )
+
+    def __iter__(self) -> Any:
+        raise TypeError("a symbolic value cannot be iterated over; take parts of it with slices, e[0:3]")
+
+
+@dataclass(frozen=True, eq=False)
+class Op:
+    """One operation: what its operands may be, the shape of its result, and a derivative per operand.
+
+    name      as printed, and the key in `OPS`
+    family    the shape rule and the test cases it shares with its kin
+    vjp       one rule a (differentiable) operand, ``rule(g, y, *args, **attrs)`` -> its cotangent; ``None`` is zero
+    kinds     operand kinds and result, ``"f,f->f"``: f float, i int, b bool, n any number (promoted), a anything
+    draw      one (low, high) per operand from which tests sample; one pair serves all
+    analytic  False where the complex step does not apply (comparisons, abs)
+    notation  how it prints, where that is not ``name(args)``
+    compute   an array function ``(xp, *arrays, **attrs)`` for operations added by a user
+    body      the same operation as an expression in other operations
+    """
+
+    name: str
+    family: Family
+    vjp: tuple[Rule | None, ...]
+    kinds: str = "f->f"
+    draw: tuple[tuple[float, float], ...] = ((-2.0, 2.0),)
+    analytic: bool = True
+    notation: Notation | None = None
+    compute: Callable[..., Any] | None = None
+    body: Callable[..., Any] | None = None
+    doc: str = field(default="", repr=False)
+
+    def __post_init__(self) -> None:
+        if self.doc:
+            object.__setattr__(self, "__doc__", self.doc)
+        object.__setattr__(self, "__name__", self.name)
+
+    def __call__(self, *args: Any, **attrs: Any) -> Any:
+        for arg in args:
+            if isinstance(arg, Symbolic):
+                return arg.__op__(self, args, attrs)
+        got = ", ".join(type(a).__name__ for a in args) or "nothing"
+        raise TypeError(
+            f"ops.{self.name} builds an equation and needs at least one symbolic operand; it got {got}. "
+            "To compute on arrays, call the array library itself"
+        )
+
+    def __repr__(self) -> str:
+        return f"<op {self.name}>"
+
+    def operand_kinds(self, count: int) -> tuple[str, ...]:
+        """The kind letter of each of `count` operands; a trailing ``*`` repeats."""
+        letters = self.kinds.split("->")[0].split(",")
+        if letters[-1].endswith("*"):
+            letters = [letters[0][:1]] * count
+        return tuple(letters)
+
+    def rule(self, position: int) -> Rule | None:
+        """The derivative rule of one operand; variadic operations share one rule, which gets `position`."""
+        if self.operand_kinds(position + 1)[min(position, len(self.vjp) - 1)] in "ib" and len(self.vjp) > position:
+            return None
+        if self.kinds.split("->")[0].endswith("*"):
+            shared = self.vjp[0]
+            return None if shared is None else lambda g, y, *args, **attrs: shared(position, g, y, *args, **attrs)
+        return self.vjp[position]
+
+
+@dataclass(frozen=True)
+class Notation:
+    """Infix or prefix printing: a template with ``{0}``, ``{1}`` and binding strengths as in Python."""
+
+    text: str
+    strength: int
+    operands: tuple[int, ...]
+
+
+def infix(symbol: str, strength: int) -> Notation:
+    """``a symbol b``, associating to the left."""
+    return Notation(f"{{0}} {symbol} {{1}}", strength, (strength, strength + 1))
+
+
+def define(
+    name: str,
+    family: Family,
+    *vjp: Rule | None,
+    kinds: str | None = None,
+    draw: Iterable[tuple[float, float]] = ((-2.0, 2.0),),
+    analytic: bool = True,
+    notation: Notation | None = None,
+    compute: Callable[..., Any] | None = None,
+    body: Callable[..., Any] | None = None,
+    doc: str = "",
+) -> Op:
+    """Add an operation; the same call serves this package and its users.
+
+    `vjp` holds one rule for each operand: an expression in operations for its cotangent, from the cotangent `g` of
+    the result, the result `y` and the operands. Broadcasting, the batch and time never appear in a rule. ``None``
+    says that the derivative is zero; `undefined` says that asking for it is an error.
+
+    An operation of your own also says what it computes: either `body`, an expression in other operations, or
+    `compute`, a function of an array namespace and arrays whose per-example axes come last.
+
+    Raises ValueError where the name is taken or the rules do not match the operands.
+
+    >>> from unroll import ops
+    >>> cube = ops.define("cube", ops.pointwise, lambda g, y, x: 3 * g * x * x, body=lambda x: x * x * x)
+    >>> ops.OPS["cube"] is cube
+    True
+    >>> del ops.OPS["cube"]
+    """
+    if name in OPS:
+        raise ValueError(f"operation {name!r} is defined already; choose another name")
+    if not name.isidentifier():
+        raise ValueError(f"an operation's name is an identifier; got {name!r}")
+    if kinds is None:
+        kinds = ",".join("f" * len(vjp)) + "->f"
+    operands = kinds.split("->")[0].split(",")
+    if len(operands) != len(vjp):
+        raise ValueError(f"operation {name!r} takes {len(operands)} operands but has {len(vjp)} derivative rules")
+    op = Op(name, family, tuple(vjp), kinds, tuple(draw), analytic, notation, compute, body, doc)
+    OPS[name] = op
+    return op
+
+
+def undefined(reason: str) -> Rule:
+    """A derivative rule that raises `DifferentiationError` with `reason` when it is asked for."""
+
+    def rule(g: Any, y: Any, *args: Any, **attrs: Any) -> Any:
+        raise DifferentiationError(reason)
+
+    return rule
+
+
+KIND_OF = {"f": "float", "i": "int", "b": "bool"}
+
+
+def result_kind(op: Op, kinds: Sequence[str], weak: Sequence[bool]) -> tuple[str, tuple[str, ...]]:
+    """The kind of the result, and the kind each operand is to be cast to.
+
+    `kinds` are the operands' kinds; `weak` marks Python numbers, which take the kind of what they meet.
+    Raises DTypeError, naming the operand by position.
+    """
+    letters = op.operand_kinds(len(kinds))
+    if len(letters) != len(kinds):
+        raise DTypeError(f"{op.name} takes {len(letters)} operands, got {len(kinds)}")
+    strong = [k for k, w, c in zip(kinds, weak, letters, strict=True) if c == "n" and not w]
+    every = [k for k, c in zip(kinds, letters, strict=True) if c in "na"]
+    number = "float" if "float" in every else "int"
+    if "float" in strong:
+        number = "float"
+    same = next((k for k, w, c in zip(kinds, weak, letters, strict=True) if c == "a" and not w), "float")
+    cast = []
+    for position, (kind, soft, letter) in enumerate(zip(kinds, weak, letters, strict=True)):
+        want = {"n": number, "a": same}.get(letter) or KIND_OF[letter]
+        fits = letter == "n" or kind == want or (soft and want == "float")
+        if not fits:
+            raise DTypeError(f"operand {position + 1} of {op.name} must be {want}, and is {kind}")
+        cast.append(want)
+    result = op.kinds.split("->")[1]
+    return {"n": number, "a": same}.get(result) or KIND_OF[result], tuple(cast)

@@ -1,0 +1,152 @@
+"""Operations that move elements about: reshape, transpose, slices, concatenation, lookups by index."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import Any
+
+from .core import Symbolic, define
+from .errors import ShapeError
+from .shapes import (
+    Part,
+    broadcast_family,
+    concat_family,
+    negative_axes,
+    one_hot_family,
+    pick_family,
+    reshape_family,
+    scatter_family,
+    size,
+    slice_family,
+    stack_family,
+    sum_to_family,
+    take_family,
+    transpose_family,
+    unslice_family,
+)
+
+
+def _untranspose(g: Any, y: Any, x: Any, axes: tuple[int, ...] | None = None) -> Any:
+    if axes is None:
+        return _transpose(g)
+    rank = len(axes)
+    inverse = [0] * rank
+    for position, axis in enumerate(axes):
+        inverse[axis + rank] = position - rank
+    return _transpose(g, axes=tuple(inverse))
+
+
+def _concat_part(position: int, g: Any, y: Any, *args: Any, axis: int) -> Any:
+    ends = [0, *accumulate(arg.shape[axis] for arg in args)]
+    parts: list[Part] = [(None, None, None)] * len(y.shape)
+    parts[axis] = (ends[position], ends[position + 1], None)
+    return _slice(g, parts=tuple(parts[: len(parts) + axis + 1]))
+
+
+def _stack_part(position: int, g: Any, y: Any, *args: Any, axis: int) -> Any:
+    parts: list[Part] = [(None, None, None)] * len(y.shape)
+    parts[axis] = position
+    return _slice(g, parts=tuple(parts[: len(parts) + axis + 1]))
+
+
+# fmt: off
+_reshape = define("reshape", reshape_family, lambda g, y, x, shape: _reshape(g, shape=x.shape), kinds="a->a")
+_transpose = define("transpose", transpose_family, _untranspose, kinds="a->a")
+_broadcast_to = define("broadcast_to", broadcast_family, lambda g, y, x, shape: _sum_to(g, shape=x.shape), kinds="a->a")
+_sum_to = define("sum_to", sum_to_family, lambda g, y, x, shape: _broadcast_to(g, shape=x.shape), kinds="f->f")
+_slice = define("slice", slice_family, lambda g, y, x, parts: _unslice(g, parts=parts, shape=x.shape), kinds="a->a")
+_unslice = define("unslice", unslice_family, lambda g, y, x, parts, shape: _slice(g, parts=parts))
+_concat = define("concat", concat_family, _concat_part, kinds="n*->n")
+_stack = define("stack", stack_family, _stack_part, kinds="n*->n")
+_take = define("take", take_family, lambda g, y, x, i: _scatter(g, i, size=x.shape[0]), None, kinds="f,i->f")
+_scatter = define("scatter", scatter_family, lambda g, y, x, i, size: _take(g, i), None, kinds="f,i->f")
+_pick = define("pick", pick_family, lambda g, y, x, i: _expand(g) * _one_hot(i, size=x.shape[-1]), None, kinds="f,i->f")
+_one_hot = define("one_hot", one_hot_family, None, kinds="i->f")
+# fmt: on
+
+
+def _expand(x: Any) -> Any:
+    return _reshape(x, shape=(*x.shape, 1))
+
+
+def reshape(x: Any, shape: int | Sequence[int]) -> Any:
+    """x with the per-example shape `shape`; one size may be -1.
+
+    Raises ShapeError where the numbers of elements differ.
+    """
+    shape = (shape,) if isinstance(shape, int) else tuple(shape)
+    if shape.count(-1) == 1:
+        known = -size(shape)
+        shape = tuple(size(x.shape) // known if n == -1 and known else n for n in shape)
+    return _reshape(x, shape=shape)
+
+
+def transpose(x: Any, axes: Sequence[int] | None = None) -> Any:
+    """x with its per-example axes permuted (reversed where `axes` is None)."""
+    if axes is None:
+        return _transpose(x)
+    rank = len(x.shape)
+    if sorted(negative_axes(axes, rank)) != list(range(-rank, 0)):
+        raise ShapeError(f"transpose axes {tuple(axes)} are not a permutation of the {rank} axes of {x.shape}")
+    return _transpose(x, axes=tuple(a - rank if a >= 0 else a for a in axes))
+
+
+def broadcast_to(x: Any, shape: int | Sequence[int]) -> Any:
+    """x repeated to the per-example shape `shape` under NumPy's rule."""
+    return _broadcast_to(x, shape=(shape,) if isinstance(shape, int) else tuple(shape))
+
+
+def concat(values: Sequence[Any], axis: int = -1) -> Any:
+    """The values joined along a per-example axis, e.g. ``[h, x]`` of the book's gated cells.
+
+    Shapes: equal but for `axis`. Raises ShapeError.
+    """
+    rank = next(len(v.shape) for v in values if isinstance(v, Symbolic))
+    return _concat(*values, axis=negative_axes(axis, rank)[0] if rank else axis)
+
+
+def stack(values: Sequence[Any], axis: int = 0) -> Any:
+    """The values, all of one shape, joined along a new per-example axis."""
+    rank = next(len(v.shape) for v in values if isinstance(v, Symbolic))
+    return _stack(*values, axis=negative_axes(axis, rank + 1)[0])
+
+
+def take(table: Any, index: Any) -> Any:
+    """Rows of `table` by integer index: the embedding lookup, also written ``E[y[t]]``.
+
+    Shapes: table (n, ...), index s -> s + (...). Indices run from 0 to n-1 and are checked when arrays are given.
+    """
+    return _take(table, index)
+
+
+def pick(values: Any, index: Any) -> Any:
+    """One element per row: ``values[..., index]``, the last axis replaced by an integer index.
+
+    Shapes: values (..., n), index (...) -> (...).
+    """
+    return _pick(values, index)
+
+
+def one_hot(index: Any, size: int) -> Any:
+    """The unit vectors of length `size` at the given integer indices. Shapes: s -> s + (size,)."""
+    return _one_hot(index, size=size)
+
+
+def getitem(x: Any, key: Any) -> Any:
+    """``x[key]`` per example: integers, slices and ``...`` select, an integer expression looks rows up."""
+    if isinstance(key, Symbolic):
+        return _take(x, key)
+    keys = list(key) if isinstance(key, tuple) else [key]
+    if Ellipsis in keys:
+        at = keys.index(Ellipsis)
+        keys[at : at + 1] = [slice(None)] * (len(x.shape) - len(keys) + 1)
+    parts: list[Part] = []
+    for k in keys:
+        if isinstance(k, slice):
+            parts.append((k.start, k.stop, k.step))
+        elif hasattr(k, "__index__"):
+            parts.append(k.__index__())
+        else:
+            raise ShapeError(f"a per-example index is an integer, a slice or an integer expression; got {k!r}")
+    return _slice(x, parts=tuple(parts))

@@ -1,0 +1,127 @@
+"""Reductions over per-example axes and over time axes, and the stable exponentials built on them.
+
+Over a time axis (``over=s``) a reduction is an accumulating equation, which the template layer makes; over
+per-example axes (``axis=``) it is an operation of this file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from .core import define
+from .layout import _reshape, one_hot
+from .pointwise import equal, exp, isfinite, log, stop_gradient, where
+from .shapes import Family, Shape, along, negative_axes, pick_family, reduction
+
+Axis = int | Sequence[int] | None
+
+
+def _kept(g: Any, x: Any, axis: tuple[int, ...]) -> Any:
+    """`g` with the axes that a reduction of `x` dropped, at size 1."""
+    rank = len(x.shape)
+    return _reshape(g, shape=tuple(1 if i - rank in axis else n for i, n in enumerate(x.shape)))
+
+
+def _finite(x: Any) -> Any:
+    return where(isfinite(x), x, 0)
+
+
+def _max_rule(g: Any, y: Any, x: Any, axis: tuple[int, ...], keepdims: bool) -> Any:
+    chosen = where(equal(x, _kept(y, x, axis)), 1.0, 0.0)
+    return chosen * _kept(g / _sum(chosen, axis=axis, keepdims=keepdims), x, axis)
+
+
+def _logsumexp_rule(g: Any, y: Any, x: Any, axis: tuple[int, ...], keepdims: bool) -> Any:
+    return _kept(g, x, axis) * exp(x - _finite(_kept(y, x, axis)))
+
+
+def _softmax_rule(g: Any, y: Any, x: Any, axis: tuple[int, ...]) -> Any:
+    return y * (g - _sum(g * y, axis=axis, keepdims=True))
+
+
+def _column(x: Any) -> Any:
+    return _reshape(x, shape=(*x.shape, 1))
+
+
+def _index_of(shapes: Sequence[Shape], attrs: Any) -> Shape:
+    return shapes[0][:-1]
+
+
+# fmt: off
+_sum = define("sum", reduction, lambda g, y, x, axis, keepdims: _kept(g, x, axis))
+_max = define("max", reduction, _max_rule, analytic=False)
+_logsumexp = define("logsumexp", reduction, _logsumexp_rule)
+_softmax = define("softmax", along, _softmax_rule)
+argmax = define("argmax", Family("argmax", _index_of), None, kinds="f->i", analytic=False, doc="Index of the largest element of the last axis: (..., n) -> (...).")
+_cross_entropy = define("cross_entropy", pick_family, lambda g, y, o, i: _column(g) * (_softmax(o, axis=(-1,)) - one_hot(i, o.shape[-1])), None, kinds="f,i->f")
+# fmt: on
+
+
+def _axes(x: Any, axis: Axis) -> tuple[int, ...]:
+    return negative_axes(axis, len(x.shape))
+
+
+def _one_way(axis: Axis, over: Any, name: str) -> None:
+    if axis is not None and over is not None:
+        raise TypeError(f"{name} takes axis= (per-example axes) or over= (time axes), not both; apply it twice")
+
+
+def sum(x: Any, axis: Axis = None, *, over: Any = None, keepdims: bool = False) -> Any:
+    """The sum over per-example axes (all, or those of `axis`), or over the time axes `over`.
+
+    Over a time axis of no steps it is 0.
+
+    >>> from unroll import Template, ops, t
+    >>> g = Template(); x = g.input("x", 3)
+    >>> ops.sum(x[t]).shape, ops.sum(x[t], over=t).shape
+    ((), (3,))
+    """
+    _one_way(axis, over, "sum")
+    return x.__over__("sum", over) if over is not None else _sum(x, axis=_axes(x, axis), keepdims=keepdims)
+
+
+def max(x: Any, axis: Axis = None, *, over: Any = None, keepdims: bool = False) -> Any:
+    """The maximum; elements that share it share the derivative. Over a time axis of no steps it is -inf."""
+    _one_way(axis, over, "max")
+    return x.__over__("max", over) if over is not None else _max(x, axis=_axes(x, axis), keepdims=keepdims)
+
+
+def min(x: Any, axis: Axis = None, *, over: Any = None, keepdims: bool = False) -> Any:
+    """The minimum; elements that share it share the derivative. Over a time axis of no steps it is inf."""
+    return -max(-x, axis, over=over, keepdims=keepdims)
+
+
+def mean(x: Any, axis: Axis = None, *, over: Any = None, keepdims: bool = False) -> Any:
+    """The mean; over a time axis of no steps it is nan, as 0 / 0."""
+    _one_way(axis, over, "mean")
+    if over is not None:
+        return x.__over__("sum", over) / x.__extent__(over)
+    count = 1
+    for a in _axes(x, axis):
+        count *= x.shape[a]
+    return sum(x, axis, keepdims=keepdims) / count
+
+
+def logsumexp(x: Any, axis: Axis = -1, *, over: Any = None, keepdims: bool = False) -> Any:
+    """log(sum(exp(x))) without overflow; where every x is -inf it is -inf, with derivative 0."""
+    if over is None:
+        return _logsumexp(x, axis=_axes(x, axis), keepdims=keepdims)
+    top = stop_gradient(_finite(x.__over__("max", over)))
+    total = exp(x - top).__over__("sum", over)
+    none = equal(total, 0)
+    return where(none, float("-inf"), log(where(none, 1, total)) + top)
+
+
+def softmax(x: Any, axis: Axis = -1, *, over: Any = None) -> Any:
+    """exp(x) normalised to sum to 1 (book section 6.2.2.3); where every x is -inf it is 0."""
+    if over is None:
+        return _softmax(x, axis=_axes(x, axis))
+    weight = exp(x - stop_gradient(_finite(x.__over__("max", over))))
+    total = weight.__over__("sum", over)
+    return weight / where(equal(total, 0), 1, total)
+
+
+def log_softmax(x: Any, axis: Axis = -1, *, over: Any = None) -> Any:
+    """log(softmax(x)), without taking the logarithm of a rounded number."""
+    return x - (logsumexp(x, over=over) if over is not None else logsumexp(x, axis, keepdims=True))

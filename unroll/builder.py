@@ -1,0 +1,384 @@
+"""Expressions and the system they grow: each operation applied to an expression adds one equation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from .errors import AxisError, DTypeError, ShapeError, TemplateError, here, message
+from .ir import Const, Decl, Domain, Equation, Extent, Operand, Ref, Source, System
+from .ops.core import OPS, Op, Symbolic, result_kind
+from .ops.layout import getitem
+from .text import Writer
+from .timeindex import Axis, Index, Range, running, whole
+
+Shape = tuple[int, ...]
+
+
+class Expr(Symbolic):
+    """A value of a template: it knows its per-example shape, its kind, and the time axes along which it runs.
+
+    Made by reading (``h[t-1]``) and by operations; never by its constructor.
+    """
+
+    __slots__ = ("_builder", "_dtype", "_shape", "axes", "operand")
+    __hash__ = object.__hash__
+
+    def __init__(self, builder: Builder, operand: Operand, shape: Shape, dtype: str, axes: frozenset[Axis]) -> None:
+        self._builder = builder
+        self.operand = operand
+        self._shape = shape
+        self._dtype = dtype
+        self.axes = axes
+
+    @property
+    def shape(self) -> Shape:
+        """Shape per example and step."""
+        return self._shape
+
+    @property
+    def dtype(self) -> str:
+        """ "float", "int" or "bool"."""
+        return self._dtype
+
+    def __op__(self, op: Op, args: Sequence[Any], attrs: Mapping[str, Any]) -> Expr:
+        return self._builder.apply(op, args, attrs)
+
+    def __over__(self, combine: str, over: Any) -> Expr:
+        return self._builder.over(combine, self, over)
+
+    def __extent__(self, over: Any) -> Any:
+        count: Any = 1
+        for axis in axes_of(over):
+            extent = Expr(self._builder, Extent(axis), (), "float", frozenset())
+            count = extent if isinstance(count, int) else count * extent
+        return count
+
+    def __getitem__(self, key: Any) -> Expr:
+        if isinstance(key, Index) or (isinstance(key, tuple) and any(isinstance(k, Index) for k in key)):
+            raise AxisError(
+                message(
+                    f"{self} has no time axis to index with {key}",
+                    here(),
+                    fix="Only variables and inputs over time are read at a step, as in h[t-1].",
+                )
+            )
+        return self._builder.guarded(lambda: getitem(self, key))
+
+    def __eq__(self, other: object) -> Any:
+        raise TypeError("compare two expressions with ops.equal(a, b), and two objects with `is`")
+
+    def __str__(self) -> str:
+        return Writer(self._builder.draft()).expression(self.operand)
+
+    __repr__ = __str__
+
+
+def axes_of(over: Any) -> tuple[Axis, ...]:
+    """The axes named by ``over=t`` or ``over=(t, s)``; raises AxisError for anything else."""
+    items = over if isinstance(over, tuple) else (over,)
+    axes = []
+    for item in items:
+        if not (isinstance(item, Index) and item.runs and item.shift == 0 and item.axis is not None):
+            raise AxisError(message(f"over= takes a time axis such as t, got {item!r}", here()))
+        axes.append(item.axis)
+    return tuple(axes)
+
+
+class Builder:
+    """A system under construction."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.decls: dict[str, Decl] = {}
+        self.equations: list[Equation] = []
+        self.outputs: dict[str, Ref] = {}
+        self.loss: str | None = None
+        self.axes: dict[str, Axis] = {}
+        self._domain: Mapping[Axis, Range] = {}
+        self._source: Source | None = None
+        self._count = 0
+
+    @classmethod
+    def extend(cls, system: System) -> Builder:
+        """A builder that starts from a finished system."""
+        builder = cls(system.name)
+        builder.decls = dict(system.decls)
+        builder.equations = list(system.equations)
+        builder.outputs = dict(system.outputs)
+        builder.loss = system.loss
+        builder.axes = {a.name: a for a in system.axes}
+        return builder
+
+    def draft(self) -> System:
+        """What there is so far, unchecked."""
+        return System(
+            self.name, tuple(self.axes.values()), self.decls, tuple(self.equations), self.outputs, self.loss
+        )
+
+    def stamp(self) -> tuple[int, ...]:
+        """Changes whenever something is added."""
+        return len(self.equations), len(self.decls), len(self.outputs)
+
+    @contextmanager
+    def within(self, domain: Domain, source: Source | None) -> Iterator[None]:
+        """New equations run over the ranges of `domain` and are reported at `source`."""
+        saved = self._domain, self._source
+        self._domain, self._source = {r.axis: r for r in domain}, source
+        try:
+            yield
+        finally:
+            self._domain, self._source = saved
+
+    def know(self, axes: Sequence[Axis]) -> None:
+        """Register axes; two of one name must be the same."""
+        for axis in axes:
+            self.axes.setdefault(axis.name, axis)
+
+    def declare(self, decl: Decl) -> Decl:
+        """Add a name. Raises TemplateError where it is taken."""
+        if decl.name in self.decls:
+            known = self.decls[decl.name]
+            raise TemplateError(
+                message(
+                    f"the name {decl.name!r} is declared twice in template {self.name!r}",
+                    (f"{known.kind} {known.name}", known.source),
+                    (f"{decl.kind} {decl.name}", decl.source),
+                    fix="Choose another name.",
+                )
+            )
+        self.know(decl.axes)
+        self.decls[decl.name] = decl
+        return decl
+
+    def fresh(self) -> str:
+        """A name no user can choose."""
+        self._count += 1
+        while f".{self._count}" in self.decls:
+            self._count += 1
+        return f".{self._count}"
+
+    def read(self, ref: Ref) -> Expr:
+        """The expression that reads one instance."""
+        decl = self.decls[ref.name]
+        return Expr(self, ref, decl.shape, decl.dtype, frozenset(ref.running))
+
+    def constant(self, value: Any) -> Expr:
+        """A number or an array as an expression."""
+        if isinstance(value, (bool, int, float)):
+            kind = "bool" if isinstance(value, bool) else "int" if isinstance(value, int) else "float"
+            return Expr(self, Const(value), (), kind, frozenset())
+        if hasattr(value, "shape") and hasattr(value, "dtype"):
+            if tuple(value.shape) == () and hasattr(value, "item"):
+                return self.constant(value.item())
+            kind = {"f": "float", "i": "int", "u": "int", "b": "bool"}.get(value.dtype.kind)
+            if kind is not None:
+                name = self.fresh()
+                copied = value.copy()
+                self.decls[name] = Decl(
+                    name, "constant", tuple(value.shape), kind, detail=copied, source=self._source or here()
+                )
+                return self.read(Ref(name))
+        raise DTypeError(
+            message(
+                f"{type(value).__name__} cannot stand in an equation",
+                self._source or here(),
+                fix="Use numbers, arrays, params, and variables or inputs read at a step, as in x[t].",
+            )
+        )
+
+    def operand(self, value: Any) -> Expr:
+        """Anything a user may write in an expression, as an expression of this builder."""
+        value = value.as_expression() if hasattr(value, "as_expression") else value
+        if not isinstance(value, Expr):
+            return self.constant(value)
+        if value._builder is not self:
+            raise TemplateError(
+                message(
+                    f"{value} belongs to template {value._builder.name!r}, and is used in template {self.name!r}",
+                    here(),
+                    fix="Build each template from its own inputs, params and variables.",
+                )
+            )
+        return value
+
+    def guarded(self, make: Any) -> Any:
+        """Run `make`, adding the user's line to an error about shapes or kinds."""
+        try:
+            return make()
+        except (ShapeError, DTypeError) as error:
+            if getattr(error, "placed", False):
+                raise
+            raise _placed(type(error), message(str(error), self._source or here())) from None
+
+    def apply(self, op: Op, args: Sequence[Any], attrs: Mapping[str, Any]) -> Expr:
+        """Add ``temporary = op(args)`` and return it. Raises ShapeError, DTypeError, with names and place."""
+        exprs = [self.operand(a) for a in args]
+        weak = [isinstance(e.operand, Const) for e in exprs]
+        try:
+            kind, casts = result_kind(op, [e.dtype for e in exprs], weak)
+            exprs = [self._as(e, want) for e, want in zip(exprs, casts, strict=True)]
+            shape = op.family.shape([e.shape for e in exprs], attrs)
+        except (ShapeError, DTypeError) as error:
+            if getattr(error, "placed", False):
+                raise
+            what = f"{error}\n" + "\n".join(f"    {self._shown(e)}" for e in exprs)
+            fix = "Look a label up with E[y[t]], or make it a vector with ops.one_hot(y[t], n)."
+            labels = isinstance(error, DTypeError) and any(e.dtype == "int" for e in exprs)
+            raise _placed(
+                type(error), message(what, self._source or here(), fix=fix if labels else "")
+            ) from None
+        axes = frozenset[Axis]().union(*(e.axes for e in exprs))
+        return self._temporary(op.name, [e.operand for e in exprs], attrs, shape, kind, axes)
+
+    def _shown(self, expr: Expr) -> str:
+        text = str(expr)
+        text = text if len(text) <= 60 else f"{text[:57]}..."
+        return f"{text} has shape {expr.shape}" + ("" if expr.dtype == "float" else f", {expr.dtype}")
+
+    def _as(self, expr: Expr, want: str) -> Expr:
+        if expr.dtype == want:
+            return expr
+        if isinstance(expr.operand, Const):
+            value = {"float": float, "int": int, "bool": bool}[want](expr.operand.value)
+            return Expr(self, Const(value), (), want, frozenset())
+        if want == "float":
+            return self.apply(OPS["cast"], [expr], {})
+        raise DTypeError(f"{want} expected, got {expr.dtype}")
+
+    def _temporary(
+        self, op: str, args: Sequence[Operand], attrs: Any, shape: Shape, kind: str, axes: frozenset[Axis]
+    ) -> Expr:
+        order = tuple(a for a in self.axes.values() if a in axes)
+        name = self.fresh()
+        out = Ref(name, tuple(running(a) for a in order))
+        self.decls[name] = Decl(name, "temporary", shape, kind, order, self._batched(args))
+        domain = tuple(self._domain.get(a) or whole(a) for a in order)
+        items = tuple(sorted(attrs.items()))
+        self.equations.append(
+            Equation(out, op, tuple(args), items, domain, self._batched(args), source=self._source or here())
+        )
+        return self.read(out)
+
+    def _batched(self, args: Sequence[Operand]) -> bool:
+        return any(isinstance(a, Ref) and self.decls[a.name].batched for a in args)
+
+    def over(self, combine: str, expr: Expr, over: Any) -> Expr:
+        """Sum or maximise over time axes. Raises AxisError where the expression does not run along one."""
+        axes = axes_of(over)
+        for axis in axes:
+            if axis not in expr.axes:
+                raise AxisError(
+                    message(
+                        f"{combine} over {axis.name}: {expr} does not run along {axis.name}",
+                        here(),
+                        fix=f"Read something at {axis.name}, or leave the {combine} out.",
+                    )
+                )
+        if expr.dtype != "float":
+            expr = self._as(expr, "float")
+        kept = tuple(a for a in self.axes.values() if a in expr.axes and a not in axes)
+        name = self.fresh()
+        out = Ref(name, tuple(running(a) for a in kept))
+        batched = self._batched([expr.operand])
+        self.decls[name] = Decl(name, "temporary", expr.shape, "float", kept, batched)
+        domain = tuple(self._domain.get(a) or whole(a) for a in self.axes.values() if a in expr.axes)
+        self.equations.append(
+            Equation(out, "copy", (expr.operand,), (), domain, batched, combine, self._source or here())
+        )
+        return self.read(out)
+
+    def add(self, out: Ref, value: Expr, domain: Domain, batched: bool, source: Source | None) -> None:
+        """Add the equation ``out += value``."""
+        self.equations.append(Equation(out, "copy", (value.operand,), (), domain, batched, "sum", source))
+
+    def freeze(self, roots: Sequence[str] = ()) -> System:
+        """The finished system: batch and axes settled, unused temporaries left out, the others renamed.
+
+        A temporary is called after the variable that it serves: ``h.1``, ``h.2``.
+        """
+        self._settle_batch()
+        system = self.draft()
+        keep = live(system, [n for n, d in self.decls.items() if d.kind != "temporary"])
+        equations = [e for e in self.equations if e.out.name in keep]
+        system = replace(system, equations=tuple(equations), decls={n: self.decls[n] for n in self.decls if n in keep})
+        return renamed(system)
+
+    def _settle_batch(self) -> None:
+        """Whatever is computed from something batched is batched; repeated until nothing changes."""
+        readers: dict[str, list[Equation]] = {}
+        for equation in self.equations:
+            for ref in equation.refs:
+                readers.setdefault(ref.name, []).append(equation)
+        pending = [n for n, d in self.decls.items() if d.batched]
+        while pending:
+            for equation in readers.get(pending.pop(), ()):
+                decl = self.decls[equation.out.name]
+                if not decl.batched and not decl.given:
+                    self.decls[decl.name] = replace(decl, batched=True)
+                    pending.append(decl.name)
+        self.equations = [
+            replace(e, batched=e.batched or self.decls[e.out.name].batched or self._batched(e.args))
+            for e in self.equations
+        ]
+
+
+def _placed(kind: type[Exception], text: str) -> Exception:
+    error = kind(text)
+    error.placed = True  # type: ignore[attr-defined]
+    return error
+
+
+def live(system: System, roots: Sequence[str]) -> set[str]:
+    """The names that the roots are computed from, the roots included."""
+    writers = system.writers()
+    seen = set(roots)
+    pending = list(roots)
+    while pending:
+        for equation in writers.get(pending.pop(), ()):
+            for ref in equation.refs:
+                if ref.name not in seen:
+                    seen.add(ref.name)
+                    pending.append(ref.name)
+    return seen
+
+
+def renamed(system: System) -> System:
+    """Temporaries and constants named after the variable they serve, numbered in the order of their equations."""
+    serves: dict[str, str] = {}
+    for equation in reversed(system.equations):
+        out = equation.out.name
+        owner = serves.get(out) or (None if system.decls[out].kind == "temporary" else out)
+        if owner is None:
+            continue
+        for ref in equation.refs:
+            if system.decls[ref.name].kind in ("temporary", "constant"):
+                serves.setdefault(ref.name, owner)
+    names: dict[str, str] = {}
+    counts: dict[str, int] = {}
+    for name, decl in system.decls.items():
+        if decl.kind in ("temporary", "constant") and (decl.of is None):
+            owner = serves.get(name, "")
+            counts[owner] = counts.get(owner, 0) + 1
+            names[name] = f"{owner}.{counts[owner]}"
+    return substitute_names(system, names)
+
+
+def substitute_names(system: System, names: Mapping[str, str]) -> System:
+    """The system with names replaced."""
+
+    def ref(r: Ref) -> Ref:
+        return Ref(names[r.name], r.index) if r.name in names else r
+
+    decls = {}
+    for name, decl in system.decls.items():
+        new = names.get(name, name)
+        decls[new] = replace(decl, name=new, of=new.partition(".")[0] or None) if name in names else decl
+    equations = tuple(
+        replace(e, out=ref(e.out), args=tuple(ref(a) if isinstance(a, Ref) else a for a in e.args))
+        for e in system.equations
+    )
+    outputs = {k: ref(v) for k, v in system.outputs.items()}
+    return replace(system, decls=decls, equations=equations, outputs=outputs)

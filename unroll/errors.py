@@ -1,0 +1,123 @@
+"""Every error this package raises, and how a message is put together: what, where, what it got, how to mend it."""
+
+from __future__ import annotations
+
+import linecache
+import sys
+from pathlib import Path
+
+from .ir import Source
+from .ops.errors import DifferentiationError, DTypeError, ShapeError, UnrollError
+
+_PACKAGE = str(Path(__file__).resolve().parent)
+_INSIDE = tuple(
+    str(folder)
+    for base in (Path(_PACKAGE), Path(_PACKAGE).parent)
+    for folder in (base / "ops", base / "backends")
+)
+
+
+class TemplateError(UnrollError):
+    """A template that is not well formed."""
+
+
+class AxisError(TemplateError, IndexError):
+    """An index on an axis that the name does not have, or an expression that runs along an axis too many."""
+
+
+class UndefinedError(TemplateError, LookupError):
+    """A name that is read, and that no equation defines."""
+
+
+class DoubleDefinitionError(TemplateError):
+    """A step of a variable that two equations define."""
+
+
+class BoundaryError(TemplateError):
+    """A step that is read, outside the steps that are defined."""
+
+
+class CausalityError(TemplateError):
+    """A cycle of equations that no order of steps can compute."""
+
+
+class ArrayError(UnrollError, ValueError):
+    """An array that is missing, unknown, or not of the shape, dtype or range that was declared."""
+
+
+class LengthError(UnrollError, ValueError):
+    """A length that is missing, contradicts another, or leaves a step that is read outside."""
+
+
+class BackendError(UnrollError, RuntimeError):
+    """A backend that is unknown, not installed, or cannot run a template."""
+
+
+class NonFiniteError(UnrollError, FloatingPointError):
+    """A nan or an infinity met while running with ``debug_nans=True``."""
+
+
+class RenderError(UnrollError, RuntimeError):
+    """A picture that no engine at hand can draw."""
+
+
+__all__ = [
+    "ArrayError",
+    "AxisError",
+    "BackendError",
+    "BoundaryError",
+    "CausalityError",
+    "DTypeError",
+    "DifferentiationError",
+    "DoubleDefinitionError",
+    "LengthError",
+    "NonFiniteError",
+    "RenderError",
+    "ShapeError",
+    "TemplateError",
+    "UndefinedError",
+    "UnrollError",
+    "here",
+    "message",
+    "place",
+]
+
+
+def here() -> Source | None:
+    """The innermost line on the stack that is not this package's own."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        file = frame.f_code.co_filename
+        own = file.startswith(_PACKAGE) or file.startswith(_INSIDE)
+        if not own:
+            return Source(file, frame.f_lineno)
+        frame = frame.f_back  # type: ignore[assignment]
+    return None
+
+
+def place(source: Source | None) -> str:
+    """``model.py:8``: the file by its name alone, as messages show it."""
+    return f"{Path(source.file).name}:{source.line}" if source else ""
+
+
+def quoted(source: Source | None) -> str:
+    """The user's own line of code with its place, or nothing where the file cannot be read."""
+    if source is None:
+        return ""
+    code = linecache.getline(source.file, source.line).strip()
+    return f"{code}        {source.file}:{source.line}" if code else f"{source.file}:{source.line}"
+
+
+def message(what: str, *evidence: tuple[str, Source | None] | Source | None, fix: str = "") -> str:
+    """One error text: what happened; the equations or code lines, each with its place; how to mend it."""
+    lines = [what]
+    rows = [e for e in evidence if isinstance(e, tuple)]
+    width = max((len(text) for text, _ in rows), default=0)
+    for entry in evidence:
+        if isinstance(entry, tuple):
+            lines.append(f"    {entry[0]:<{width}}        {place(entry[1])}".rstrip())
+        elif entry is not None:
+            lines.append(f"    {quoted(entry)}")
+    if fix:
+        lines.append(fix)
+    return "\n".join(lines)

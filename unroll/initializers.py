@@ -1,0 +1,112 @@
+"""How params begin: named initialisers, seeded, the same seed giving the same bits.
+
+The one place below the backends that uses NumPy: initial values are drawn on the host, in float64, and are then cast.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from .errors import ShapeError, TemplateError, here, message
+from .ir import System
+
+Shape = tuple[int, ...]
+Initializer = Callable[[np.random.Generator, Shape], Any]
+
+
+def _fans(shape: Shape) -> tuple[int, int]:
+    """(fan-in, fan-out): a matrix maps its last axis to its first, as in ``W @ x``."""
+    if len(shape) < 2:
+        return (shape[0] if shape else 1,) * 2
+    rest = int(np.prod(shape[2:]))
+    return shape[1] * rest, shape[0] * rest
+
+
+def _glorot(rng: np.random.Generator, shape: Shape) -> Any:
+    limit = np.sqrt(6.0 / sum(_fans(shape)))
+    return rng.uniform(-limit, limit, shape)
+
+
+def _he(rng: np.random.Generator, shape: Shape) -> Any:
+    return rng.normal(0.0, np.sqrt(2.0 / _fans(shape)[0]), shape)
+
+
+def _orthogonal(rng: np.random.Generator, shape: Shape) -> Any:
+    if len(shape) != 2:
+        raise ShapeError(message(f'init="orthogonal" needs a matrix, got shape {shape}', here()))
+    rows, columns = shape
+    q, r = np.linalg.qr(rng.normal(size=(max(shape), min(shape))))
+    q = q * np.sign(np.diagonal(r))
+    return q if rows >= columns else q.T
+
+
+NAMED: dict[str, Initializer] = {
+    "zeros": lambda rng, shape: np.zeros(shape),
+    "ones": lambda rng, shape: np.ones(shape),
+    "uniform": lambda rng, shape: rng.uniform(-0.1, 0.1, shape),
+    "normal": lambda rng, shape: rng.normal(0.0, 0.01, shape),
+    "glorot": _glorot,
+    "he": _he,
+    "orthogonal": _orthogonal,
+}
+"""Glorot and Bengio 2010 (uniform), He et al. 2015 (normal), Saxe et al. 2014 (orthogonal)."""
+
+
+def constant(value: Any) -> Initializer:
+    """Every element equal to a number, or the elements of an array of the param's shape."""
+    return lambda rng, shape: np.broadcast_to(np.asarray(value, dtype=float), shape)
+
+
+def uniform(low: float, high: float) -> Initializer:
+    """Uniform between two bounds."""
+    return lambda rng, shape: rng.uniform(low, high, shape)
+
+
+def normal(std: float, mean: float = 0.0) -> Initializer:
+    """Normal with a standard deviation."""
+    return lambda rng, shape: rng.normal(mean, std, shape)
+
+
+def initializer(init: Any, shape: Shape) -> Initializer:
+    """What ``init=`` of a param means. Raises TemplateError, ShapeError."""
+    if init is None:
+        return NAMED["glorot" if len(shape) >= 2 else "zeros"]
+    if isinstance(init, str):
+        if init not in NAMED:
+            raise TemplateError(message(f"init={init!r} is unknown", here(), fix=f"Known: {', '.join(NAMED)}."))
+        if init == "orthogonal":
+            _orthogonal(np.random.default_rng(0), shape) if len(shape) != 2 else None
+        return NAMED[init]
+    if callable(init):
+        return init  # type: ignore[no-any-return]
+    if np.shape(init) not in ((), shape):
+        raise ShapeError(message(f"init has shape {np.shape(init)}, the param has {shape}", here()))
+    return constant(init)
+
+
+def initial(system: System, seed: int | np.random.Generator, dtype: str) -> Mapping[str, Any]:
+    """The initial params of a system.
+
+    With an int, each param draws from a stream of its own, made of the seed and its name: adding a param changes no
+    other. With a Generator they draw from it in order of declaration.
+    """
+    params = {}
+    for name, decl in system.decls.items():
+        if decl.kind != "param":
+            continue
+        rng = seed if isinstance(seed, np.random.Generator) else _stream(seed, name)
+        value = np.asarray(decl.detail(rng, decl.shape))
+        if value.shape != decl.shape:
+            raise ShapeError(f"the initialiser of {name} made shape {value.shape}; {name} has {decl.shape}")
+        params[name] = np.array(value, dtype=dtype, order="C")
+    return params
+
+
+def _stream(seed: int, name: str) -> np.random.Generator:
+    if isinstance(seed, bool) or not hasattr(seed, "__index__") or seed < 0:
+        raise TemplateError(f"seed= takes an integer from 0 up or a numpy.random.Generator, got {seed!r}")
+    return np.random.default_rng([int(seed), zlib.crc32(name.encode())])

@@ -1,0 +1,295 @@
+"""Rewrites of the folded system that change no value: copies, numbers, equal equations, dead ones.
+
+Precondition and result: a checked system. Each rewrite is one pass over the equations; they repeat until none applies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from .builder import live
+from .ir import Const, Equation, Operand, Ref, System
+from .ops.shapes import broadcast, pointwise
+from .timeindex import Axis, Index, Range
+
+
+def simplify(system: System, keep: tuple[str, ...] = ()) -> System:
+    """The system, simplified; its outputs, its loss, declared variables and `keep` survive."""
+    roots = [
+        *keep,
+        *(r.name for r in system.outputs.values()),
+        *([system.loss] if system.loss else []),
+        *(n for n, d in system.decls.items() if d.kind not in ("temporary", "cotangent")),
+    ]
+    return reduced(system, roots)
+
+
+def reduced(system: System, roots: list[str]) -> System:
+    """The system cut down to what the names `roots` are computed from, and simplified."""
+    kept = set(roots)
+    system = without_dead(system, kept)
+    for _ in range(1 + len(system.equations)):
+        before = system.equations
+        for rewrite in (_fold_numbers, _into_copies, _promote, _through_copies, _merge_equal):
+            system = rewrite(system, kept)
+        system = without_dead(system, kept)
+        if system.equations == before:
+            break
+    return _trim(system, kept)
+
+
+def without_dead(system: System, roots: set[str]) -> System:
+    """Only the equations that the roots are computed from."""
+    names = live(system, list(roots))
+    decls = {n: d for n, d in system.decls.items() if n in names or d.given}
+    return replace(system, decls=decls, equations=tuple(e for e in system.equations if e.out.name in names))
+
+
+def _single(system: System) -> dict[str, Equation]:
+    """Names with one equation that holds at each point by itself, neither summed nor added to."""
+    return {
+        name: equations[0]
+        for name, equations in system.writers().items()
+        if len(equations) == 1
+        and not system.decls[name].given
+        and equations[0].combine == "sum"
+        and system.exclusive(equations[0])
+        and all(i.runs and not i.shift for i in equations[0].out.index)
+    }
+
+
+def _within(system: System, reader: Equation, ref: Ref, writer: Equation) -> bool:
+    """True if all that `reader` reads of `ref` is written by `writer`, for every length."""
+    for position, (lo, hi) in enumerate(system.reads(reader, ref)):
+        first, final = writer.written(position)
+        inside = first.never_after(lo) and hi.never_after(final)
+        if not inside and not (_at_end(ref.index[position]) and ref.index[position].shift <= 0):
+            return False
+    return True
+
+
+def _at_end(index: Index) -> bool:
+    return index.axis is not None and not index.runs
+
+
+def _steps(out: Ref, ref: Ref) -> dict[Axis, Index]:
+    """How the running steps of `out` read, seen from `ref`."""
+    return {
+        wrote.axis: wanted
+        for wrote, wanted in zip(out.index, ref.index, strict=True)
+        if wrote.axis is not None
+    }
+
+
+def _replace_reads(system: System, change: Callable[[Equation, Ref], Operand]) -> System:
+    equations = []
+    for e in system.equations:
+        args = tuple(change(e, a) if isinstance(a, Ref) else a for a in e.args)
+        equations.append(e if args == e.args else replace(e, args=args))
+    return replace(system, equations=tuple(equations))
+
+
+def _through_copies(system: System, roots: set[str]) -> System:
+    """A read of a copy becomes a read of what it copies."""
+    copies = {}
+    for name, e in _single(system).items():
+        (source, *_) = e.args
+        if e.op != "copy" or e.attrs or isinstance(source, Ref) and source.name == name:
+            continue
+        decl = system.decls[name]
+        if isinstance(source, Const):
+            copies[name] = e
+        elif isinstance(source, Ref):
+            given = system.decls[source.name]
+            alike = given.shape == decl.shape and given.batched == decl.batched
+            if alike and (hidden(name) or not hidden(source.name)):
+                copies[name] = e
+
+    def change(reader: Equation, ref: Ref) -> Operand:
+        e = copies.get(ref.name)
+        if e is None or e is reader or not _within(system, reader, ref, e):
+            return ref
+        source = e.args[0]
+        if isinstance(source, Ref):
+            return source.substitute(_steps(e.out, ref))
+        return source if _takes_number(system, reader, ref) else ref
+
+    return _replace_reads(system, change)
+
+
+def hidden(name: str) -> bool:
+    """True for temporaries, constants and their cotangents: what the user has no name for."""
+    return "." in name
+
+
+def _promote(system: System, roots: set[str]) -> System:
+    """A temporary that is copied into a named variable becomes the copy, and the variable the original."""
+    single = _single(system)
+    swapped: dict[str, Equation] = {}
+    for name, e in single.items():
+        (source, *_) = e.args
+        if hidden(name) or e.op != "copy" or not isinstance(source, Ref) or source.name not in single:
+            continue
+        inner = single[source.name]
+        alike = system.decls[name].shape == system.decls[source.name].shape
+        plain = alike and source.index == inner.out.index == e.out.index and e.domain == inner.domain
+        if hidden(source.name) and plain and e.batched == inner.batched and source.name not in swapped:
+            swapped[name] = replace(inner, out=e.out, source=e.source)
+            swapped[source.name] = replace(e, out=inner.out, args=(e.out,))
+    return replace(system, equations=tuple(swapped.get(e.out.name, e) for e in system.equations))
+
+
+def _takes_number(system: System, e: Equation, ref: Ref) -> bool:
+    """True if a number may stand for `ref` in `e`: the shape of the result does not come from it."""
+    if e.op in ("reshape", "broadcast_to", "copy"):
+        return True
+    if e.operation.family is not pointwise or e.op == "cast":
+        return False
+    shapes = [system.decls[a.name].shape if isinstance(a, Ref) and a != ref else () for a in e.args]
+    return broadcast(shapes) == system.decls[e.out.name].shape
+
+
+def _fold_numbers(system: System, roots: set[str]) -> System:
+    """``1 * x`` and ``x + 0`` are x; a cotangent of constant value is that number."""
+    equations = []
+    for e in system.equations:
+        operand = _identity(system, e)
+        equations.append(e if operand is None else replace(e, op="copy", args=(operand,), attrs=()))
+    return replace(system, equations=tuple(equations))
+
+
+def _identity(system: System, e: Equation) -> Operand | None:
+    shape = system.decls[e.out.name].shape
+    if e.op in ("reshape", "broadcast_to") and isinstance(e.args[0], Const):
+        return e.args[0]
+    if e.op in ("reshape", "broadcast_to", "sum_to", "transpose") and isinstance(e.args[0], Ref):
+        plain = e.op != "transpose" or len(shape) < 2
+        return e.args[0] if plain and system.decls[e.args[0].name].shape == shape else None
+    if e.op not in ("mul", "add", "div", "sub"):
+        return None
+    a, b = e.args
+    neutral = 1 if e.op in ("mul", "div") else 0
+    for number, other, allowed in ((b, a, True), (a, b, e.op in ("mul", "add"))):
+        if isinstance(number, Const) and number.value == neutral and allowed:
+            if isinstance(other, Const) or (isinstance(other, Ref) and system.decls[other.name].shape == shape):
+                return other
+    if isinstance(a, Const) and isinstance(b, Const) and not (e.op == "div" and b.value == 0):
+        x, y = a.value, b.value
+        return Const({"mul": x * y, "add": x + y, "sub": x - y}[e.op] if e.op != "div" else x / y)
+    return None
+
+
+def _merge_equal(system: System, roots: set[str]) -> System:
+    """Two temporaries with the same equation become one."""
+    single = _single(system)
+    first: dict[object, Equation] = {}
+    same: dict[str, str] = {}
+    for e in system.equations:
+        if single.get(e.out.name) is not e or system.decls[e.out.name].kind not in ("temporary", "cotangent"):
+            continue
+        if e.out.name in roots:
+            continue
+        key = (e.op, e.args, e.attrs, e.domain, e.batched, e.out.index)
+        known = first.setdefault(key, e)
+        if known is not e:
+            same[e.out.name] = known.out.name
+    if not same:
+        return system
+    return _replace_reads(system, lambda e, ref: Ref(same[ref.name], ref.index) if ref.name in same else ref)
+
+
+def _into_copies(system: System, roots: set[str]) -> System:
+    """``out += copy(temporary)`` becomes the temporary's own operation, where nothing else reads the temporary."""
+    readers: dict[str, int] = {}
+    for e in system.equations:
+        for ref in e.refs:
+            readers[ref.name] = readers.get(ref.name, 0) + 1
+    writers = system.writers()
+    taken: set[str] = set()
+    equations = []
+    for e in system.equations:
+        merged = None
+        (operand, *rest) = e.args
+        if e.op == "copy" and isinstance(operand, Ref) and not rest:
+            name = operand.name
+            alone = readers.get(name) == 1 and len(writers[name]) == 1 and name not in roots and name not in taken
+            if alone and system.decls[name].kind in ("temporary", "cotangent"):
+                merged = _merged(system, e, operand, writers[name][0])
+        if merged is not None and isinstance(operand, Ref):
+            taken.add(operand.name)
+        equations.append(merged or e)
+    return replace(system, equations=tuple(equations)) if taken else system
+
+
+def _merged(system: System, e: Equation, ref: Ref, inner: Equation) -> Equation | None:
+    """`e`, which copies `ref`, with the operation of `inner`, which writes it."""
+    if system.decls[ref.name].shape != system.decls[e.out.name].shape or not _within(system, e, ref, inner):
+        return None
+    if not all(i.runs and not i.shift for i in inner.out.index) or inner.out.name in {r.name for r in inner.refs}:
+        return None
+    free = {a: r for a, r in zip((r.axis for r in e.domain), e.domain, strict=True)}
+    running_axes = [i.axis for i in ref.index if i.runs]
+    if sorted(a.name for a in free) != sorted(a.name for a in running_axes if a is not None):
+        return None
+    reduces = bool(inner.summed) or inner.combine == "max"
+    outer_reduces = bool(e.summed) or e.combine == "max"
+    if inner.batched != e.batched or system.decls[ref.name].batched != e.batched:
+        return None
+    if reduces and (outer_reduces and (inner.combine, e.combine) != ("sum", "sum")):
+        return None
+    if inner.combine == "max" and not system.exclusive(e):
+        return None
+    if any(a in free for a in inner.summed):
+        return None
+    steps = _steps(inner.out, ref)
+    args = tuple(a.substitute(steps) if isinstance(a, Ref) else a for a in inner.args)
+    ranges = {**free, **{a: inner.range(a) for a in inner.summed}}
+    domain = tuple(ranges[a] for a in system.axes if a in ranges)
+    combine = inner.combine if reduces else e.combine
+    return replace(e, op=inner.op, args=args, attrs=inner.attrs, domain=domain, combine=combine)
+
+
+def _trim(system: System, roots: set[str]) -> System:
+    """Steps that nobody reads are not computed: ``h~[0]``, where h[0] is a number."""
+    needed: dict[str, list[tuple[tuple[Index, Index], ...]]] = {}
+    for e in system.equations:
+        for ref in e.refs:
+            needed.setdefault(ref.name, []).append(system.reads(e, ref))
+    equations = []
+    for e in system.equations:
+        decl = system.decls[e.out.name]
+        if decl.kind == "cotangent" and e.out.name not in roots:
+            e = _trimmed(e, needed.get(e.out.name, []))
+        equations.append(e)
+    return replace(system, equations=tuple(equations))
+
+
+def _trimmed(e: Equation, reads: list[tuple[tuple[Index, Index], ...]]) -> Equation:
+    domain: list[Range] = []
+    for r in e.domain:
+        shift = e.out.shift(r.axis)
+        position = next((p for p, i in enumerate(e.out.index) if i.axis == r.axis and i.runs), None)
+        if shift is None or position is None or not reads:
+            domain.append(r)
+            continue
+        lo, hi = r.lo + shift, r.hi + shift
+        if all(_later(read[position][0], lo) for read in reads):
+            lo = _least([read[position][0] for read in reads], lo)
+        if all(_later(hi, read[position][1]) for read in reads):
+            hi = _greatest([read[position][1] for read in reads], hi)
+        domain.append(Range(r.axis, lo - shift, hi - shift))
+    return replace(e, domain=tuple(domain))
+
+
+def _later(a: Index, b: Index) -> bool:
+    return a.anchor == b.anchor and a.shift > b.shift
+
+
+def _least(indices: list[Index], floor: Index) -> Index:
+    return floor + (min(i.shift for i in indices) - floor.shift)
+
+
+def _greatest(indices: list[Index], ceiling: Index) -> Index:
+    return ceiling + (max(i.shift for i in indices) - ceiling.shift)
+

@@ -1,0 +1,425 @@
+"""What the user touches: `Template`, its inputs, params and variables, and `h[t] = ...`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from .builder import Builder, Expr, axes_of
+from .errors import AxisError, DoubleDefinitionError, DTypeError, ShapeError, TemplateError, UndefinedError, here, message
+from .initializers import Initializer, initializer
+from .ir import Const, Decl, Ref, Source, System
+from .ops.core import Symbolic
+from .text import system_text
+from .timeindex import TIME, Axis, Index, fixed, whole
+
+if TYPE_CHECKING:
+    from .dag import Dag
+    from .model import Net
+
+Shape = tuple[int, ...]
+
+
+def _shape(shape: int | Sequence[int]) -> Shape:
+    """An int is a vector's length; sizes are positive."""
+    sizes = (shape,) if isinstance(shape, int) else tuple(shape)
+    for n in sizes:
+        if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+            raise ShapeError(message(f"a shape is made of positive integers, got {shape!r}", here()))
+    return sizes
+
+
+class Variable(Symbolic):
+    """A name with one instance per step: written ``h[t] = ...`` and ``h[0] = ...``, read ``h[t-1]``, ``h[T]``.
+
+    Made by `Template.variable` and `Template.input`.
+    """
+
+    __slots__ = ("_builder", "name")
+    __hash__ = object.__hash__
+
+    def __init__(self, builder: Builder, name: str) -> None:
+        self._builder = builder
+        self.name = name
+
+    @property
+    def shape(self) -> Shape:
+        """Shape per example and step. Raises UndefinedError where it is not known yet."""
+        decl = self._builder.decls[self.name]
+        if decl.detail == "open":
+            raise UndefinedError(
+                message(
+                    f"{self.name} is read before its definition, and its shape is not known yet",
+                    here(),
+                    fix=f'Declare it: g.variable("{self.name}", shape), or define {self.name}[t] first.',
+                )
+            )
+        return decl.shape
+
+    @property
+    def dtype(self) -> str:
+        """ "float", "int" or "bool"."""
+        return self._builder.decls[self.name].dtype
+
+    def as_expression(self) -> Expr:
+        """The variable without brackets: an expression only where it has no time axis."""
+        decl = self._builder.decls[self.name]
+        if decl.axes or not self._defined_once():
+            step = ", ".join(a.name for a in decl.axes) or "t"
+            raise AxisError(
+                message(f"{self.name} has one value per step", here(), fix=f"Read it at a step: {self.name}[{step}].")
+            )
+        return self._builder.read(Ref(self.name))
+
+    def _defined_once(self) -> bool:
+        return any(e.out == Ref(self.name) for e in self._builder.equations)
+
+    def __op__(self, op: Any, args: Sequence[Any], attrs: Mapping[str, Any]) -> Expr:
+        return self._builder.apply(op, args, attrs)
+
+    def __over__(self, combine: str, over: Any) -> Expr:
+        return self.as_expression().__over__(combine, over)
+
+    def _index(self, key: Any) -> tuple[Index, ...]:
+        """Brackets as steps; settles which axes the variable has. Raises AxisError."""
+        keys = key if isinstance(key, tuple) else (key,)
+        index = []
+        for k in keys:
+            if isinstance(k, Index):
+                index.append(k)
+            elif hasattr(k, "__index__") and not isinstance(k, bool):
+                index.append(fixed(k.__index__()))
+            else:
+                raise AxisError(
+                    message(
+                        f"{self.name}[{key!r}]: a step is t+k, T+k or a number, one per time axis",
+                        here(),
+                        fix=f"Parts of a value are taken after the step: {self.name}[t][0:3].",
+                    )
+                )
+        builder, decl = self._builder, self._builder.decls[self.name]
+        axes = [i.axis for i in index]
+        if decl.given or decl.axes:
+            if len(axes) != len(decl.axes):
+                known = ", ".join(a.name for a in decl.axes)
+                raise AxisError(
+                    message(f"{self.name} has {len(decl.axes)} time axes ({known}), got {len(axes)} steps", here())
+                )
+            for found, known_axis in zip(axes, decl.axes, strict=True):
+                if found is not None and found != known_axis and known_axis.name != "?":
+                    raise AxisError(
+                        message(
+                            f"{self.name} runs along {known_axis.name}, and is indexed along {found.name}",
+                            here(),
+                            fix=f"Use {known_axis.name} and {known_axis.end} there.",
+                        )
+                    )
+        merged = tuple(
+            found or (decl.axes[i] if decl.axes else Axis("?", "?")) for i, found in enumerate(axes)
+        )
+        builder.know([a for a in merged if a.name != "?"])
+        builder.decls[self.name] = replace(decl, axes=merged)
+        return tuple(index)
+
+    def __getitem__(self, key: Any) -> Expr:
+        index = self._index(key)
+        _ = self.shape
+        return self._builder.read(Ref(self.name, index))
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        builder, source = self._builder, here()
+        index = () if key == () else self._index(key)
+        main = all(i.runs for i in index)
+        self._check_left(index, source)
+        builder.know([i.axis for i in index if i.axis is not None])
+        expr = builder.operand(value)
+        ref = Ref(self.name, index)
+        for axis in sorted(expr.axes - set(ref.running), key=lambda a: a.name):
+            raise AxisError(
+                message(
+                    f"{ref} = {expr}: the right side runs along {axis.name}, the left side does not",
+                    source,
+                    fix=f"Reduce it, ops.sum(..., over={axis.name}), or read it at one step, {axis.end} for the last.",
+                )
+            )
+        decl = builder.decls[self.name]
+        if decl.detail == "open" and (main or expr.shape):
+            builder.decls[self.name] = decl = replace(decl, shape=expr.shape, dtype=expr.dtype, detail=None)
+        if expr.dtype != decl.dtype and not (decl.dtype == "float" or isinstance(expr.operand, Const)):
+            raise DTypeError(message(f"{ref} is {decl.dtype}, and {expr} is {expr.dtype}", source))
+        if decl.detail != "open" and expr.shape not in ((), decl.shape):
+            raise ShapeError(
+                message(f"{ref} has shape {decl.shape}, and the right side has shape {expr.shape}: {expr}", source)
+            )
+        expr = builder._as(expr, decl.dtype)
+        builder.add(ref, expr, tuple(whole(a) for a in ref.running), decl.batched, source)
+
+    def _check_left(self, index: tuple[Index, ...], source: Source | None) -> None:
+        decl, ref = self._builder.decls[self.name], Ref(self.name, index)
+        for i in index:
+            if i.runs and i.shift:
+                back = f"{-i.shift:+d}" if i.shift else ""
+                raise TemplateError(
+                    message(
+                        f"{ref} = ...: a definition is written at {i.anchor}, not at {i}",
+                        source,
+                        fix=f"Shift the whole equation by {back}: {self.name}[{i.anchor}] = ...",
+                    )
+                )
+            if not i.runs and (i.shift < 1 if i.axis is not None else i.shift > 0):
+                raise DoubleDefinitionError(
+                    message(
+                        f"{ref} = ...: step {i} lies inside 1..T, where {self.name}[t] is defined",
+                        source,
+                        fix="A boundary stands at step 0, -1, ... or at T+1, T+2, ...",
+                    )
+                )
+        if decl.kind == "input" and index and all(i.runs for i in index):
+            raise DoubleDefinitionError(
+                message(f"{self.name} is an input: its steps 1..T come from an array", source, fix="Use a variable.")
+            )
+        for equation in self._builder.equations:
+            if equation.out == ref:
+                raise DoubleDefinitionError(
+                    message(
+                        f"{ref} is defined twice",
+                        (str(ref), equation.source),
+                        (str(ref), source),
+                        fix="Each step of a variable has one definition; merge the two right sides.",
+                    )
+                )
+
+    def __str__(self) -> str:
+        return self.name
+
+    def __repr__(self) -> str:
+        decl = self._builder.decls[self.name]
+        return f"<{decl.kind} {self.name} {decl.shape}>"
+
+
+class Template:
+    """A folded graph: inputs, params, variables and one equation per line, independent of any length.
+
+    >>> from unroll import Template, t, ops
+    >>> g = Template("leak")
+    >>> x, a, h = g.input("x"), g.param("a"), g.variable("h", ())
+    >>> h[0] = 0
+    >>> h[t] = a * h[t-1] + x[t]
+    >>> g.loss = ops.sum(h[t], over=t)
+    >>> print(g)
+    template leak(x[t]: input, scalar; a: param, scalar)
+      h[0] = 0
+      h[t] = a * h[t-1] + x[t]    t = 1..T
+      loss = sum(h[t], over=t)
+    """
+
+    def __init__(self, name: str = "template") -> None:
+        self._builder = Builder(name)
+        self._builder.know([TIME])
+        self._frozen: tuple[tuple[int, ...], System] | None = None
+
+    @classmethod
+    def of(cls, system: System) -> Template:
+        """A template around a finished system, such as an adjoint."""
+        made = cls(system.name)
+        made._builder = Builder.extend(system)
+        made._frozen = made._builder.stamp(), system
+        return made
+
+    @property
+    def name(self) -> str:
+        """The name given at construction."""
+        return self._builder.name
+
+    def input(
+        self,
+        name: str,
+        shape: int | Sequence[int] = (),
+        *,
+        over: Any = ...,
+        dtype: str = "float",
+    ) -> Any:
+        """Declare what the user hands over: a sequence over a time axis, or with ``over=None`` one value per example.
+
+        shape  per example and step; an int is a vector's length
+        over   a time axis, a tuple of them, or None; the default is t
+        dtype  "float", "int" (labels) or "bool"
+
+        Raises TemplateError for a taken name, ShapeError, DTypeError.
+        """
+        axes = (TIME,) if over is ... else () if over is None else axes_of(over)
+        self._declare(Decl(name, "input", _shape(shape), _dtype(dtype), axes, batched=True, source=here()))
+        return Variable(self._builder, name) if axes else self._builder.read(Ref(name))
+
+    def param(self, name: str, shape: int | Sequence[int] = (), init: str | float | Initializer | None = None) -> Expr:
+        """Declare a trainable array.
+
+        init  "glorot" (the default for matrices), "zeros" (the default for the rest), "ones", "uniform", "normal",
+              "he", "orthogonal", a number, an array, or a function ``(rng, shape) -> array``
+        """
+        sizes = _shape(shape)
+        self._declare(Decl(name, "param", sizes, detail=initializer(init, sizes), source=here()))
+        return self._builder.read(Ref(name))
+
+    def variable(self, name: str, shape: int | Sequence[int] | None = None, *, dtype: str = "float") -> Variable:
+        """Declare a variable; the shape is needed only where a read comes before the definition."""
+        sizes = () if shape is None else _shape(shape)
+        detail = "open" if shape is None else None
+        self._declare(Decl(name, "variable", sizes, _dtype(dtype), detail=detail, source=here()))
+        return Variable(self._builder, name)
+
+    def _declare(self, decl: Decl) -> None:
+        if not isinstance(decl.name, str) or not decl.name or "." in decl.name or "~" in decl.name:
+            raise TemplateError(
+                message(f"a name is a non-empty text without '.' and '~', got {decl.name!r}", decl.source)
+            )
+        if decl.name in ("loss", *(a.end for a in self._builder.axes.values())):
+            raise TemplateError(message(f"the name {decl.name!r} is taken by the template itself", decl.source))
+        self._builder.declare(decl)
+
+    def output(self, name: str, expr: Any) -> None:
+        """Name a value that `Net.run` returns: an expression, over its time axes or once per example."""
+        builder, source = self._builder, here()
+        value = builder.operand(expr)
+        if name in builder.outputs:
+            raise TemplateError(message(f"output {name!r} is defined twice", source))
+        operand = value.operand
+        known = builder.decls.get(name)
+        plain = isinstance(operand, Ref) and all(i.runs and not i.shift for i in operand.index)
+        if known is not None and not (plain and isinstance(operand, Ref) and operand.name == name):
+            raise TemplateError(
+                message(f"output {name!r}: the name belongs to {known.kind} {name}", source, fix="Choose another name.")
+            )
+        if known is None:
+            axes = tuple(a for a in builder.axes.values() if a in value.axes)
+            ref = Ref(name, tuple(Index(a, a.name) for a in axes))
+            builder.declare(Decl(name, "variable", value.shape, value.dtype, axes, source=source))
+            builder.add(ref, value, tuple(whole(a) for a in axes), False, source)
+        else:
+            ref = operand if isinstance(operand, Ref) else Ref(name)
+        builder.outputs[name] = ref
+
+    @property
+    def loss(self) -> Expr | None:
+        """The loss: one number per example, over which `Net.value_and_grad` averages."""
+        return self._builder.read(Ref("loss")) if self._builder.loss else None
+
+    @loss.setter
+    def loss(self, expr: Any) -> None:
+        builder, source = self._builder, here()
+        value = builder.operand(expr)
+        if builder.loss:
+            raise DoubleDefinitionError(
+                message("the loss is defined twice", ("loss", builder.decls["loss"].source), ("loss", source))
+            )
+        if value.axes:
+            axis = min(a.name for a in value.axes)
+            raise AxisError(
+                message(
+                    f"the loss runs along {axis}: {value}",
+                    source,
+                    fix=f"Make it one number per example: ops.sum(..., over={axis}) or ops.mean(..., over={axis}).",
+                )
+            )
+        if value.shape != ():
+            raise ShapeError(
+                message(f"the loss has shape {value.shape}: {value}", source, fix="Make it one number with ops.sum.")
+            )
+        builder.declare(Decl("loss", "variable", (), "float", source=source))
+        builder.add(Ref("loss"), builder._as(value, "float"), (), False, source)
+        builder.loss = "loss"
+
+    @property
+    def system(self) -> System:
+        """The checked system of equations; raises a TemplateError that names the equation, its place and the fix."""
+        from .checks import check
+
+        stamp = self._builder.stamp()
+        if self._frozen is None or self._frozen[0] != stamp:
+            self._frozen = stamp, check(self._settled().freeze())
+        return self._frozen[1]
+
+    def _settled(self) -> Builder:
+        """A copy of the builder in which every variable has its axes."""
+        copy = Builder.extend(self._builder.draft())
+        for name, decl in copy.decls.items():
+            axes = tuple(TIME if a.name == "?" else a for a in decl.axes)
+            copy.decls[name] = replace(decl, axes=axes)
+        return copy
+
+    def adjoint(self, wrt: Sequence[str] | None = None) -> Template:
+        """Back-propagation through time, as a template: the same equations and those of every cotangent ``h~``.
+
+        wrt  the names to differentiate the loss by; by default every param
+
+        The cotangent equations of the Elman network are the book's (10.18) to (10.28).
+        """
+        from .adjoint import adjoint
+        from .simplify import simplify
+
+        system = simplify(self.system)
+        names = tuple(wrt) if wrt is not None else params_of(system)
+        return Template.of(simplify(adjoint(system, names)))
+
+    def unfold(self, steps: int | None = None, *, detail: str = "variables", **lengths: int) -> Dag:
+        """The unfolded graph for given lengths: ``g.unfold(5)``, or ``g.unfold(T=5, S=3)``.
+
+        detail  "variables" has one node per declared name and step; "ops" one for every operation too
+        """
+        from .unfold import unfold
+
+        if steps is not None:
+            lengths = {"T": steps, **lengths}
+        return unfold(self.system, lengths, detail)
+
+    def compile(self, backend: str = "auto", **options: Any) -> Net:
+        """Something callable on arrays: see `unroll.model.Net`.
+
+        backend      "reference" or "numpy"; "auto" takes the fastest one installed
+        dtype        "float32" (the default), "float64", or "complex128" for complex-step checks
+        batch_first  True where arrays come as (B, T, ...) instead of (T, B, ...)
+        debug_nans   True to stop at the first nan or infinity, naming variable, step and direction
+        """
+        from .model import Net
+
+        return Net(self.system, backend, **options)
+
+    def draw(self, path: Any = None, **options: Any) -> Any:
+        """The folded diagram, a black square on every delay edge; written to `path`, whose suffix names the format.
+
+        Returns the drawing, which shows itself in a notebook.
+        """
+        from .render import draw_folded
+
+        return draw_folded(self.system, path, **options)
+
+    def _repr_svg_(self) -> str:
+        return str(self.draw().svg())
+
+    def __str__(self) -> str:
+        done = self._frozen is not None and self._frozen[0] == self._builder.stamp()
+        return system_text(self._frozen[1] if done and self._frozen else self._settled().freeze())
+
+    def __repr__(self) -> str:
+        decls = self._builder.decls.values()
+        counts = {kind: sum(d.kind == kind for d in decls) for kind in ("input", "param", "variable")}
+        return f"<Template {self.name}: " + ", ".join(f"{n} {kind}s" for kind, n in counts.items()) + ">"
+
+
+def params_of(system: System) -> tuple[str, ...]:
+    """The names of the params, as declared."""
+    return tuple(n for n, d in system.decls.items() if d.kind == "param")
+
+
+def _dtype(dtype: str) -> str:
+    if dtype not in ("float", "int", "bool"):
+        raise DTypeError(
+            message(
+                f"dtype={dtype!r}: a template knows the kinds 'float', 'int' and 'bool'",
+                here(),
+                fix='The precision is chosen when compiling: g.compile(dtype="float64").',
+            )
+        )
+    return dtype
+

@@ -1,0 +1,146 @@
+"""Time axes, steps along them (`t-1`, `T`, 3) and ranges of steps: a small algebra with its own type."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Lengths = Mapping[str, int]
+"""The number of steps of every axis, by the name of its end: ``{"T": 5}``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """A time axis: its running step `name` ("t") runs from 1 to `end` ("T")."""
+
+    name: str
+    end: str
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """A step along a time axis: ``t+shift``, ``T+shift`` or the fixed step ``shift``.
+
+    anchor  the name of the running step ("t"), of the end ("T"), or "" for a fixed step
+    axis    None for a fixed step: its axis follows from its place in the brackets
+
+    >>> from unroll import t, T
+    >>> t - 1, T, (T + 1) - 1
+    (t-1, T, T)
+    """
+
+    axis: Axis | None
+    anchor: str
+    shift: int = 0
+
+    @property
+    def runs(self) -> bool:
+        """True for ``t+k``: a step that runs along its axis."""
+        return self.axis is not None and self.anchor == self.axis.name
+
+    def __add__(self, k: Any) -> Index:
+        if not hasattr(k, "__index__"):
+            return NotImplemented
+        return Index(self.axis, self.anchor, self.shift + k.__index__())
+
+    __radd__ = __add__
+
+    def __sub__(self, k: Any) -> Index:
+        if not hasattr(k, "__index__"):
+            return NotImplemented
+        return Index(self.axis, self.anchor, self.shift - k.__index__())
+
+    def __str__(self) -> str:
+        if not self.anchor:
+            return str(self.shift)
+        return f"{self.anchor}{self.shift:+d}" if self.shift else self.anchor
+
+    __repr__ = __str__
+
+    def __mul__(self, k: Any) -> Any:
+        raise TypeError(f"a step is {self.anchor}+k, {self.anchor}-k or a fixed number; it cannot be multiplied")
+
+    __rmul__ = __neg__ = __mul__
+
+    def __iter__(self) -> Any:
+        raise TypeError(f"{self} is one step; it cannot be iterated over")
+
+    def at(self, steps: Mapping[Axis, int], lengths: Lengths) -> int:
+        """The number of this step, given the running step of each axis and the lengths."""
+        if self.axis is None:
+            return self.shift
+        return (steps[self.axis] if self.runs else lengths[self.axis.end]) + self.shift
+
+    def never_after(self, other: Index) -> bool:
+        """True if this step is at most `other` for every length (0 included); False if not, or if that depends.
+
+        Both are fixed steps or ``T+k`` of one axis.
+        """
+        return self.shift <= other.shift and (self.anchor == other.anchor or not self.anchor)
+
+    def substitute(self, steps: Mapping[Axis, Index]) -> Index:
+        """This step with running axes replaced."""
+        if self.axis is not None and self.runs and self.axis in steps:
+            return steps[self.axis] + self.shift
+        return self
+
+
+def fixed(step: int) -> Index:
+    """The step of that number."""
+    return Index(None, "", step)
+
+
+def running(axis: Axis, shift: int = 0) -> Index:
+    """``t+shift`` of an axis."""
+    return Index(axis, axis.name, shift)
+
+
+def last(axis: Axis, shift: int = 0) -> Index:
+    """``T+shift`` of an axis."""
+    return Index(axis, axis.end, shift)
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """The steps ``lo..hi`` of an axis, both ends included; each end is a fixed step or ``T+k``. May be empty."""
+
+    axis: Axis
+    lo: Index
+    hi: Index
+
+    def __str__(self) -> str:
+        return f"{self.axis.name} = {self.lo}..{self.hi}"
+
+    def shifted(self, k: int) -> Range:
+        """The range ``lo+k..hi+k``."""
+        return Range(self.axis, self.lo + k, self.hi + k)
+
+    def steps(self, lengths: Lengths) -> range:
+        """The steps as a Python range."""
+        return range(self.lo.at({}, lengths), self.hi.at({}, lengths) + 1)
+
+    def covers(self, other: Range) -> bool:
+        """True if `other` lies inside for every length; False if it does not, or if that depends on the length."""
+        return self.lo.never_after(other.lo) and other.hi.never_after(self.hi)
+
+
+def whole(axis: Axis) -> Range:
+    """Every step of an axis, 1..T."""
+    return Range(axis, fixed(1), last(axis))
+
+
+def axis(name: str) -> tuple[Index, Index]:
+    """A new time axis: its running step and its last step, as in ``s, S = unroll.axis("s")``.
+
+    The name is one or more lower-case letters; the end is the same in upper case, and is the keyword that gives the
+    length where no array does. Raises ValueError.
+    """
+    if not (name.isascii() and name.isidentifier() and name.islower()):
+        raise ValueError(f'an axis is named in lower-case letters, as in axis("s"); got {name!r}')
+    made = Axis(name, name.upper())
+    return running(made), last(made)
+
+
+t, T = axis("t")
+TIME = Axis("t", "T")

@@ -47,7 +47,7 @@ def run_quietly(arguments: "list[str]", what: str) -> None:
         arguments, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
     )
     if step.returncode:
-        said = [line.rstrip() for line in step.stdout.decode(errors="replace").splitlines() if line.strip()]
+        said = [line.rstrip()[:200] for line in step.stdout.decode(errors="replace").splitlines() if line.strip()]
         raise failure("{} failed. Its last words:\n    {}".format(what, "\n    ".join(said[-6:])))
 
 
@@ -105,7 +105,7 @@ def prepare(extras: "list[str]") -> None:
     here = record.pop("extras", [])
     if record == wanted and isinstance(here, list) and set(extras) <= set(here):
         return
-    print("Setting up .venv, this once (under a minute) ...", file=sys.stderr, flush=True)
+    print("Setting up .venv, this once (about a minute) ...", file=sys.stderr, flush=True)
     if record.get("interpreter") != wanted["interpreter"]:
         create()
     UNFINISHED.touch()

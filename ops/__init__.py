@@ -34,7 +34,7 @@ from .pointwise import (
     where,
 )
 from .reduce import argmax, log_softmax, logsumexp, max, mean, min, softmax, sum
-from .shapes import Family, pointwise
+from .shapes import Family, elementwise
 
 __all__ = [
     "OPS",
@@ -83,7 +83,7 @@ __all__ = [
     "one_hot",
     "outer",
     "pick",
-    "pointwise",
+    "elementwise",
     "power",
     "relu",
     "reshape",

@@ -232,7 +232,7 @@ def define(
     Raises ValueError where the name is taken or the rules do not match the operands.
 
     >>> from unroll import ops
-    >>> cube = ops.define("cube", ops.pointwise, lambda g, y, x: 3 * g * x * x, body=lambda x: x * x * x)
+    >>> cube = ops.define("cube", ops.elementwise, lambda g, y, x: 3 * g * x * x, body=lambda x: x * x * x)
     >>> ops.OPS["cube"] is cube
     True
     >>> del ops.OPS["cube"]

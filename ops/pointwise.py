@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from .core import Notation, define, infix
-from .shapes import pointwise
+from .shapes import elementwise
 
 POSITIVE = ((0.3, 3.0),)
 
@@ -29,44 +29,44 @@ def _tied(g: Any, chosen: Any, other: Any) -> Any:
 
 
 # fmt: off
-copy = define("copy", pointwise, lambda g, y, x: g, kinds="a->a", notation=Notation("{0}", 0, (0,)))
-add = define("add", pointwise, lambda g, y, a, b: g, lambda g, y, a, b: g, kinds="n,n->n", notation=infix("+", 10))
-sub = define("sub", pointwise, lambda g, y, a, b: g, lambda g, y, a, b: -g, kinds="n,n->n", notation=infix("-", 10))
-mul = define("mul", pointwise, lambda g, y, a, b: g * b, lambda g, y, a, b: g * a, kinds="n,n->n", notation=infix("*", 20))
-div = define("div", pointwise, lambda g, y, a, b: g / b, lambda g, y, a, b: -g * y / b, draw=((-2, 2), (0.5, 2)), notation=infix("/", 20))
-neg = define("neg", pointwise, lambda g, y, x: -g, kinds="n->n", notation=Notation("-{0}", 30, (30,)))
-power = define("pow", pointwise, _power_base, _power_exponent, draw=((0.3, 3), (-2, 2)), notation=Notation("{0}**{1}", 40, (41, 40)))
+copy = define("copy", elementwise, lambda g, y, x: g, kinds="a->a", notation=Notation("{0}", 0, (0,)))
+add = define("add", elementwise, lambda g, y, a, b: g, lambda g, y, a, b: g, kinds="n,n->n", notation=infix("+", 10))
+sub = define("sub", elementwise, lambda g, y, a, b: g, lambda g, y, a, b: -g, kinds="n,n->n", notation=infix("-", 10))
+mul = define("mul", elementwise, lambda g, y, a, b: g * b, lambda g, y, a, b: g * a, kinds="n,n->n", notation=infix("*", 20))
+div = define("div", elementwise, lambda g, y, a, b: g / b, lambda g, y, a, b: -g * y / b, draw=((-2, 2), (0.5, 2)), notation=infix("/", 20))
+neg = define("neg", elementwise, lambda g, y, x: -g, kinds="n->n", notation=Notation("-{0}", 30, (30,)))
+power = define("pow", elementwise, _power_base, _power_exponent, draw=((0.3, 3), (-2, 2)), notation=Notation("{0}**{1}", 40, (41, 40)))
 
-exp = define("exp", pointwise, lambda g, y, x: g * y, doc="e to the x.")
-expm1 = define("expm1", pointwise, lambda g, y, x: g * (y + 1), doc="e to the x, minus 1, exact near 0.")
-log = define("log", pointwise, lambda g, y, x: g / x, draw=POSITIVE, doc="Natural logarithm.")
-log1p = define("log1p", pointwise, lambda g, y, x: g / (1 + x), draw=((-0.5, 2.0),), doc="log(1 + x), exact near 0.")
-sqrt = define("sqrt", pointwise, lambda g, y, x: g / (2 * y), draw=POSITIVE, doc="Square root.")
-sin = define("sin", pointwise, lambda g, y, x: g * cos(x), doc="Sine; x in radians.")
-cos = define("cos", pointwise, lambda g, y, x: -g * sin(x), doc="Cosine; x in radians.")
-tanh = define("tanh", pointwise, lambda g, y, x: g * (1 - y**2), doc="Hyperbolic tangent.")
-sigmoid = define("sigmoid", pointwise, lambda g, y, x: g * (y * (1 - y)), doc="Logistic function 1 / (1 + exp(-x)), free of overflow.")
-softplus = define("softplus", pointwise, lambda g, y, x: g * sigmoid(x), doc="log(1 + exp(x)), exact on both sides, with no threshold.")
-relu = define("relu", pointwise, lambda g, y, x: where(greater(x, 0), g, 0), analytic=False, doc="max(x, 0); its derivative at 0 is 0.")
-abs = define("abs", pointwise, lambda g, y, x: g * sign(x), kinds="n->n", analytic=False, doc="Absolute value; its derivative at 0 is 0.")
-sign = define("sign", pointwise, None, kinds="n->n", analytic=False, doc="-1, 0 or 1.")
+exp = define("exp", elementwise, lambda g, y, x: g * y, doc="e to the x.")
+expm1 = define("expm1", elementwise, lambda g, y, x: g * (y + 1), doc="e to the x, minus 1, exact near 0.")
+log = define("log", elementwise, lambda g, y, x: g / x, draw=POSITIVE, doc="Natural logarithm.")
+log1p = define("log1p", elementwise, lambda g, y, x: g / (1 + x), draw=((-0.5, 2.0),), doc="log(1 + x), exact near 0.")
+sqrt = define("sqrt", elementwise, lambda g, y, x: g / (2 * y), draw=POSITIVE, doc="Square root.")
+sin = define("sin", elementwise, lambda g, y, x: g * cos(x), doc="Sine; x in radians.")
+cos = define("cos", elementwise, lambda g, y, x: -g * sin(x), doc="Cosine; x in radians.")
+tanh = define("tanh", elementwise, lambda g, y, x: g * (1 - y**2), doc="Hyperbolic tangent.")
+sigmoid = define("sigmoid", elementwise, lambda g, y, x: g * (y * (1 - y)), doc="Logistic function 1 / (1 + exp(-x)), free of overflow.")
+softplus = define("softplus", elementwise, lambda g, y, x: g * sigmoid(x), doc="log(1 + exp(x)), exact on both sides, with no threshold.")
+relu = define("relu", elementwise, lambda g, y, x: where(greater(x, 0), g, 0), analytic=False, doc="max(x, 0); its derivative at 0 is 0.")
+abs = define("abs", elementwise, lambda g, y, x: g * sign(x), kinds="n->n", analytic=False, doc="Absolute value; its derivative at 0 is 0.")
+sign = define("sign", elementwise, None, kinds="n->n", analytic=False, doc="-1, 0 or 1.")
 
-maximum = define("maximum", pointwise, lambda g, y, a, b: _tied(g, a, b), lambda g, y, a, b: _tied(g, b, a), kinds="n,n->n", analytic=False, doc="The larger of two; equal operands share the derivative.")
-minimum = define("minimum", pointwise, lambda g, y, a, b: _tied(g, b, a), lambda g, y, a, b: _tied(g, a, b), kinds="n,n->n", analytic=False, doc="The smaller of two; equal operands share the derivative.")
-where = define("where", pointwise, None, lambda g, y, c, a, b: where(c, g, 0), lambda g, y, c, a, b: where(c, 0, g), kinds="b,n,n->n", analytic=False, doc="where(condition, a, b): a where the condition holds, else b.")
-greater = define("greater", pointwise, None, None, kinds="n,n->b", analytic=False, notation=infix(">", 5))
-greater_equal = define("greater_equal", pointwise, None, None, kinds="n,n->b", analytic=False, notation=infix(">=", 5))
-less = define("less", pointwise, None, None, kinds="n,n->b", analytic=False, notation=infix("<", 5))
-less_equal = define("less_equal", pointwise, None, None, kinds="n,n->b", analytic=False, notation=infix("<=", 5))
-equal = define("equal", pointwise, None, None, kinds="n,n->b", analytic=False, notation=infix("==", 5))
-not_equal = define("not_equal", pointwise, None, None, kinds="n,n->b", analytic=False, notation=infix("!=", 5))
-logical_and = define("logical_and", pointwise, None, None, kinds="b,b->b", analytic=False, notation=infix("&", 8))
-logical_or = define("logical_or", pointwise, None, None, kinds="b,b->b", analytic=False, notation=infix("|", 7))
-logical_not = define("logical_not", pointwise, None, kinds="b->b", analytic=False, notation=Notation("~{0}", 30, (30,)))
-isfinite = define("isfinite", pointwise, None, kinds="f->b", analytic=False, doc="True where x is neither infinite nor nan.")
+maximum = define("maximum", elementwise, lambda g, y, a, b: _tied(g, a, b), lambda g, y, a, b: _tied(g, b, a), kinds="n,n->n", analytic=False, doc="The larger of two; equal operands share the derivative.")
+minimum = define("minimum", elementwise, lambda g, y, a, b: _tied(g, b, a), lambda g, y, a, b: _tied(g, a, b), kinds="n,n->n", analytic=False, doc="The smaller of two; equal operands share the derivative.")
+where = define("where", elementwise, None, lambda g, y, c, a, b: where(c, g, 0), lambda g, y, c, a, b: where(c, 0, g), kinds="b,n,n->n", analytic=False, doc="where(condition, a, b): a where the condition holds, else b.")
+greater = define("greater", elementwise, None, None, kinds="n,n->b", analytic=False, notation=infix(">", 5))
+greater_equal = define("greater_equal", elementwise, None, None, kinds="n,n->b", analytic=False, notation=infix(">=", 5))
+less = define("less", elementwise, None, None, kinds="n,n->b", analytic=False, notation=infix("<", 5))
+less_equal = define("less_equal", elementwise, None, None, kinds="n,n->b", analytic=False, notation=infix("<=", 5))
+equal = define("equal", elementwise, None, None, kinds="n,n->b", analytic=False, notation=infix("==", 5))
+not_equal = define("not_equal", elementwise, None, None, kinds="n,n->b", analytic=False, notation=infix("!=", 5))
+logical_and = define("logical_and", elementwise, None, None, kinds="b,b->b", analytic=False, notation=infix("&", 8))
+logical_or = define("logical_or", elementwise, None, None, kinds="b,b->b", analytic=False, notation=infix("|", 7))
+logical_not = define("logical_not", elementwise, None, kinds="b->b", analytic=False, notation=Notation("~{0}", 30, (30,)))
+isfinite = define("isfinite", elementwise, None, kinds="f->b", analytic=False, doc="True where x is neither infinite nor nan.")
 
-stop_gradient = define("stop_gradient", pointwise, None, analytic=False, doc="x itself, with derivative zero.")
-cast = define("cast", pointwise, None, kinds="n->f", analytic=False, doc="int or bool as float.")
+stop_gradient = define("stop_gradient", elementwise, None, analytic=False, doc="x itself, with derivative zero.")
+cast = define("cast", elementwise, None, kinds="n->f", analytic=False, doc="int or bool as float.")
 # fmt: on
 
 

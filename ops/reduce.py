@@ -78,13 +78,19 @@ def sum(x: Any, axis: Axis = None, *, over: Any = None, keepdims: bool = False) 
     ((), (3,))
     """
     _one_way(axis, over, "sum")
-    return x.__over__("sum", over) if over is not None else _sum(x, axis=_axes(x, axis), keepdims=keepdims)
+    if over is not None:
+        return x.__over__("sum", over)
+    axes = _axes(x, axis)
+    return _sum(x, axis=axes, keepdims=keepdims) if axes else x
 
 
 def max(x: Any, axis: Axis = None, *, over: Any = None, keepdims: bool = False) -> Any:
     """The maximum; elements that share it share the derivative. Over a time axis of no steps it is -inf."""
     _one_way(axis, over, "max")
-    return x.__over__("max", over) if over is not None else _max(x, axis=_axes(x, axis), keepdims=keepdims)
+    if over is not None:
+        return x.__over__("max", over)
+    axes = _axes(x, axis)
+    return _max(x, axis=axes, keepdims=keepdims) if axes else x
 
 
 def min(x: Any, axis: Axis = None, *, over: Any = None, keepdims: bool = False) -> Any:

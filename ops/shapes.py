@@ -236,7 +236,7 @@ def _cases(*cases: Any) -> tuple[Case, ...]:
     return tuple((tuple(shapes), attrs) for *shapes, attrs in cases)
 
 
-pointwise = Family("pointwise", broadcast)
+elementwise = Family("elementwise", broadcast)
 matmul_family = Family(
     "matmul", _matmul, _cases(((3, 2), (2,), {}), ((2,), (2, 3), {}), ((2,), (2,), {}), ((3, 2), (2, 4), {}))
 )

@@ -16,8 +16,9 @@ from typing import Any
 from .builder import Builder, Expr, renamed
 from .errors import DifferentiationError, UndefinedError, message
 from .ir import Const, Decl, Equation, Operand, Ref, System
-from .ops import core, layout, pointwise
-from .timeindex import Axis, Index, running
+from .ops import core, layout
+from .ops.pointwise import equal, where
+from .timeindex import Axis, Index, running, whole
 
 SEED = 1.0
 
@@ -54,14 +55,14 @@ def adjoint(system: System, wrt: Sequence[str], seeds: Mapping[str, str] | None 
     active = _active(system, wrt, seeds)
     for name in dict.fromkeys((*seeds, *(n for n in system.decls if n in active), *wrt)):
         decl = system.decls[name]
-        kind = replace(decl, name=name + mark, kind="cotangent", of=name, detail=None)
-        builder.declare(kind)
+        builder.declare(replace(decl, name=name + mark, kind="cotangent", of=name, detail=None))
     for name, given in seeds.items():
         decl = system.decls[name]
         out = Ref(name + mark, tuple(running(a) for a in decl.axes))
-        domain = tuple(builder_range(a) for a in decl.axes)
+        domain = tuple(whole(a) for a in decl.axes)
         if given:
-            builder.declare(replace(decl, name=given, kind="input", of=name, detail=None))
+            kind = "input" if decl.batched or decl.axes else "param"
+            builder.declare(replace(decl, name=given, kind=kind, of=name, detail=None))
             value = builder.read(Ref(given, out.index))
         else:
             value = Expr(builder, Const(SEED), (), "float", frozenset())
@@ -74,13 +75,6 @@ def adjoint(system: System, wrt: Sequence[str], seeds: Mapping[str, str] | None 
     }
     result = replace(builder.draft(), name=system.name + mark, outputs={**system.outputs, **outputs})
     return renamed(result)
-
-
-def builder_range(axis: Axis) -> Any:
-    """Every step of an axis."""
-    from .timeindex import whole
-
-    return whole(axis)
 
 
 def _active(system: System, wrt: Sequence[str], seeds: Mapping[str, str]) -> set[str]:
@@ -123,8 +117,8 @@ def _backward(builder: Builder, system: System, equation: Equation, active: set[
         g = builder.read(Ref(equation.out.name + mark, equation.out.index))
         y: Any = builder.read(equation.out)
         if equation.combine == "max":
-            g = _share_of_max(builder, equation, g, y)
-            y = args[0]
+            total, y = y, _Later(builder, op, args, attrs)
+            g = _share_of_max(builder, equation, g, total, y.value())
         elif not system.exclusive(equation):
             y = _Later(builder, op, args, attrs)
         for arg, operand, rule in zip(args, equation.args, rules, strict=True):
@@ -163,10 +157,9 @@ def _argument(builder: Builder, operand: Operand) -> Any:
     return Expr(builder, operand, (), "float", frozenset())
 
 
-def _share_of_max(builder: Builder, equation: Equation, g: Expr, y: Expr) -> Expr:
+def _share_of_max(builder: Builder, equation: Equation, g: Expr, total: Expr, value: Expr) -> Expr:
     """The cotangent of each instance under a maximum over time: those that reach the maximum share it."""
-    (operand,) = equation.args
-    chosen = pointwise.where(pointwise.equal(_argument(builder, operand), y), 1.0, 0.0)
+    chosen = where(equal(value, total), 1.0, 0.0)
     count = builder.decls[equation.out.name]
     name = builder.fresh()
     out = Ref(name, equation.out.index)

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from .builder import live
 from .ir import Const, Equation, Operand, Ref, System
-from .ops.shapes import broadcast, pointwise
+from .ops.shapes import broadcast, elementwise
 from .timeindex import Axis, Index, Range
 
 
@@ -32,8 +32,7 @@ def reduced(system: System, roots: list[str]) -> System:
     for _ in range(1 + len(system.equations)):
         before = system.equations
         for rewrite in (_fold_numbers, _into_copies, _promote, _through_copies, _merge_equal):
-            system = rewrite(system, kept)
-        system = without_dead(system, kept)
+            system = without_dead(rewrite(system, kept), kept)
         if system.equations == before:
             break
     return _trim(system, kept)
@@ -144,7 +143,7 @@ def _takes_number(system: System, e: Equation, ref: Ref) -> bool:
     """True if a number may stand for `ref` in `e`: the shape of the result does not come from it."""
     if e.op in ("reshape", "broadcast_to", "copy"):
         return True
-    if e.operation.family is not pointwise or e.op == "cast":
+    if e.operation.family is not elementwise or e.op == "cast":
         return False
     shapes = [system.decls[a.name].shape if isinstance(a, Ref) and a != ref else () for a in e.args]
     return broadcast(shapes) == system.decls[e.out.name].shape
@@ -193,7 +192,9 @@ def _merge_equal(system: System, roots: set[str]) -> System:
         key = (e.op, e.args, e.attrs, e.domain, e.batched, e.out.index)
         known = first.setdefault(key, e)
         if known is not e:
-            same[e.out.name] = known.out.name
+            keep, drop = (e, known) if hidden(known.out.name) and not hidden(e.out.name) else (known, e)
+            first[key] = keep
+            same[drop.out.name] = keep.out.name
     if not same:
         return system
     return _replace_reads(system, lambda e, ref: Ref(same[ref.name], ref.index) if ref.name in same else ref)

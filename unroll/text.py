@@ -12,7 +12,7 @@ Tokens = tuple[str | Operand, ...]
 
 LONGEST = 400
 """Tokens of an expression that is still written on one line."""
-SHORT = 9
+SHORT = 12
 """Tokens of a shared expression that is repeated at each use rather than named."""
 ATOM = 99
 
@@ -30,7 +30,7 @@ class Writer:
         self.inlined: dict[str, tuple[Tokens, int, Equation]] = {}
         for equation in ordered(system, writers):
             name = equation.out.name
-            if system.decls[name].kind != "temporary" or len(writers[name]) != 1:
+            if "." not in name or len(writers[name]) != 1:
                 continue
             if any(i.runs and i.shift for i in equation.out.index) or name in self._reserved():
                 continue
@@ -92,14 +92,12 @@ class Writer:
         """The right-hand side of an equation, written out."""
         return "".join(map(str, self._right(equation)[0]))
 
-    def left(self, equation: Equation) -> str:
-        """The left-hand side."""
-        return str(equation.out)
-
-    def equation(self, equation: Equation) -> str:
-        """``h[t] = tanh(...)``; ``+=`` where other equations add to the same steps."""
+    def equation(self, equation: Equation, at: Mapping[Axis, Index] | None = None) -> str:
+        """``h[t] = tanh(...)``; ``+=`` where other equations add to the same steps; at given steps, ``h[3] = ...``."""
         mark = "+=" if self._adds(equation) else "="
-        return f"{self.left(equation)} {mark} {self.right(equation)}"
+        tokens, _ = self._right(equation)
+        right = (t.substitute(at) if at and isinstance(t, Ref) else t for t in tokens)
+        return f"{equation.out.substitute(at or {})} {mark} {''.join(map(str, right))}"
 
     def _adds(self, equation: Equation) -> bool:
         decl = self.system.decls[equation.out.name]
@@ -169,7 +167,7 @@ def ordered(system: System, writers: Mapping[str, list[Equation]]) -> list[Equat
             done.add(id(equation))
             stack.append((equation, True))
             for ref in equation.refs:
-                if system.decls[ref.name].kind == "temporary":
+                if "." in ref.name:
                     stack.extend((w, False) for w in writers[ref.name] if id(w) not in done)
     return result
 

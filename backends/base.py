@@ -1,0 +1,63 @@
+"""What a backend is: it turns a system of equations into something callable on arrays."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..ir import System
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a system is to run.
+
+    dtype       "float32", "float64" or "complex128" (for complex-step checks)
+    debug_nans  stop at the first nan or infinity
+    """
+
+    dtype: str = "float32"
+    debug_nans: bool = False
+
+
+class AbstractExecutable(ABC):
+    """A system ready to run at any lengths and batch size. Final subclasses only.
+
+    Law: the result equals that of the `reference` backend, to rounding.
+    """
+
+    @abstractmethod
+    def __call__(
+        self, values: Mapping[str, Any], lengths: Mapping[str, int], batch: int
+    ) -> dict[str, Any]:
+        """The outputs of the system by name, in arrays of their own.
+
+        values   an array per input, ``(steps of each axis..., batch, *shape)``, and per param, ``shape``
+        lengths  steps per axis end, ``{"T": 5}``
+
+        Outputs that run along axes come with their steps first, then the batch where they have one.
+        """
+
+    def __str__(self) -> str:
+        """The program, one step a line."""
+        return super().__str__()
+
+
+class AbstractBackend(ABC):
+    """A way to run systems. Final subclasses only."""
+
+    name: str
+
+    @abstractmethod
+    def asarray(self, value: Any, dtype: str | None) -> Any:
+        """An array of this backend; `dtype` None keeps the value's own. No copy where none is needed."""
+
+    @abstractmethod
+    def bounds(self, array: Any) -> tuple[int, int]:
+        """Smallest and largest element of a non-empty array of integers."""
+
+    @abstractmethod
+    def build(self, system: System, options: Options) -> AbstractExecutable:
+        """Compile. The program does not depend on the lengths."""

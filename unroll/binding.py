@@ -1,0 +1,199 @@
+"""The user's arrays, by name, made into what an executable takes; every misfit is named before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from .errors import ArrayError, LengthError
+from .ir import Decl, Ref, System
+from .unfold import check_lengths, used_ends
+
+FLOATS = ("float32", "float64", "complex128")
+
+
+class Arrays(Protocol):
+    """The part of a backend that binding needs."""
+
+    def asarray(self, value: Any, dtype: str | None) -> Any: ...
+
+    def bounds(self, array: Any) -> tuple[int, int]: ...
+
+
+@dataclass(frozen=True)
+class Bound:
+    """Arrays with a batch axis, the lengths, the batch size, and whether the user left the batch axis out."""
+
+    values: Mapping[str, Any]
+    lengths: Mapping[str, int]
+    batch: int
+    unbatched: bool
+
+
+def bind(
+    system: System,
+    backend: Arrays,
+    dtype: str,
+    batch_first: bool,
+    params: Mapping[str, Any],
+    given: Mapping[str, Any],
+    needed: set[str],
+) -> Bound:
+    """Check and convert. Raises ArrayError, LengthError.
+
+    An input that the requested outputs do not depend on (a label, when only predicting) may be left out.
+    """
+    ends = {a.end for a in system.axes}
+    lengths = {name: value for name, value in given.items() if name in ends}
+    arrays = {name: value for name, value in given.items() if name not in ends}
+    _known(system, params, "param")
+    _known(system, arrays, "input")
+    values: dict[str, Any] = {}
+    found: dict[str, tuple[int, str]] = {}
+    batches: dict[str, int | None] = {}
+    for name, decl in system.decls.items():
+        if decl.kind == "param" and (name in params or name in needed):
+            if name not in params:
+                raise ArrayError(f"param {name} {decl.shape} is missing; net.init(seed=0) makes all of them")
+            array = _convert(backend, decl, params[name], dtype)
+            if tuple(array.shape) != decl.shape:
+                raise ArrayError(f"param {name} has shape {tuple(array.shape)}, declared {decl.shape}")
+            values[name] = array
+        elif decl.kind == "input" and (name in arrays or name in needed):
+            if name not in arrays:
+                raise ArrayError(f"input {name} is missing: pass {name}=..., of shape {_expected(decl, batch_first)}")
+            array = _convert(backend, decl, arrays[name], dtype)
+            values[name], batches[name] = _steps(decl, array, batch_first, found)
+            _labels(system, backend, decl, values[name])
+    for end, (n, by) in found.items():
+        if lengths.setdefault(end, n) != n:
+            raise LengthError(f"{end} = {lengths[end]} was given, and {by} has {n} steps")
+    for end in used_ends(system):
+        if end not in lengths:
+            raise LengthError(f"no array tells the length {end}: pass {end}=..., the number of steps")
+    check_lengths(system, lengths)
+    batch, unbatched = _batch(batches)
+    return Bound(values, lengths, batch, unbatched)
+
+
+def _known(system: System, names: Mapping[str, Any], kind: str) -> None:
+    declared = [n for n, d in system.decls.items() if d.kind == kind]
+    for name in names:
+        if name not in declared:
+            there = ", ".join(declared) or "none"
+            raise ArrayError(f"there is no {kind} {name!r} in template {system.name!r}; its {kind}s: {there}")
+
+
+def _expected(decl: Decl, batch_first: bool) -> str:
+    steps = [a.end for a in decl.axes]
+    lead = ["B", *steps] if batch_first else [*steps, "B"]
+    return "(" + ", ".join([*lead, *map(str, decl.shape)]) + ("," if len(lead) + len(decl.shape) == 1 else "") + ")"
+
+
+def _convert(backend: Arrays, decl: Decl, value: Any, dtype: str) -> Any:
+    if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
+        value = backend.asarray(value, None)
+    own = getattr(value, "dtype", None)
+    kind = getattr(own, "kind", None)
+    if kind is None:
+        probe = backend.asarray(value, None)
+        kind, own = probe.dtype.kind, None
+        value = probe
+    what = f"{decl.kind} {decl.name}"
+    if decl.dtype == "float":
+        if own is not None and kind in "fc" and str(own) != dtype and not (dtype == "complex128" and kind == "f"):
+            raise ArrayError(
+                f"{what} is {own}, and the net computes in {dtype}: pass {decl.name}.astype({dtype!r}), "
+                f"or compile with dtype={str(own)!r}"
+                if str(own) in FLOATS
+                else f"{what} is {own}, and the net computes in {dtype}: pass {decl.name}.astype({dtype!r})"
+            )
+        if kind not in "fiubc" or (kind == "c" and dtype != "complex128"):
+            raise ArrayError(f"{what} holds {own or 'no numbers'}; numbers were expected")
+        return backend.asarray(value, dtype)
+    if decl.dtype == "int":
+        if kind not in "iu":
+            raise ArrayError(f"{what} was declared dtype='int', and holds {own or value.dtype}")
+        return backend.asarray(value, "int64")
+    if kind != "b":
+        raise ArrayError(f"{what} was declared dtype='bool', and holds {own or value.dtype}")
+    return backend.asarray(value, "bool")
+
+
+def _steps(
+    decl: Decl, array: Any, batch_first: bool, found: dict[str, tuple[int, str]]
+) -> tuple[Any, int | None]:
+    """The array as (steps..., batch, *shape), and its batch size (None where it has no batch axis)."""
+    axes, rank = len(decl.axes), len(decl.axes) + len(decl.shape)
+    shape = tuple(array.shape)
+    if array.ndim not in (rank, rank + 1) or shape[array.ndim - len(decl.shape) :] != decl.shape:
+        single = _expected(decl, batch_first).replace("B, ", "").replace(", B", "").replace("B", "")
+        raise ArrayError(
+            f"input {decl.name} has shape {shape}, expected {_expected(decl, batch_first)}, or {single} for one example"
+        )
+    batch: int | None = None
+    if array.ndim == rank + 1:
+        if batch_first and axes:
+            array = array.transpose(*range(1, axes + 1), 0, *range(axes + 1, rank + 1))
+        batch = array.shape[axes]
+    else:
+        array = array.reshape((*shape[:axes], 1, *shape[axes:]))
+    for axis, n in zip(decl.axes, array.shape, strict=False):
+        known = found.setdefault(axis.end, (n, f"input {decl.name}"))
+        if known[0] != n:
+            raise ArrayError(f"input {decl.name} has {n} steps along {axis.name}, and {known[1]} has {known[0]}")
+    return array, batch
+
+
+def _batch(batches: Mapping[str, int | None]) -> tuple[int, bool]:
+    sizes = {n: b for n, b in batches.items() if b is not None}
+    if sizes and len(sizes) < len(batches):
+        without = next(n for n in batches if n not in sizes)
+        raise ArrayError(f"input {next(iter(sizes))} has a batch axis and input {without} has none; give both alike")
+    if len(set(sizes.values())) > 1:
+        listed = ", ".join(f"{n} has {b}" for n, b in sizes.items())
+        raise ArrayError(f"the batch sizes differ: {listed}")
+    if not sizes:
+        return 1, True
+    batch = next(iter(sizes.values()))
+    if batch == 0:
+        raise ArrayError(f"the batch is empty: input {next(iter(sizes))} holds no example")
+    return batch, False
+
+
+def _labels(system: System, backend: Arrays, decl: Decl, array: Any) -> None:
+    """Labels lie in the range of what is looked up with them."""
+    if decl.dtype != "int" or not array.size:
+        return
+    for equation in system.equations:
+        limit = _limit(system, equation, decl.name)
+        if limit is None:
+            continue
+        low, high = backend.bounds(array)
+        if low < 0 or high >= limit:
+            wrong = low if low < 0 else high
+            from .errors import message
+            from .text import Writer
+
+            raise ArrayError(
+                message(
+                    f"input {decl.name} holds the label {wrong}, and labels run from 0 to {limit - 1}",
+                    (Writer(system).equation(equation), equation.source),
+                )
+            )
+
+
+def _limit(system: System, equation: Any, name: str) -> int | None:
+    """How many labels an equation knows, if it looks something up by `name`."""
+    if not any(ref.name == name for ref in equation.refs):
+        return None
+    first = equation.args[0]
+    shape = system.decls[first.name].shape if isinstance(first, Ref) else ()
+    if equation.op == "take":
+        return shape[0]
+    if equation.op in ("pick", "cross_entropy"):
+        return shape[-1]
+    if equation.op in ("one_hot", "scatter"):
+        return int(dict(equation.attrs)["size"])
+    return None

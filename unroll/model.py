@@ -1,0 +1,264 @@
+"""`Net`: a template compiled for a backend, called with plain dicts of arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from . import backends
+from .adjoint import adjoint, suffix
+from .backends.base import AbstractExecutable, Options
+from .binding import FLOATS, Bound, bind
+from .builder import live
+from .dag import check_reads
+from .errors import BackendError, UndefinedError
+from .initializers import initial
+from .ir import Ref, System
+from .simplify import reduced
+from .timeindex import Index, fixed, running
+
+Params = Mapping[str, Any]
+Names = str | tuple[str | int, ...] | Sequence[Any] | None
+
+
+class Net:
+    """A template ready to run; made by `Template.compile`.
+
+    Arrays are time-first, ``(T, B, ...)``, or ``(B, T, ...)`` with ``batch_first=True``; the batch axis may be left
+    out of all of them. Params are a plain dict of arrays, and nothing of the user's is changed in place.
+    """
+
+    def __init__(
+        self,
+        system: System,
+        backend: str = "auto",
+        *,
+        dtype: str = "float32",
+        batch_first: bool = False,
+        debug_nans: bool = False,
+    ) -> None:
+        dtype = str(getattr(dtype, "__name__", dtype))
+        if dtype not in FLOATS:
+            raise BackendError(f"dtype={dtype!r}: choose one of {', '.join(FLOATS)}")
+        self.system = system
+        self.backend = backends.load(backend)
+        self.dtype = dtype
+        self.batch_first = batch_first
+        self._options = Options(dtype, debug_nans)
+        self._built: dict[Any, tuple[System, AbstractExecutable]] = {}
+        self._simple = reduced(system, _roots(system))
+        self._checked: set[tuple[tuple[str, int], ...]] = set()
+
+    def __repr__(self) -> str:
+        return f"<Net {self.system.name}: {self.backend.name}, {self.dtype}>"
+
+    def init(self, seed: Any = 0) -> dict[str, Any]:
+        """New params, drawn by their initialisers.
+
+        seed  an int from 0 up (the same seed gives the same bits) or a numpy.random.Generator
+        """
+        return dict(initial(self.system, seed, self.dtype))
+
+    def run(self, params: Params, names: Names = None, /, **arrays: Any) -> Any:
+        """The outputs, or any variable by name.
+
+        names   None for all outputs, as a dict; ``"h"`` for one array; ``("h", 3)`` for one instance; a list of such
+                for a dict
+        arrays  the inputs by name; ``T=`` where no array tells the length
+
+        A variable over t comes as ``(T, B, *shape)``: row 0 is step 1. Raises ArrayError, LengthError.
+        """
+        single = isinstance(names, str) or (isinstance(names, tuple) and len(names) > 1 and isinstance(names[1], int))
+        wanted = self._wanted([names] if single else names)
+        system, executable = self._get(("run", *wanted), lambda: replace(self._simple, outputs=wanted))
+        bound = self._bind(system, params, arrays)
+        results = executable(bound.values, bound.lengths, bound.batch)
+        shown = {name: self._out(system, name, value, bound) for name, value in results.items()}
+        return next(iter(shown.values())) if single else shown
+
+    def loss(self, params: Params, /, **arrays: Any) -> Any:
+        """The loss averaged over the batch: one number."""
+        self._need_loss()
+        value = self.run(params, "loss", **arrays)
+        return value.mean() if getattr(value, "ndim", 0) else value[()]
+
+    def value_and_grad(self, params: Params, wrt: Sequence[str] | str | None = None, /, **arrays: Any) -> Any:
+        """The loss averaged over the batch, and its gradient by each param: ``(number, {name: array})``.
+
+        wrt  names of params and inputs to differentiate by; by default every param
+
+        A name that the loss does not depend on has gradient zero. Raises ArrayError, LengthError, DifferentiationError.
+        """
+        self._need_loss()
+        names = self._wrt(wrt)
+
+        def make() -> System:
+            system = adjoint(self._simple, names)
+            outputs = {n: r for n, r in system.outputs.items() if n.endswith("~")}
+            return replace(system, outputs={"loss": Ref("loss"), **outputs})
+
+        system, executable = self._get(("grad", *names), make)
+        bound = self._bind(system, params, arrays)
+        results = executable(bound.values, bound.lengths, bound.batch)
+        batched = self._simple.decls["loss"].batched
+        grads = {name: self._mean(results[f"{name}~"], system, name, bound, batched) for name in names}
+        value = results["loss"]
+        return (value.mean() if batched else value[()]), grads
+
+    def jvp(self, params: Params, tangents: Mapping[str, Any], of: str = "loss", /, **arrays: Any) -> Any:
+        """The value of the loss (or of a variable `of`) and its derivative along `tangents`.
+
+        tangents  arrays like the params or inputs they are directions of, by name; the rest stay fixed
+
+        Forward mode, obtained as the adjoint of the adjoint by its seed (the adjoint is linear in it).
+        """
+        seed = f"{of}~seed"
+        names = tuple(sorted(tangents))
+
+        def make() -> System:
+            if of not in self._simple.decls:
+                raise UndefinedError(f"there is no variable {of!r} in template {self.system.name!r}")
+            first = adjoint(self._simple, names, {of: seed})
+            second = adjoint(first, (seed,), {f"{n}~": f"{n}~tangent" for n in names})
+            axes = self._simple.decls[of].axes
+            ref = Ref(of, tuple(running(a) for a in axes))
+            mark = suffix(first)
+            return replace(second, outputs={of: ref, "tangent": second.outputs[seed + mark]})
+
+        self._need(names, "tangent")
+        system, executable = self._get(("jvp", of, *names), make)
+        bound = self._bind(system, params, arrays, {f"{n}~tangent": tangents[n] for n in names})
+        results = executable(bound.values, bound.lengths, bound.batch)
+        value = self._out(system, of, results[of], bound)
+        tangent = self._out(system, of, results["tangent"], bound)
+        if of == "loss" and getattr(value, "ndim", 0):
+            return value.mean(), tangent.mean()
+        return value, tangent
+
+    def hessian_vector(self, params: Params, vector: Mapping[str, Any], /, **arrays: Any) -> dict[str, Any]:
+        """The Hessian of the batch-averaged loss by the params, times `vector`: the adjoint of the adjoint.
+
+        vector  arrays like the params, by name; names left out count as zero
+        """
+        self._need_loss()
+        names = tuple(sorted(vector))
+        every = tuple(n for n, d in self.system.decls.items() if d.kind == "param")
+
+        def make() -> System:
+            first = reduced_adjoint(self._simple, names)
+            second = adjoint(first, every, {f"{n}~": f"{n}~tangent" for n in names})
+            mark = suffix(first)
+            return replace(second, outputs={n: second.outputs[n + mark] for n in every})
+
+        self._need(names, "vector")
+        system, executable = self._get(("hessian", *names), make)
+        bound = self._bind(system, params, arrays, {f"{n}~tangent": vector[n] for n in names})
+        results = executable(bound.values, bound.lengths, bound.batch)
+        scale = bound.batch if self._simple.decls["loss"].batched else 1
+        return {name: results[name] / scale for name in every}
+
+    def program(self, names: Names = None) -> str:
+        """The program as text: of `run`, or of ``value_and_grad`` with ``"loss~"``; one step a line."""
+        if names == "loss~":
+            names_ = self._wrt(None)
+            return str(self._get(("grad", *names_), lambda: reduced_adjoint(self._simple, names_))[1])
+        wanted = self._wanted(names)
+        return str(self._get(("run", *wanted), lambda: replace(self._simple, outputs=wanted))[1])
+
+    def _get(self, key: Any, make: Any) -> tuple[System, AbstractExecutable]:
+        if key not in self._built:
+            system: System = make()
+            roots = [r.name for r in system.outputs.values()]
+            system = reduced(replace(system, loss=None), roots)
+            kept = live(system, roots)
+            system = replace(system, decls={n: d for n, d in system.decls.items() if n in kept})
+            self._built[key] = system, self.backend.build(system, self._options)
+        return self._built[key]
+
+    def _wanted(self, names: Any) -> dict[str, Ref]:
+        """Outputs by the name under which they are returned."""
+        if names is None:
+            if not self.system.outputs:
+                raise UndefinedError(
+                    f"template {self.system.name!r} has no outputs: name what you want, net.run(params, 'h', ...), "
+                    "or declare g.output(name, expr)"
+                )
+            return dict(self.system.outputs)
+        wanted = {}
+        for item in names:
+            name, *steps = item if isinstance(item, tuple) else (item,)
+            decl = self._simple.decls.get(name)
+            if decl is None or decl.kind in ("temporary", "constant"):
+                known = ", ".join(n for n, d in self._simple.decls.items() if d.kind == "variable")
+                raise UndefinedError(f"there is no variable {name!r} in template {self.system.name!r}; it has {known}")
+            if steps and len(steps) != len(decl.axes):
+                raise UndefinedError(f"{name} runs along {len(decl.axes)} axes, and {item!r} gives {len(steps)} steps")
+            index: tuple[Index, ...] = tuple(map(fixed, steps)) or tuple(running(a) for a in decl.axes)
+            ref = Ref(name, index)
+            wanted[str(ref) if steps else name] = ref
+        return wanted
+
+    def _wrt(self, wrt: Sequence[str] | str | None) -> tuple[str, ...]:
+        if wrt is None:
+            return tuple(n for n, d in self.system.decls.items() if d.kind == "param")
+        names = (wrt,) if isinstance(wrt, str) else tuple(wrt)
+        self._need(names, "wrt")
+        return names
+
+    def _need(self, names: Sequence[str], what: str) -> None:
+        for name in names:
+            decl = self.system.decls.get(name)
+            if decl is None or not decl.given:
+                known = ", ".join(n for n, d in self.system.decls.items() if d.given and d.dtype == "float")
+                raise UndefinedError(f"{what} names {name!r}; choose among the params and inputs: {known}")
+
+    def _need_loss(self) -> None:
+        if self.system.loss is None:
+            raise UndefinedError(f"template {self.system.name!r} has no loss; set g.loss = ...")
+
+    def _bind(
+        self, system: System, params: Params, arrays: Mapping[str, Any], extra: Mapping[str, Any] | None = None
+    ) -> Bound:
+        needed = live(system, [r.name for r in system.outputs.values()])
+        extra = extra or {}
+        declared = replace(system, decls={**self.system.decls, **{n: d for n, d in system.decls.items() if d.given}})
+        static = {n: v for n, v in extra.items() if declared.decls[n].kind == "param"}
+        params, arrays = {**params, **static}, {**arrays, **{n: v for n, v in extra.items() if n not in static}}
+        bound = bind(declared, self.backend, self.dtype, self.batch_first, params, arrays, needed)
+        key = tuple(sorted(bound.lengths.items()))
+        if key not in self._checked:
+            check_reads(system, bound.lengths)
+            check_reads(self.system, bound.lengths)
+            self._checked.add(key)
+        return bound
+
+    def _out(self, system: System, name: str, value: Any, bound: Bound) -> Any:
+        """A result in the user's layout: batch where the inputs have it."""
+        ref = system.outputs[name]
+        decl = system.decls[ref.name]
+        axes = sum(i.runs for i in ref.index)
+        if not decl.batched:
+            return value
+        if bound.unbatched:
+            return value.reshape(value.shape[:axes] + value.shape[axes + 1 :])
+        if self.batch_first and axes:
+            return value.transpose(axes, *range(axes), *range(axes + 1, value.ndim))
+        return value
+
+    def _mean(self, value: Any, system: System, name: str, bound: Bound, batched: bool) -> Any:
+        value = value / bound.batch if batched and bound.batch != 1 else value
+        return self._out(system, f"{name}~", value, bound)
+
+
+def reduced_adjoint(system: System, names: tuple[str, ...]) -> System:
+    """The adjoint cut down to the gradients."""
+    result = adjoint(system, names)
+    outputs = {n: r for n, r in result.outputs.items() if n in {f"{m}~" for m in names}}
+    result = replace(result, outputs={"loss": Ref("loss"), **outputs})
+    return reduced(result, [r.name for r in result.outputs.values()])
+
+
+def _roots(system: System) -> list[str]:
+    return [n for n, d in system.decls.items() if d.kind != "temporary"]
+

@@ -45,11 +45,11 @@ def operations(system: System) -> list[Flow]:
 
 
 def collapsed(system: System) -> list[Flow]:
-    """One flow per equation of a declared name; temporaries are seen through to what they read."""
+    """One flow per equation of a declared name; hidden names (``h.4``, ``h.4~``) are seen through to what they read."""
     writers = system.writers()
     flows = []
     for equation in system.equations:
-        if system.decls[equation.out.name].kind == "temporary":
+        if "." in equation.out.name:
             continue
         kept = tuple(r for r in equation.domain if r.axis not in equation.summed)
         reads: dict[Read, None] = {}
@@ -57,7 +57,7 @@ def collapsed(system: System) -> list[Flow]:
         seen = set(pending)
         while pending:
             read = pending.pop()
-            if system.decls[read.ref.name].kind != "temporary":
+            if "." not in read.ref.name:
                 reads[_trimmed(read)] = None
                 continue
             for writer in reversed(writers[read.ref.name]):

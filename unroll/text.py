@@ -20,7 +20,7 @@ ATOM = 99
 class Writer:
     """Writes the equations of one system."""
 
-    def __init__(self, system: System) -> None:
+    def __init__(self, system: System, inline: bool = True) -> None:
         self.system = system
         writers = system.writers()
         self.uses: dict[str, int] = {}
@@ -28,6 +28,8 @@ class Writer:
             for ref in equation.refs:
                 self.uses[ref.name] = self.uses.get(ref.name, 0) + 1
         self.inlined: dict[str, tuple[Tokens, int, Equation]] = {}
+        if not inline:
+            return
         for equation in ordered(system, writers):
             name = equation.out.name
             if "." not in name or len(writers[name]) != 1:

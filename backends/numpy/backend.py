@@ -1,0 +1,103 @@
+"""The NumPy backend: generated source, compiled once, with memory kept per lengths and batch size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ...compiler import compile_system
+from ...errors import NonFiniteError
+from ...ir import System
+from ...ops.core import OPS
+from ..base import AbstractBackend, AbstractExecutable, Options
+from ..source import load
+from .arrays import NumpyArrays
+from .debug import describe
+from .emit import Emitter
+from .kernels import compute, scatter_sum
+
+KEPT = 2
+"""Workspaces kept per shape: as many as run at the same time in different threads, at most."""
+
+
+class NumpyExecutable(AbstractExecutable):
+    """One program as a Python function; its source is `source`."""
+
+    def __init__(self, system: System, options: Options) -> None:
+        self.system = system
+        self.program = compile_system(system)
+        self.options = options
+        emitted = Emitter(self.program, options.dtype, options.debug_nans).emit()
+        self.source = emitted.text
+        scope: dict[str, Any] = {"np": np, "scatter_sum": scatter_sum, "check": self._check}
+        dtype = np.dtype(options.dtype)
+        for name, value in emitted.scope.items():
+            scope[name] = _kernel(*value, dtype) if isinstance(value, tuple) else value
+        load(self.source, f"numpy {ascii(system.name)}", scope)
+        self._run, self._allocate = scope["run"], scope["allocate"]
+        self._idle: dict[tuple[int, ...], list[dict[str, Any]]] = {}
+
+    def __call__(self, values: Mapping[str, Any], lengths: Mapping[str, int], batch: int) -> dict[str, Any]:
+        shape = (batch, *(int(lengths.get(a.end, 0)) for a in self.system.axes))
+        if self.options.debug_nans:
+            self._check_given(values)
+        idle = self._idle.get(shape)
+        workspace = idle.pop() if idle else self._allocate(np.empty, *shape)
+        with np.errstate(all="ignore"):
+            results: dict[str, Any] = self._run(workspace, values, *shape)
+        self._keep(shape, workspace)
+        return results
+
+    def _keep(self, shape: tuple[int, ...], workspace: dict[str, Any]) -> None:
+        if shape not in self._idle:
+            while len(self._idle) >= KEPT:  # memory of the lengths used longest ago goes first
+                self._idle.pop(next(iter(self._idle)))
+            self._idle[shape] = []
+        if len(self._idle[shape]) < KEPT:
+            self._idle[shape].append(workspace)
+
+    def _check_given(self, values: Mapping[str, Any]) -> None:
+        for name, decl in self.system.decls.items():
+            if name in values and decl.dtype == "float":
+                axes = 0 if decl.kind == "param" else len(decl.axes)
+                self._check(name, values[name], [(1, True)] * axes)
+
+    def _check(self, name: str, array: Any, steps: Sequence[tuple[int, bool]]) -> None:
+        """Raise NonFiniteError for the first step at which `array` holds a nan or an infinity."""
+        if np.all(np.isfinite(array)):
+            return
+        spans = sum(spanned for _, spanned in steps)
+        bad = ~np.isfinite(array)
+        flat = bad.reshape(*array.shape[:spans], -1).any(axis=-1)
+        first = [int(i) for i in np.argwhere(flat)[0]] if spans else []
+        where = iter(first)
+        shown = [start + next(where) if spanned else start for start, spanned in steps]
+        raise NonFiniteError(describe(self.system, name, shown, array[tuple(first)]))
+
+    def __str__(self) -> str:
+        return str(self.program)
+
+
+def _kernel(op: str, ranks: tuple[int, ...], attrs: Mapping[str, Any], dtype: Any) -> Callable[..., Any]:
+    operation = OPS[op]
+
+    def call(*args: Any) -> Any:
+        arrays = [np.asarray(a, dtype) if isinstance(a, float) else np.asarray(a) for a in args]
+        return compute(operation, arrays, ranks, attrs, dtype)
+
+    return call
+
+
+class Numpy(NumpyArrays, AbstractBackend):
+    """Runs on any CPU, with NumPy alone."""
+
+    name = "numpy"
+
+    def build(self, system: System, options: Options) -> NumpyExecutable:
+        """Generate and load the source."""
+        return NumpyExecutable(system, options)
+
+
+BACKEND = Numpy()

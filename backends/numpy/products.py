@@ -1,0 +1,125 @@
+"""Products as matrix products: any einsum of two operands, with or without sums over steps and batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+Letters = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Factor:
+    """One operand: its text, the name of each of its axes in order, and the axes it spans from end to end."""
+
+    text: str
+    axes: Letters
+    moving: bool
+    whole: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Product:
+    """Source of one product.
+
+    left, right  the two matrices (or broadcast operands), as text; with `hoist`, whether each may be made once before
+                 the loops, and whether it should be copied into one piece
+    kind         "matmul" or "multiply"
+    axes         the axes of the result, merged groups apart, in the order in which it comes
+    groups       how the result's axes are merged: its matrix shape
+    """
+
+    kind: str
+    left: str
+    right: str
+    hoist: tuple[bool, bool]
+    repack: tuple[bool, bool]
+    axes: Letters
+    groups: tuple[Letters, ...]
+
+
+def plan_product(a: Factor, b: Factor, out: Letters, sizes: Mapping[str, str]) -> Product:
+    """How to compute ``out = sum of a * b`` over the axes that `out` lacks. Axes of `out` that both lack stay away."""
+    a, b = _presummed(a, b, out), _presummed(b, a, out)
+    both = [x for x in a.axes if x in b.axes]
+    inner = tuple(x for x in both if x not in out)
+    if not inner:
+        have = tuple(x for x in out if x in a.axes or x in b.axes)
+        left, right = _spread(a, have), _spread(b, have)
+        return Product("multiply", left, right, (False, False), (False, False), have, tuple((x,) for x in have))
+    shared = tuple(x for x in out if x in both)
+    rows = tuple(x for x in out if x in a.axes and x not in shared)
+    columns = tuple(x for x in out if x in b.axes and x not in shared)
+    natural = tuple(x for x in out if x in a.axes or x in b.axes)
+    if natural == shared + columns + rows and natural != shared + rows + columns:
+        a, b, rows, columns = b, a, columns, rows
+    inner = tuple(x for x in a.axes if x in inner)
+    left, left_moved = _matrix(a, shared, rows, inner, sizes)
+    right, right_moved = _matrix(b, shared, inner, columns, sizes)
+    if shared and not rows:
+        left += "[..., None, :]"
+    if shared and not columns:
+        right += "[..., None]"
+    groups = [*((x,) for x in shared), *([rows] if rows else []), *([columns] if columns else [])]
+    if shared:
+        groups = [*((x,) for x in shared), rows, columns]
+    return Product(
+        "matmul",
+        left,
+        right,
+        (not a.moving, not b.moving),
+        (left_moved, right_moved),
+        shared + rows + columns,
+        tuple(groups),
+    )
+
+
+def _presummed(a: Factor, b: Factor, out: Letters) -> Factor:
+    """`a` without the axes that neither `b` nor the result has."""
+    alone = [i for i, x in enumerate(a.axes) if x not in b.axes and x not in out]
+    if not alone:
+        return a
+    kept = tuple(x for i, x in enumerate(a.axes) if i not in alone)
+    axis = alone[0] if len(alone) == 1 else tuple(alone)
+    return Factor(f"{a.text}.sum(axis={axis})", kept, a.moving, frozenset())
+
+
+def _spread(a: Factor, out: Letters) -> str:
+    """`a` with its axes in the order of `out`, and size-1 axes where it has none."""
+    want = tuple(x for x in out if x in a.axes)
+    text = _transposed(a.text, a.axes, want)
+    if not want:
+        return text
+    marks = [":" if x in a.axes else "None" for x in out[out.index(want[0]) :]]
+    return f"{text}[{', '.join(marks)}]" if "None" in marks else text
+
+
+def _matrix(a: Factor, shared: Letters, first: Letters, second: Letters, sizes: Mapping[str, str]) -> tuple[str, bool]:
+    """`a` as a stack of matrices (shared..., first, second), merged groups reshaped; and whether it is rearranged."""
+    if not shared and tuple(a.axes) == second + first and len(first) >= 1 and len(second) >= 1:
+        merged = _merged(a.text, (), second, first, sizes)
+        return flipped(merged), True
+    text = _transposed(a.text, a.axes, shared + first + second)
+    moved = text != a.text
+    return _merged(text, shared, first, second, sizes), moved
+
+
+def _merged(text: str, shared: Letters, first: Letters, second: Letters, sizes: Mapping[str, str]) -> str:
+    if len(first) <= 1 and len(second) <= 1:
+        return text
+    groups = [g for g in (first, second) if g]
+    shape = [sizes[x] for x in shared] + [" * ".join(sizes[x] for x in g) for g in groups]
+    return f"{text}.reshape({', '.join(shape)})"
+
+
+def flipped(text: str) -> str:
+    """The transpose of a matrix; of a transpose, the matrix."""
+    return text[:-2] if text.endswith(".T") else f"{text}.T"
+
+
+def _transposed(text: str, have: Letters, want: Letters) -> str:
+    if have == want:
+        return text
+    if len(have) == 2:
+        return flipped(text)
+    return f"{text}.transpose({', '.join(str(have.index(x)) for x in want)})"

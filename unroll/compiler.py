@@ -1,0 +1,68 @@
+"""The passes from a system to a program, as one list that can be read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .builder import Builder, Expr
+from .ir import Const, Equation, Ref, System
+from .program import Program
+from .schedule.lower import lower
+from .schedule.regroup import regroup
+
+PASSES: tuple[tuple[str, Callable[[Any], Any]], ...] = (
+    ("regroup", regroup),  # System -> System: sums split into what recurs and what does not
+    ("lower", lower),  # System -> Program: loops, views, buffers
+)
+
+
+def compile_system(system: System, on_pass: Callable[[str, Any], None] | None = None) -> Program:
+    """The program of a simplified system; `on_pass` sees the result of every pass by name."""
+    stage: Any = system
+    for name, run in PASSES:
+        stage = run(stage)
+        if on_pass is not None:
+            on_pass(name, stage)
+    program: Program = stage
+    return program
+
+
+def expand(system: System) -> System:
+    """Operations that a user defined from other operations, written out."""
+    if not any(_opens(e) for e in system.equations):
+        return system
+    builder = Builder.extend(system)
+    builder.equations = []
+    for equation in system.equations:
+        body = equation.operation.body
+        if body is None or not _opens(equation):
+            builder.equations.append(equation)
+            continue
+        with builder.within(equation.domain, equation.source):
+            args: list[Any] = []
+            for a in equation.args:
+                args.append(a.value if isinstance(a, Const) else _expression(builder, a))
+            value = builder.operand(body(*args, **dict(equation.attrs)))
+        builder.equations.append(
+            Equation(
+                equation.out,
+                "copy",
+                (value.operand,),
+                (),
+                equation.domain,
+                equation.batched,
+                equation.combine,
+                equation.source,
+            )
+        )
+    return expand(builder.draft())
+
+
+def _expression(builder: Builder, operand: Any) -> Expr:
+    return builder.read(operand) if isinstance(operand, Ref) else Expr(builder, operand, (), "float", frozenset())
+
+
+def _opens(equation: Equation) -> bool:
+    op = equation.operation
+    return op.body is not None and op.compute is None

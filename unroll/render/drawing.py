@@ -1,0 +1,70 @@
+"""`Drawing`: a finished picture that shows itself in a notebook and saves itself."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ..errors import RenderError
+from .picture import Picture
+from .writer import FORMATS, dot_text, render
+
+TEXT = ("dot", "gv")
+
+
+def format_of(path: str | os.PathLike[str]) -> str:
+    """The format that a path's suffix names. Raises RenderError for another."""
+    suffix = Path(path).suffix.lower().removeprefix(".")
+    if suffix not in (*FORMATS, *TEXT):
+        got = f"ends in .{suffix}" if suffix else "has no suffix"
+        raise RenderError(f"{os.fspath(path)} {got}; the suffix names the format: .{', .'.join((*FORMATS, *TEXT))}")
+    return suffix
+
+
+class Drawing:
+    """A diagram as DOT text, with every position in it.
+
+    >>> from unroll import Template, t
+    >>> g = Template("sum"); x, h = g.input("x"), g.variable("h", ())
+    >>> h[0] = 0
+    >>> h[t] = h[t-1] + x[t]
+    >>> g.draw()
+    <Drawing sum: 2 nodes, 2 edges>
+    """
+
+    def __init__(self, picture: Picture) -> None:
+        self.picture = picture
+        self._dot: str | None = None
+        self._svg: str | None = None
+
+    @property
+    def dot(self) -> str:
+        """The diagram in the DOT language."""
+        if self._dot is None:
+            self._dot = dot_text(self.picture)
+        return self._dot
+
+    def svg(self) -> str:
+        """The diagram as an SVG element, to be saved or set into a page. Raises RenderError."""
+        if self._svg is None:
+            text = render(self.dot, "svg").decode()
+            self._svg = text[text.index("<svg") :]
+        return self._svg
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the diagram to a file; the suffix names the format: svg, png, pdf, dot or gv. Raises RenderError."""
+        form = format_of(path)
+        if form in TEXT:
+            data = self.dot.encode()
+        elif form == "svg":
+            data = self.svg().encode()
+        else:
+            data = render(self.dot, form)
+        Path(path).write_bytes(data)
+
+    def _repr_svg_(self) -> str:
+        return self.svg()
+
+    def __repr__(self) -> str:
+        nodes = sum(c.kind not in ("delay", "advance", "gap") for c in self.picture.circles.values())
+        return f"<Drawing {self.picture.title}: {nodes} nodes, {len(self.picture.links)} edges>"

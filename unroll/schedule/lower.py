@@ -1,0 +1,218 @@
+"""System -> Program: the plan with its loops, which names are views, which steps each buffer holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..flow import Flow, operations
+from ..ir import Equation, Operand, Ref, System
+from ..program import Access, Argument, Buffer, Compute, Program, Repeat, View
+from ..simplify import _steps as steps_of
+from ..simplify import _within as within
+from ..timeindex import Axis, Index, Range, fixed, last
+from .order import Loop, Once, Plan, plan
+
+VIEWS = ("transpose", "slice")
+
+Place = tuple[tuple[int, Axis, int], ...]
+"""The loops around a statement: (which loop, its axis, the statement's offset in it)."""
+
+
+def lower(system: System) -> Program:
+    """The program of a system. Raises NoOrder only for systems that were never checked."""
+    flows = operations(system)
+    steps = plan(flows, system.axes)
+    views = _views(system)
+    work = _Work(system, views, {}, {}, {})
+    work.arguments.update({n: tuple(_access(a, views) for a in e.args) for n, e in enumerate(system.equations)})
+    work.places.update(_places(steps))
+    order = [n for n in _in_order(steps) if system.equations[n].out.name not in views]
+    buffers = {}
+    for name in dict.fromkeys(system.equations[n].out.name for n in order):
+        buffers[name] = _buffer(work, name, [n for n in order if system.equations[n].out.name == name], order)
+    return Program(system, buffers, _emit(work, flows, steps))
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What is known of each equation, by its number: equal equations are two statements."""
+
+    system: System
+    views: Mapping[str, Equation]
+    arguments: dict[int, tuple[Argument, ...]]
+    places: dict[int, Place]
+    modes: dict[int, str]
+
+
+def _views(system: System) -> dict[str, Equation]:
+    """Names that need no memory of their own: every read of them can look through to what they rearrange."""
+    wanted = {r.name for r in system.outputs.values()}
+    found = {}
+    for name, writers in system.writers().items():
+        e = writers[0] if len(writers) == 1 else None
+        if e is None or name in wanted or e.op not in VIEWS or not isinstance(e.args[0], Ref):
+            continue
+        if e.combine != "sum" or not system.exclusive(e) or not all(i.runs and not i.shift for i in e.out.index):
+            continue
+        if e.batched != system.decls[e.args[0].name].batched:
+            continue
+        if set(e.args[0].running) != set(e.out.running):
+            continue
+        found[name] = e
+    for e in system.equations:
+        for ref in e.refs:
+            if ref.name in found and not within(system, e, ref, found[ref.name]):
+                del found[ref.name]
+    return found
+
+
+def _access(operand: Operand, views: Mapping[str, Equation]) -> Argument:
+    if not isinstance(operand, Ref):
+        return operand
+    through: list[View] = []
+    while operand.name in views:
+        e = views[operand.name]
+        source = e.args[0]
+        assert isinstance(source, Ref)
+        through.append(View(e.op, e.attrs, 0))
+        operand = source.substitute(steps_of(e.out, operand))
+    return Access(operand, tuple(reversed(through)))
+
+
+def _places(steps: Plan) -> dict[int, Place]:
+    places: dict[int, Place] = {}
+    stack: list[tuple[Plan, tuple[tuple[int, Loop], ...]]] = [(steps, ())]
+    serial = 0
+    while stack:
+        body, around = stack.pop()
+        for step in body:
+            if isinstance(step, Once):
+                places[step.flow] = tuple(
+                    (number, loop.axis, -loop.direction * loop.shifts[step.flow]) for number, loop in around
+                )
+            else:
+                serial += 1
+                stack.append((step.body, (*around, (serial, step))))
+    return places
+
+
+def _in_order(steps: Plan) -> list[int]:
+    order: list[int] = []
+    stack: list[Once | Loop] = list(reversed(steps))
+    while stack:
+        step = stack.pop()
+        if isinstance(step, Once):
+            order.append(step.flow)
+        else:
+            stack.extend(reversed(step.body))
+    return order
+
+
+def _buffer(work: _Work, name: str, writers: list[int], order: list[int]) -> Buffer:
+    system, decl = work.system, work.system.decls[name]
+    reads = [(n, a.ref) for n in order for a in work.arguments[n] if isinstance(a, Access) and a.ref.name == name]
+    spans: list[tuple[tuple[Index, Index], ...]] = [
+        tuple(system.equations[w].written(p) for p in range(len(decl.axes))) for w in writers
+    ]
+    if decl.kind == "cotangent":
+        spans += [system.reads(system.equations[n], ref) for n, ref in reads]
+        spans += [_asked(r, decl.axes) for r in system.outputs.values() if r.name == name]
+    elif decl.given:
+        spans.append(tuple((fixed(1), last(a)) for a in decl.axes))
+    ranges = tuple(
+        Range(axis, _lowest([s[p][0] for s in spans]), _highest([s[p][1] for s in spans]))
+        for p, axis in enumerate(decl.axes)
+    )
+    dropped = _contracted(work, name, writers, reads)
+    clear = _clearing(work, name, writers, ranges)
+    return Buffer(name, tuple(r for r in ranges if r.axis not in dropped), None if dropped else clear)
+
+
+def _asked(ref: Ref, axes: tuple[Axis, ...]) -> tuple[tuple[Index, Index], ...]:
+    return tuple(
+        (fixed(1), last(a)) if i.runs else (i, i) for i, a in zip(ref.index, axes, strict=True)
+    )
+
+
+def _lowest(indices: list[Index]) -> Index:
+    plain = [i for i in indices if not i.anchor]
+    return min(plain or indices, key=lambda i: i.shift)
+
+
+def _highest(indices: list[Index]) -> Index:
+    ends = [i for i in indices if i.anchor]
+    return max(ends or indices, key=lambda i: i.shift)
+
+
+def _contracted(work: _Work, name: str, writers: list[int], reads: list[tuple[int, Ref]]) -> set[Axis]:
+    """Axes along which one slot is enough: written and read at the same step of the same loop."""
+    system = work.system
+    if len(writers) != 1 or any(r.name == name for r in system.outputs.values()) or system.decls[name].given:
+        return set()
+    writer = system.equations[writers[0]]
+    if not system.exclusive(writer):
+        return set()
+    dropped = set()
+    for loop, axis, offset in work.places[writers[0]]:
+        wrote = writer.out.shift(axis)
+        if wrote is None:
+            continue
+        for reader, ref in reads:
+            inside = [o for number, a, o in work.places[reader] if number == loop and a == axis]
+            read = ref.shift(axis)
+            if not inside or read is None or inside[0] + read != offset + wrote:
+                break
+            if not within(system, system.equations[reader], ref, writer):
+                break
+        else:
+            dropped.add(axis)
+    return dropped
+
+
+def _clearing(work: _Work, name: str, writers: list[int], ranges: tuple[Range, ...]) -> object:
+    """What is cleared beforehand; settles which statements set and which add."""
+    equations, places = work.system.equations, work.places
+    in_loop = [any(axis in equations[w].summed for _, axis, _ in places[w]) for w in writers]
+    if work.system.decls[name].kind != "cotangent" and not any(in_loop):
+        work.modes.update(dict.fromkeys(writers, "set"))
+        return None
+    first, *rest = writers
+    equation = equations[first]
+    modes = {first: "set", **dict.fromkeys(rest, "add")}
+    written = [Range(r.axis, *equation.written(p)) for p, r in enumerate(ranges)]
+    whole = all(w.lo == r.lo and w.hi == r.hi for w, r in zip(written, ranges, strict=True))
+    same_step = all(
+        o == offset
+        for w in rest
+        for number, _, o in places[w]
+        for other, _, offset in places[first]
+        if number == other
+    )
+    if whole and not in_loop[0] and same_step:
+        work.modes.update(modes)
+        return None
+    simple = len(ranges) == 1 and not places[first] and equation.out.index[0].runs
+    if simple and written[0].lo.anchor == ranges[0].lo.anchor and written[0].hi.anchor == ranges[0].hi.anchor:
+        work.modes.update(modes)
+        return written[0].lo.shift - ranges[0].lo.shift, ranges[0].hi.shift - written[0].hi.shift
+    work.modes.update(dict.fromkeys(writers, "add"))
+    return "all"
+
+
+def _emit(work: _Work, flows: list[Flow], steps: Plan) -> tuple[Compute | Repeat, ...]:
+    """The plan as program steps; it descends into loops, which nest no deeper than there are axes."""
+    result: list[Compute | Repeat] = []
+    for step in steps:
+        if isinstance(step, Once):
+            e = flows[step.flow].equation
+            if e.out.name not in work.views:
+                offsets = tuple((axis, k) for _, axis, k in work.places[step.flow])
+                result.append(Compute(e, work.arguments[step.flow], work.modes[step.flow], offsets))
+            continue
+        body = _emit(work, flows, step.body)
+        ranges = [flows[f].equation.range(step.axis).shifted(step.direction * s) for f, s in step.shifts.items()]
+        bounds = _lowest([r.lo for r in ranges]), _highest([r.hi for r in ranges])
+        through = tuple(dict.fromkeys(f"{flows[d.consumer].out.name} reads {d.read.ref}" for d in step.through))
+        result.append(Repeat(step.axis, step.direction, bounds, body, through))
+    return tuple(result)

@@ -368,8 +368,7 @@ class _Statement:
         ranks = [a.rank for a in self.args]
         elementwise = self.e.operation.family.name == "elementwise"
         if elementwise:
-            texts = self._placed(max(ranks))
-            texts = [t if a.lead or not a.number else t for t, a in zip(texts, self.args, strict=True)]
+            texts, ranks = self._placed(max(ranks)), [max(ranks)] * len(ranks)
         else:
             texts = [a.placed(self.where.lead, a.rank) for a in self.args]
         name = self.out.kernel(self.e.op, ranks, self.attrs)

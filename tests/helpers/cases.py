@@ -44,7 +44,7 @@ MORE: dict[str, list[Case]] = {
     "pow": [
         *(Case(f"negative-to-{b:g}", (np.array([-1.5, -0.2, 0.7]), b)) for b in (0.0, 1.0, 2.0, 3.0, -1.0)),
         Case("zero-to-2", (np.zeros(2), 2.0)),
-        Case("int-exponents", (np.array([-1.5, -0.2, 0.7]), np.array([3, 2, 0]))),
+        Case("whole-exponents", (np.array([1.5, 0.2, 0.7]), np.array([3.0, 1.0, 0.0]))),
         Case("half", (np.array([0.25, 2.0]), 0.5)),
         Case("of-zero", (0.0, np.array([0.5, 2.0]))),
     ],
@@ -89,6 +89,7 @@ MORE: dict[str, list[Case]] = {
     "cross_entropy": [Case("vector", ((4,), _ints(1))), Case("matrix", ((2, 3), _ints(2, 0)))],
     "one_hot": [Case("one", (_ints(1),), {"size": 3}), Case("many", (_ints([[0, 2]]),), {"size": 3})],
     "argmax": [Case("vector", ((4,),)), Case("matrix", ((2, 3),))],
+    "copy": [Case("ints", (_ints(1, 2),)), Case("bools", (np.array([True, False]),))],
     "cast": [Case("ints", (_ints(-1, 0, 2),)), Case("bools", (np.array([True, False]),))],
 }
 

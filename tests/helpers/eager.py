@@ -52,7 +52,7 @@ class Eager(Symbolic):
         operands = [_operand(a, floats) for a in args]
         weak = [not isinstance(a, Eager) for a in operands]
         kind, wanted = result_kind(op, [_kind(a) for a in operands], weak)
-        operands = [_cast(a, want, floats) for a, want in zip(operands, wanted, strict=True)]
+        operands = [_cast(a, want) for a, want in zip(operands, wanted, strict=True)]
         shape = op.family.shape([np.shape(a) if not isinstance(a, Eager) else a.shape for a in operands], attrs)
         if op.body is not None:
             value = ops.OPS["copy"](op.body(*operands, **attrs)).value
@@ -104,13 +104,13 @@ def _kind(value: Any) -> str:
     return "bool" if isinstance(value, bool) else "int" if isinstance(value, int) else "float"
 
 
-def _cast(value: Any, want: str, floats: Any) -> Any:
+def _cast(value: Any, want: str) -> Any:
     if _kind(value) == want:
         return value
     if not isinstance(value, Eager):
         return {"float": float, "int": int, "bool": bool}[want](value)
     if want == "float":
-        return Eager(value.value.astype(floats), ops.OPS["cast"], [value])
+        return ops.OPS["cast"](value)
     raise ops.DTypeError(f"{want} expected, got {value.dtype}")
 
 
@@ -152,7 +152,7 @@ def pullback(y: Eager, g: Array, wrt: Sequence[Eager]) -> list[Eager]:
         for arg, value in zip(node.args, cotangents(node, found[id(node)]), strict=True):
             if value is not None:
                 found[id(arg)] = found[id(arg)] + value if id(arg) in found else value
-    return [found.get(id(x)) or Eager(np.zeros(x.shape, x.floats)) for x in wrt]
+    return [found[id(x)] if id(x) in found else Eager(np.zeros(x.shape, x.floats)) for x in wrt]
 
 
 def _in_order(y: Eager) -> list[Eager]:

@@ -18,6 +18,8 @@ BENDS = (0.0, 14.0, -14.0, 24.0, -24.0, 36.0, -36.0, 50.0, -50.0, 68.0, -68.0, 9
 FAR_BENDS = (160.0, -160.0, 210.0, -210.0)
 SIDES = (180.0, 0.0, 90.0, 270.0)
 PLACES = (0.5, 0.42, 0.58, 0.34, 0.66, 0.26, 0.74, 0.18, 0.82)
+BESIDE = 4.5
+"""Points between a line and its label."""
 CLEAR = 7.0
 """Points that a line keeps from a circle that is not its own."""
 JUDGES = 4
@@ -86,11 +88,14 @@ class Router:
         loops = members[0].source == members[0].target
         options: Sequence[tuple[float, float]]
         if loops:
-            options = [(side, reach) for reach in (style.LOOP, style.LOOP + 26) for side in SIDES]
+            middle = (min(c.x for c in self._circles) + max(c.x for c in self._circles)) / 2
+            here = self._picture.circles[members[0].source].x
+            sides = SIDES if here <= middle + 1 else (0.0, 180.0, 90.0, 270.0)
+            options = [(side, reach) for reach in (style.LOOP, style.LOOP + 26) for side in sides]
         else:
             a, b = self._ends_of(members[0])
             far = hypot(b.x - a.x, b.y - a.y) > 2 * style.ROW
-            options = [(bend, 0.0) for bend in (*BENDS, *FAR_BENDS)] if far else [(bend, 0.0) for bend in BENDS]
+            options = [(bend, 0.0) for bend in ((*BENDS, *FAR_BENDS) if far else BENDS)]
         best, least = options[0], float("inf")
         for rank, option in enumerate(options):
             cost = 0.4 * rank
@@ -113,18 +118,19 @@ class Router:
         direct = hypot(b.x - a.x, b.y - a.y)
         cost = 0.06 * (extent(curve) - direct) if a is not b else 0.0
         own = {self._number[a.id], self._number[b.id]}
+        clear, apart = (CLEAR + 5, 15.0) if link.mark else (CLEAR, 6.0)
         points = samples(curve)
         for k, p in enumerate(points):
-            for _, i in self._places.near(p, self._widest + CLEAR):
+            for _, i in self._places.near(p, self._widest + clear):
                 if i not in own:
                     gap = _gap(self._circles[i], p)
-                    if gap < CLEAR:
+                    if gap < clear:
                         cost += 60.0 if gap < 2 else 12.0
             if 0 < k < len(points) - 1:
-                for q, line in self._lines.near(p, 6.0):
+                for q, line in self._lines.near(p, apart):
                     away = hypot(p[0] - q[0], p[1] - q[1])
-                    if away < 6.0 and not self._meet(line, link, p):
-                        cost += 1.6
+                    if away < apart and not self._meet(line, link, p):
+                        cost += 1.6 if away < 6.0 else 0.5
             if cost / among > enough:
                 break
         if link.mark:
@@ -168,9 +174,9 @@ class Router:
 
     def _place(self, members: list[Link], width: float, size: float, places: Sequence[float], what: str) -> None:
         judges = _spread(members, JUDGES)
-        best, least = (places[0], 1, 3.0), float("inf")
+        best, least = (places[0], 1, BESIDE), float("inf")
         rank = 0
-        for off in (3.0, 6.0, 10.0):
+        for off in (BESIDE, BESIDE + 3, BESIDE + 7):
             for place in places:
                 for side in (1, -1):
                     rank += 1

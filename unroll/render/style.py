@@ -103,7 +103,7 @@ def text_width(text: str, size: float) -> float:
             units += 1.0
         else:
             units += 0.68 if c.isupper() else 0.52
-    return units * size
+    return 1.06 * units * size
 
 
 def fit(text: str) -> tuple[float, float]:

@@ -14,7 +14,7 @@ from typing import Any
 from ..errors import RenderError
 from . import style
 from .curves import Curve, halves, shortened
-from .names import Ids
+from .names import Ids, is_harmless
 from .picture import Circle, Link, Picture, Point
 
 FORMATS = ("svg", "png", "pdf")
@@ -30,13 +30,13 @@ def dot_text(picture: Picture) -> str:
     import graphviz
 
     def text(value: str) -> str:
-        return str.__str__(value) if value.isalnum() else graphviz.escape(value.replace("&", "&amp;"))
+        return graphviz.escape(value.replace("&", "&amp;"))  # type: ignore[no-any-return]
 
     ids = Ids()
     for name in picture.circles:
         ids.of(name)
     graph = graphviz.Digraph(
-        name=ids.of(picture.title) if picture.title else None,
+        name=graphviz.nohtml(picture.title if is_harmless(picture.title) else "template"),
         graph_attr={**style.GRAPH},
         node_attr={**style.NODE},
         edge_attr={**style.EDGE},
@@ -70,7 +70,7 @@ def dot_text(picture: Picture) -> str:
         else:
             edge(link.source, link.target, {**attributes, "pos": _spline(route.curve, head=link.arrow)})
         if link.note and route.note is not None:
-            size = style.text_width(link.note, style.NOTE_SIZE), style.NOTE_SIZE
+            size = 1.2 * style.text_width(link.note, style.NOTE_SIZE), style.NOTE_SIZE
             box = {"width": _inches(size[0]), "height": _inches(size[1])}
             node(ids.of("note"), route.note, {**style.NODES["note"], **box, "label": text(link.note)})
     return str(graph.source)

@@ -136,13 +136,20 @@ def _asked(ref: Ref, axes: tuple[Axis, ...]) -> tuple[tuple[Index, Index], ...]:
 
 
 def _lowest(indices: list[Index]) -> Index:
+    """The first step to keep: no later than any of them, whatever the length."""
     plain = [i for i in indices if not i.anchor]
-    return min(plain or indices, key=lambda i: i.shift)
+    if not plain:
+        return min(indices, key=lambda i: i.shift)
+    return fixed(min(i.shift for i in indices))  # T+k is at least k
 
 
 def _highest(indices: list[Index]) -> Index:
+    """The last step to keep: no earlier than any of them, whatever the length at which that step exists."""
     ends = [i for i in indices if i.anchor]
-    return max(ends or indices, key=lambda i: i.shift)
+    if not ends:
+        return max(indices, key=lambda i: i.shift)
+    top = max(ends, key=lambda i: i.shift)
+    return top + max(0, max((min(i.shift, 0) for i in indices if not i.anchor), default=top.shift) - top.shift)
 
 
 def _contracted(work: _Work, name: str, writers: list[int], reads: list[tuple[int, Ref]]) -> set[Axis]:

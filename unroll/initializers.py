@@ -5,39 +5,42 @@ The one place below the backends that uses NumPy: initial values are drawn on th
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Callable, Mapping
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from .errors import ShapeError, TemplateError, here, message
 from .ir import System
 
+if TYPE_CHECKING:
+    import numpy as np  # imported in the functions below: it would be half of the time of `import unroll`
+
+    Initializer = Callable[[np.random.Generator, "Shape"], Any]
+
 Shape = tuple[int, ...]
-Initializer = Callable[[np.random.Generator, Shape], Any]
 
 
 def _fans(shape: Shape) -> tuple[int, int]:
     """(fan-in, fan-out): a matrix maps its last axis to its first, as in ``W @ x``."""
     if len(shape) < 2:
         return (shape[0] if shape else 1,) * 2
-    rest = int(np.prod(shape[2:]))
+    rest = math.prod(shape[2:])
     return shape[1] * rest, shape[0] * rest
 
 
 def _glorot(rng: np.random.Generator, shape: Shape) -> Any:
-    limit = np.sqrt(6.0 / sum(_fans(shape)))
+    limit = math.sqrt(6.0 / sum(_fans(shape)))
     return rng.uniform(-limit, limit, shape)
 
 
 def _he(rng: np.random.Generator, shape: Shape) -> Any:
-    return rng.normal(0.0, np.sqrt(2.0 / _fans(shape)[0]), shape)
+    return rng.normal(0.0, math.sqrt(2.0 / _fans(shape)[0]), shape)
 
 
 def _orthogonal(rng: np.random.Generator, shape: Shape) -> Any:
-    if len(shape) != 2:
-        raise ShapeError(message(f'init="orthogonal" needs a matrix, got shape {shape}', here()))
+    import numpy as np
+
     rows, columns = shape
     q, r = np.linalg.qr(rng.normal(size=(max(shape), min(shape))))
     q = q * np.sign(np.diagonal(r))
@@ -45,8 +48,8 @@ def _orthogonal(rng: np.random.Generator, shape: Shape) -> Any:
 
 
 NAMED: dict[str, Initializer] = {
-    "zeros": lambda rng, shape: np.zeros(shape),
-    "ones": lambda rng, shape: np.ones(shape),
+    "zeros": lambda rng, shape: constant(0.0)(rng, shape),
+    "ones": lambda rng, shape: constant(1.0)(rng, shape),
     "uniform": lambda rng, shape: rng.uniform(-0.1, 0.1, shape),
     "normal": lambda rng, shape: rng.normal(0.0, 0.01, shape),
     "glorot": _glorot,
@@ -58,7 +61,13 @@ NAMED: dict[str, Initializer] = {
 
 def constant(value: Any) -> Initializer:
     """Every element equal to a number, or the elements of an array of the param's shape."""
-    return lambda rng, shape: np.broadcast_to(np.asarray(value, dtype=float), shape)
+
+    def fill(rng: np.random.Generator, shape: Shape) -> Any:
+        import numpy as np
+
+        return np.broadcast_to(np.asarray(value, dtype=float), shape)
+
+    return fill
 
 
 def uniform(low: float, high: float) -> Initializer:
@@ -78,11 +87,13 @@ def initializer(init: Any, shape: Shape) -> Initializer:
     if isinstance(init, str):
         if init not in NAMED:
             raise TemplateError(message(f"init={init!r} is unknown", here(), fix=f"Known: {', '.join(NAMED)}."))
-        if init == "orthogonal":
-            _orthogonal(np.random.default_rng(0), shape) if len(shape) != 2 else None
+        if init == "orthogonal" and len(shape) != 2:
+            raise ShapeError(message(f'init="orthogonal" needs a matrix, got shape {shape}', here()))
         return NAMED[init]
     if callable(init):
         return init  # type: ignore[no-any-return]
+    import numpy as np
+
     if np.shape(init) not in ((), shape):
         raise ShapeError(message(f"init has shape {np.shape(init)}, the param has {shape}", here()))
     return constant(init)
@@ -94,6 +105,8 @@ def initial(system: System, seed: int | np.random.Generator, dtype: str) -> Mapp
     With an int, each param draws from a stream of its own, made of the seed and its name: adding a param changes no
     other. With a Generator they draw from it in order of declaration.
     """
+    import numpy as np
+
     params = {}
     for name, decl in system.decls.items():
         if decl.kind != "param":
@@ -107,6 +120,8 @@ def initial(system: System, seed: int | np.random.Generator, dtype: str) -> Mapp
 
 
 def _stream(seed: int, name: str) -> np.random.Generator:
+    import numpy as np
+
     if isinstance(seed, bool) or not hasattr(seed, "__index__") or seed < 0:
         raise TemplateError(f"seed= takes an integer from 0 up or a numpy.random.Generator, got {seed!r}")
     return np.random.default_rng([int(seed), zlib.crc32(name.encode())])

@@ -83,28 +83,35 @@ class Net:
         value = self.run(params, "loss", **arrays)
         return value.mean() if getattr(value, "ndim", 0) else value[()]
 
-    def value_and_grad(self, params: Params, wrt: Sequence[str] | str | None = None, /, **arrays: Any) -> Any:
+    def value_and_grad(
+        self, params: Params, wrt: Sequence[str] | str | None = None, outputs: Names = (), /, **arrays: Any
+    ) -> Any:
         """The loss averaged over the batch, and its gradient by each param: ``(number, {name: array})``.
 
-        wrt  names of params and inputs to differentiate by; by default every param
+        wrt      names of params and inputs to differentiate by; by default (None) every param
+        outputs  names as for `run`; where some are given, a third result holds their values as a dict
 
         A name that the loss does not depend on has gradient zero. Raises ArrayError, LengthError, DifferentiationError.
         """
         self._need_loss()
         names = self._wrt(wrt)
+        wanted = self._wanted([outputs] if isinstance(outputs, str) else outputs) if outputs != () else {}
 
         def make() -> System:
             system = adjoint(self._simple, names)
-            outputs = {n: r for n, r in system.outputs.items() if n.endswith("~")}
-            return replace(system, outputs={"loss": Ref("loss"), **outputs})
+            grads = {f"{n}~": system.outputs[f"{n}~"] for n in names}
+            return replace(system, outputs={"loss~value": Ref("loss"), **grads, **wanted})
 
-        system, executable = self._get(("grad", *names), make)
+        system, executable = self._get(("grad", names, *wanted), make)
         bound = self._bind(system, params, arrays)
         results = executable(bound.values, bound.lengths, bound.batch)
         batched = self._simple.decls["loss"].batched
         grads = {name: self._mean(results[f"{name}~"], system, name, bound, batched) for name in names}
-        value = results["loss"]
-        return (value.mean() if batched else value[()]), grads
+        value = results["loss~value"]
+        value = value.mean() if batched else value[()]
+        if outputs == ():
+            return value, grads
+        return value, grads, {name: self._out(system, name, results[name], bound) for name in wanted}
 
     def jvp(self, params: Params, tangents: Mapping[str, Any], of: str = "loss", /, **arrays: Any) -> Any:
         """The value of the loss (or of a variable `of`) and its derivative along `tangents`.

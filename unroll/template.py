@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from .builder import Builder, Expr, axes_of
 from .errors import AxisError, DoubleDefinitionError, DTypeError, ShapeError, TemplateError, UndefinedError, here, message
-from .initializers import Initializer, initializer
+from .initializers import initializer
 from .ir import Const, Decl, Ref, Source, System
 from .ops.core import Symbolic
 from .text import system_text
@@ -16,6 +16,7 @@ from .timeindex import TIME, Axis, Index, fixed, whole
 
 if TYPE_CHECKING:
     from .dag import Dag
+    from .initializers import Initializer
     from .model import Net
 
 Shape = tuple[int, ...]

@@ -26,6 +26,7 @@ def draw_folded(
     path: str | os.PathLike[str] | None = None,
     *,
     boundaries: bool = False,
+    primal: bool | None = None,
     max_nodes: int = 500,
 ) -> Drawing:
     """The folded diagram: one circle a name, and a black square on every read of an earlier step.
@@ -34,13 +35,15 @@ def draw_folded(
     Params stand on the edges they multiply, each in its own colour.
 
     boundaries  True to draw initial states such as ``h[0] = 0`` too
+    primal      of an adjoint: whether to draw, in grey, what the derivatives read of the forward pass; by default only
+                where that is little
     max_nodes   how many circles are still drawn
 
     Written to `path` where one is given. Raises RenderError.
     """
     if path is not None:
         format_of(path)
-    drawing = Drawing(folded(system, boundaries=boundaries, max_nodes=max_nodes))
+    drawing = Drawing(folded(system, boundaries=boundaries, primal=primal, max_nodes=max_nodes))
     if path is not None:
         drawing.save(path)
     return drawing
@@ -52,6 +55,7 @@ def draw_unfolded(
     *,
     columns: int | None = 12,
     loss: str = "terms",
+    primal: bool | None = None,
     max_nodes: int = 2000,
 ) -> Drawing:
     """The unfolded diagram: one column a step from left to right, one row a variable.
@@ -59,13 +63,15 @@ def draw_unfolded(
     columns    where an axis has more steps, its middle is left out; None to draw every step
     loss       "terms" draws a loss that is a sum over steps as one L per step, as in print; "total" as the one node
                that it is
+    primal     of an adjoint: whether to draw, in grey, what the derivatives read of the forward pass; by default only
+               where that is little, and not into the gradients of params
     max_nodes  how many circles are still drawn
 
     Written to `path` where one is given. Raises RenderError.
     """
     if path is not None:
         format_of(path)
-    drawing = Drawing(unfolded(dag, columns=columns, loss=loss, max_nodes=max_nodes))
+    drawing = Drawing(unfolded(dag, columns=columns, loss=loss, primal=primal, max_nodes=max_nodes))
     if path is not None:
         drawing.save(path)
     return drawing

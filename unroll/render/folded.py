@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from ..errors import RenderError
 from ..ir import Ref, System
@@ -16,10 +16,17 @@ from .reads import Arrow, arrows, drawn_params, is_hidden
 from .routes import Router
 
 
-def folded(system: System, *, boundaries: bool = False, max_nodes: int = 500) -> Picture:
+FEW = 9
+"""Reads of the forward pass by derivatives that are still drawn without asking."""
+
+
+def folded(
+    system: System, *, boundaries: bool = False, primal: bool | None = None, max_nodes: int = 500
+) -> Picture:
     """The picture of a system.
 
     boundaries  True to draw ``h[0]`` too, where it is not computed from anything
+    primal      whether to draw what derivatives need of the forward pass; None while that is little
     max_nodes   how many circles are still drawn
 
     Raises RenderError where there are more.
@@ -32,7 +39,7 @@ def folded(system: System, *, boundaries: bool = False, max_nodes: int = 500) ->
         )
     plan = _Plan(system, names, arrows(system), boundaries)
     plan.place()
-    plan.connect()
+    plan.connect(primal)
     Router(plan.picture).run()
     return plan.picture
 
@@ -89,13 +96,13 @@ def rows_of(system: System, names: list[str], found: list[Arrow]) -> dict[str, i
         [n for n in forward if system.decls[n].kind == "input"],
     )
     for name in names:
-        beside = primal(system, name)
+        beside = root(system, name)
         if name not in row and beside in row:
             row[name] = row[beside]
     return row
 
 
-def primal(system: System, name: str) -> str:
+def root(system: System, name: str) -> str:
     """The name at the root of a cotangent: h for ``h~`` and for the cotangent of that."""
     while system.decls[name].kind == "cotangent" and system.decls[name].of in system.decls:
         name = str(system.decls[name].of)
@@ -154,12 +161,13 @@ class _Plan:
                 forward[starts[ref]] = forward[name] - 1
                 width[starts[ref]] = style.DIAMETER
                 pairs.append((starts[ref], name))
-        gap = 58.0
+        longest = max((self._label_width(a.params) for a in self.arrows), default=0.0)
+        gap = 58.0 + max(0.0, longest - 20)
         x = places(forward, pairs, gap, width)
         height = self._heights(forward, pairs)
         span = max(x.values(), default=0.0) - min(x.values(), default=0.0)
         for name in self.names:
-            beside = primal(self.system, name)
+            beside = root(self.system, name)
             if name in forward:
                 self._circle(name, x[name], height[forward[name]], size[name], tip)
             elif beside in forward:
@@ -184,16 +192,18 @@ class _Plan:
         self.id[name] = self.ids.of(name)
         made = Circle(self.id[name], self.print.plain(name), kind_of(self.system, name), x, y, size[0], size=size[1])
         made.tip = tip[name]
-        root = primal(self.system, name)
-        made.colour = self.picture.colours.get(root, "")
+        made.colour = self.picture.colours.get(root(self.system, name), "")
         self.picture.add(made)
+
+    def _label_width(self, params: tuple[str, ...]) -> float:
+        return style.text_width(self.picture.label(Link("", "", params)), style.LABEL_SIZE)
 
     def _heights(self, row: Mapping[str, int], pairs: list[tuple[str, str]]) -> dict[int, float]:
         """y of each row; two rows stand further apart where many labelled lines run between them."""
         labelled: dict[int, int] = {}
         for arrow in self.arrows:
             if arrow.params and arrow.target in row:
-                labelled[row[arrow.target]] = labelled.get(row[arrow.target], 0) + 1
+                labelled[row[arrow.target]] = labelled.get(row[arrow.target], 0) + len(arrow.params)
         y, result = 0.0, {}
         for level in range(min(row.values(), default=0), max(row.values(), default=0) + 1):
             result[level] = y
@@ -227,11 +237,17 @@ class _Plan:
         self.picture.add(made)
         self.picture.links.append(Link(self.id[ref.name], made.id, note=note, arrow=False))
         for arrow in group:
+            params = self._ordered(arrow.params)
             self.picture.links.append(
-                Link(made.id, self.id[arrow.target], arrow.params, kind=link_kind(self.system, arrow))
+                Link(made.id, self.id[arrow.target], params, kind=link_kind(self.system, arrow))
             )
 
-    def connect(self) -> None:
+    def _ordered(self, params: Iterable[str]) -> tuple[str, ...]:
+        """Params as they are declared."""
+        given = set(params)
+        return tuple(p for p in self.picture.colours if p in given)
+
+    def connect(self, primal: bool | None) -> None:
         """A link for every other arrow; several between the same circles with the same mark are one."""
         merged: dict[tuple[str, str, str, str, str], dict[str, None]] = {}
         for arrow in self.arrows:
@@ -244,9 +260,11 @@ class _Plan:
                 mark = note = ""
             key = self.id[arrow.source], self.id[arrow.target], mark, note, kind
             merged.setdefault(key, {}).update(dict.fromkeys(arrow.params))
-        order = {p: i for i, p in enumerate(self.picture.colours)}
+        few = sum(kind == "primal" for *_, kind in merged) <= FEW
         for (a, b, mark, note, kind), params in merged.items():
-            self.picture.links.append(Link(a, b, tuple(sorted(params, key=order.__getitem__)), mark, note, kind))
+            if kind == "primal" and not (few if primal is None else primal):
+                continue
+            self.picture.links.append(Link(a, b, self._ordered(params), mark, note, kind))
 
 
 def square(system: System, arrow: Arrow) -> tuple[str, str]:

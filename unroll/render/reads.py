@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ..flow import Flow, Read, _through, _trimmed, collapsed
 from ..ir import Equation, Ref, System
-from ..timeindex import Axis
+from ..timeindex import Axis, Range
 
 PRODUCTS = frozenset({"matmul", "mul", "div", "take", "einsum", "outer", "dot"})
 """Operations that stand for "through W" in a diagram when one operand is a param."""
@@ -77,6 +77,29 @@ def drawn_params(system: System, found: list[Arrow]) -> list[str]:
     """The params that stand beside some arrow, as declared."""
     used = {p for arrow in found for p in arrow.params}
     return [n for n in system.decls if n in used]
+
+
+def loss_terms(system: System, found: list[Arrow]) -> Range | None:
+    """The steps over which the loss is a plain sum, or None: then each step has a term of its own to draw."""
+    writers = system.writers()
+    pending = list(writers.get(system.loss or "", ()))
+    summing: Equation | None = None
+    while len(pending) == 1:
+        (equation,) = pending
+        if len(equation.summed) == 1 and equation.combine == "sum":
+            summing = equation
+            break
+        refs = equation.refs
+        linear = equation.op in ("copy", "neg", "div", "mul", "reshape") and len(refs) == 1 and is_hidden(refs[0].name)
+        if equation.summed or not linear or (equation.op == "div" and equation.args[0] != refs[0]):
+            break
+        pending = writers[refs[0].name]
+    reads = [a for a in found if a.target == system.loss]
+    if summing is None or not reads or system.decls[summing.out.name].axes:
+        return None
+    if any(len(a.read.over) != 1 or a.fixed or len(a.read.ref.index) != 1 for a in reads):
+        return None
+    return summing.range(summing.summed[0])
 
 
 class _Reader:

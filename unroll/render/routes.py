@@ -16,12 +16,14 @@ from .picture import Circle, Link, Picture, Point, Route
 
 BENDS = (0.0, 14.0, -14.0, 24.0, -24.0, 36.0, -36.0, 50.0, -50.0, 68.0, -68.0, 90.0, -90.0, 120.0, -120.0)
 FAR_BENDS = (160.0, -160.0, 210.0, -210.0)
-SIDES = (180.0, 0.0, 90.0, 270.0)
+SIDES = (180.0, 0.0, 150.0, 30.0, 90.0, 270.0)
 PLACES = (0.5, 0.42, 0.58, 0.34, 0.66, 0.26, 0.74, 0.18, 0.82)
 BESIDE = 4.5
 """Points between a line and its label."""
 CLEAR = 7.0
 """Points that a line keeps from a circle that is not its own."""
+APART = 22.0
+"""Least bend of a line with a square that has a straight neighbour."""
 JUDGES = 4
 """Members of a family that are looked at when it chooses."""
 CELL = 48.0
@@ -88,14 +90,15 @@ class Router:
         loops = members[0].source == members[0].target
         options: Sequence[tuple[float, float]]
         if loops:
-            middle = (min(c.x for c in self._circles) + max(c.x for c in self._circles)) / 2
-            here = self._picture.circles[members[0].source].x
-            sides = SIDES if here <= middle + 1 else (0.0, 180.0, 90.0, 270.0)
+            sides = (*SIDES[1::-1], *SIDES[3:1:-1], *SIDES[4:]) if self._freer_right(members[0].source) else SIDES
             options = [(side, reach) for reach in (style.LOOP, style.LOOP + 26) for side in sides]
         else:
             a, b = self._ends_of(members[0])
             far = hypot(b.x - a.x, b.y - a.y) > 2 * style.ROW
-            options = [(bend, 0.0) for bend in ((*BENDS, *FAR_BENDS) if far else BENDS)]
+            least_bend = APART if members[0].mark and self._has_neighbour(members[0]) else 0.0
+            bends = (*BENDS, *FAR_BENDS) if far else BENDS
+            right = -1.0 if members[0].mark and b.y > a.y else 1.0  # squares first on the right: loops are on the left
+            options = [(right * bend, 0.0) for bend in bends if abs(bend) >= least_bend]
         best, least = options[0], float("inf")
         for rank, option in enumerate(options):
             cost = 0.4 * rank
@@ -107,6 +110,18 @@ class Router:
                 best, least = option, cost
         for link in members:
             self._lay(link, self._curve(link, best))
+
+    def _freer_right(self, name: str) -> bool:
+        """True where a circle has others near it in its row on the left, and fewer on the right."""
+        here = self._picture.circles[name]
+        row = [c.x - here.x for c in self._circles if c is not here and abs(c.y - here.y) < style.ROW / 3]
+        left, right = (sum(0 < sign * x < 3 * style.COLUMN for x in row) for sign in (-1, 1))
+        return left > right
+
+    def _has_neighbour(self, link: Link) -> bool:
+        """True where other links join the same two circles."""
+        pair = {link.source, link.target}
+        return any({other.source, other.target} == pair and other is not link for other in self._picture.links)
 
     def _curve(self, link: Link, option: tuple[float, float]) -> Curve:
         a, b = self._ends_of(link)

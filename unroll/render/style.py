@@ -45,8 +45,8 @@ NODES: Mapping[str, Attributes] = {
     "loss": {"fillcolor": PAPER, "penwidth": "2"},
     "boundary": {"fillcolor": PAPER, "color": FAINT, "fontcolor": "#555555"},
     "cotangent": {"fillcolor": PAPER, "style": "filled,dashed"},
-    "gap": {"shape": "plain", "style": "", "fillcolor": PAPER, "fontcolor": "#555555", "fontsize": "18"},
-    "note": {"shape": "plain", "style": "", "fontsize": f"{NOTE_SIZE:g}", "fontname": "Times-Roman"},
+    "gap": {"shape": "none", "style": "", "fillcolor": PAPER, "fontcolor": "#555555", "fontsize": "18"},
+    "note": {"shape": "none", "style": "", "fontsize": f"{NOTE_SIZE:g}", "fontname": "Times-Roman"},
     "delay": {"shape": "square", "fillcolor": INK, "label": ""},
     "advance": {"shape": "square", "fillcolor": PAPER, "label": ""},
 }
@@ -61,7 +61,7 @@ EDGES: Mapping[str, Attributes] = {
 """flow: step by step. once: a read at one fixed step. gap: to or from an ellipsis. spread: all of a sum over an axis.
 primal: what a derivative needs of the forward pass."""
 
-GRAPH: Attributes = {"layout": "nop2", "splines": "true", "bgcolor": PAPER, "pad": "0.15", "outputorder": "edgesfirst"}
+GRAPH: Attributes = {"layout": "nop2", "splines": "true", "bgcolor": PAPER, "pad": "0.2", "outputorder": "edgesfirst"}
 NODE: Attributes = {
     "shape": "ellipse",
     "fixedsize": "true",

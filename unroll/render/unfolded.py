@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING
 
 from ..errors import RenderError
-from ..ir import Equation, System
+from ..ir import System
 from ..timeindex import Axis, Index, Range, running
 from . import style
-from .folded import coloured, kind_of, link_kind, primal, rows_of, shown, tips
+from .folded import FEW, coloured, kind_of, link_kind, root, rows_of, shown, tips
 from .layers import layers
 from .names import Ids, Names
 from .picture import Circle, Link, Picture
-from .reads import Arrow, arrows
+from .reads import Arrow, arrows, loss_terms
 from .routes import Router
+from .steps import Line
 
 if TYPE_CHECKING:
     from ..dag import Dag
@@ -25,7 +25,14 @@ Steps = tuple[int | None, ...]
 """The steps of one circle; None stands for the steps that an ellipsis leaves out."""
 
 
-def unfolded(dag: Dag, *, columns: int | None = 12, loss: str = "terms", max_nodes: int = 2000) -> Picture:
+def unfolded(
+    dag: Dag,
+    *,
+    columns: int | None = 12,
+    loss: str = "terms",
+    primal: bool | None = None,
+    max_nodes: int = 2000,
+) -> Picture:
     """The picture of an unfolded graph, for its lengths.
 
     Raises RenderError where there are more than `max_nodes` circles to draw, ValueError for an unknown option.
@@ -44,40 +51,9 @@ def unfolded(dag: Dag, *, columns: int | None = 12, loss: str = "terms", max_nod
             f"drawn. {advice}, unfold fewer steps, or raise max_nodes."
         )
     plan.place()
-    plan.connect(4 * max_nodes)
+    plan.connect(4 * max_nodes, primal)
     Router(plan.picture).run()
     return plan.picture
-
-
-@dataclass(frozen=True)
-class _Line:
-    """The steps of one axis that are drawn, in order; None is the ellipsis."""
-
-    steps: tuple[int | None, ...]
-
-    @staticmethod
-    def of(first: int, last: int, most: int | None) -> _Line:
-        count = last - first + 1
-        if most is None or count <= most:
-            return _Line(tuple(range(first, last + 1)))
-        head = most // 2
-        return _Line((*range(first, first + head), None, *range(last - (most - head - 1) + 1, last + 1)))
-
-    @property
-    def numbers(self) -> list[int]:
-        return [k for k in self.steps if k is not None]
-
-    def column(self, step: int) -> int | None:
-        """The step itself where it is drawn, None where the ellipsis stands for it."""
-        return step if step in self.steps else None
-
-    def hides(self, r: range) -> bool:
-        """True if the ellipsis stands for some step of the range."""
-        if None not in self.steps or not r:
-            return False
-        place = self.steps.index(None)
-        first, last = self.steps[place - 1], self.steps[place + 1]
-        return first is not None and last is not None and r.start < last and r.stop - 1 > first
 
 
 class _Plan:
@@ -89,7 +65,7 @@ class _Plan:
         self.print = Names(self.system)
         self.picture = Picture(self.print.plain(self.system.name))
         coloured(self.picture, self.system, self.arrows, self.print)
-        self.terms = _loss_terms(self.system, self.arrows) if terms else None
+        self.terms = loss_terms(self.system, self.arrows) if terms else None
         self.boxes = {name: self._boxes(name) for name in self.names}
         self.line = {axis: self._line(axis, columns) for axis in self.system.axes}
         self.ids = Ids()
@@ -113,13 +89,13 @@ class _Plan:
                 boxes.append(tuple(range(a.at({}, self.lengths), b.at({}, self.lengths) + 1) for a, b in ends))
         return [box for box in dict.fromkeys(boxes) if all(box)]
 
-    def _line(self, axis: Axis, columns: int | None) -> _Line:
+    def _line(self, axis: Axis, columns: int | None) -> Line:
         ranges = [
             r for n in self.names for box in self.boxes[n] for a, r in zip(self.axes(n), box, strict=True) if a == axis
         ]
         if not ranges:
-            return _Line(())
-        return _Line.of(min(r.start for r in ranges), max(r.stop for r in ranges) - 1, columns)
+            return Line(())
+        return Line.of(min(r.start for r in ranges), max(r.stop for r in ranges) - 1, columns)
 
     def instances(self, name: str) -> Iterator[Steps]:
         """The circles of a name: its drawn steps, and an ellipsis where it goes on unseen."""
@@ -197,7 +173,7 @@ class _Plan:
         self.id[key] = self.ids.of(f"{name}[{at}]" if steps else name)
         wide, high, letters = (26.0, 16.0, 18.0) if gap else (size[0], style.DIAMETER, size[1])
         made = Circle(self.id[key], text, kind, x, y, wide, high, letters, "" if gap else tip)
-        made.colour = "" if gap else self.picture.colours.get(primal(self.system, name), "")
+        made.colour = "" if gap else self.picture.colours.get(root(self.system, name), "")
         self.picture.add(made)
 
     def _is_boundary(self, name: str, steps: Steps) -> bool:
@@ -211,7 +187,7 @@ class _Plan:
     def _rows(self) -> dict[str, float]:
         """y of each name. Blocks that do not feed each other step by step share their rows."""
         level = rows_of(self.system, self.names, self.arrows)
-        forward = [n for n in self.names if n in level and primal(self.system, n) == n]
+        forward = [n for n in self.names if n in level and root(self.system, n) == n]
         groups = self._blocks(forward)
         row: dict[str, float] = {}
         if self.stacked():
@@ -229,7 +205,7 @@ class _Plan:
             row.update({n: y + (joints[0] if joints else 0.0) for n, y in base.items()})
         for name in self.names:
             if name not in row:
-                beside = primal(self.system, name)
+                beside = root(self.system, name)
                 row[name] = row.get(beside, 0.0)
         return row
 
@@ -315,14 +291,15 @@ class _Plan:
         height: Mapping[str, float],
         tip: Mapping[str, str],
     ) -> None:
-        """Names without steps: in the middle of what they touch, in a row of their own; cotangents at the right."""
+        """Names without steps: in the middle of what they touch; the cotangents of params along the bottom."""
         circles = list(self.picture.circles.values())
-        right = max((c.x for c in circles), default=0.0) + 130
-        middle = sum((c.y for c in circles), 0.0) / (len(circles) or 1)
-        params = [k for k in keys if self.system.decls[primal(self.system, k[0])].kind == "param"]
+        left, right = min((c.x for c in circles), default=0.0), max((c.x for c in circles), default=0.0)
+        low = min((c.y for c in circles), default=0.0) - 1.6 * style.ROW
+        params = [k for k in keys if self.system.decls[root(self.system, k[0])].kind == "param"]
+        pace = max(style.COLUMN, (right - left) / (len(params) or 1))
         for place, key in enumerate(params):
-            y = middle + (place - (len(params) - 1) / 2) * (style.DIAMETER + 16)
-            self._circle(key, texts[key], right, y, sizes[key], tip[key[0]])
+            x = (left + right) / 2 + (place - (len(params) - 1) / 2) * pace
+            self._circle(key, texts[key], x, low, sizes[key], tip[key[0]])
         waiting = [k for k in keys if k not in params]
         for _ in range(len(waiting) + 1):
             for key in list(waiting):
@@ -356,11 +333,14 @@ class _Plan:
 
     # -- links -----------------------------------------------------------------------------------------------------
 
-    def connect(self, most: int) -> None:
+    def connect(self, most: int, primal: bool | None) -> None:
         """A link for every pair of instances that are drawn; through an ellipsis, one for all it stands for."""
+        few = sum(link_kind(self.system, a) == "primal" for a in self.arrows) <= FEW
         merged: dict[tuple[str, str, str], tuple[dict[str, None], object]] = {}
         for arrow in self.arrows:
             kind = "primal" if link_kind(self.system, arrow) == "primal" else "flow"
+            if kind == "primal" and not (few and bool(self.axes(arrow.target)) if primal is None else primal):
+                continue
             if arrow.spread and kind == "flow" and not (self.terms is not None and arrow.target == self.system.loss):
                 kind = "spread"
             for source, target, family in self._pairs(arrow):
@@ -413,11 +393,11 @@ class _Plan:
             found.update(steps[:1])
         return sorted(found)
 
-    def _line_of(self, axis: Axis) -> _Line:
+    def _line_of(self, axis: Axis) -> Line:
         return next(line for a, line in self.line.items() if a.end == axis.end)
 
     @staticmethod
-    def _first_hidden(line: _Line) -> int:
+    def _first_hidden(line: Line) -> int:
         before = line.steps[line.steps.index(None) - 1]
         return (before or 0) + 1
 
@@ -426,26 +406,3 @@ class _Plan:
         if len(index) != len(lines):
             return ()
         return tuple(line.column(i.at(at, self.lengths)) for line, i in zip(lines, index, strict=True))
-
-
-def _loss_terms(system: System, found: list[Arrow]) -> Range | None:
-    """The steps over which the loss is a plain sum, or None: then each step has a term of its own to draw."""
-    writers = system.writers()
-    pending = list(writers.get(system.loss or "", ()))
-    summing: Equation | None = None
-    while len(pending) == 1:
-        (equation,) = pending
-        if len(equation.summed) == 1 and equation.combine == "sum":
-            summing = equation
-            break
-        refs = equation.refs
-        linear = equation.op in ("copy", "neg", "div", "mul", "reshape") and len(refs) == 1 and "." in refs[0].name
-        if equation.summed or not linear or (equation.op == "div" and equation.args[0] != refs[0]):
-            break
-        pending = writers[refs[0].name]
-    reads = [a for a in found if a.target == system.loss]
-    if summing is None or not reads or system.decls[summing.out.name].axes:
-        return None
-    if any(len(a.read.over) != 1 or a.fixed or len(a.read.ref.index) != 1 for a in reads):
-        return None
-    return summing.range(summing.summed[0])

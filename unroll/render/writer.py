@@ -70,7 +70,7 @@ def dot_text(picture: Picture) -> str:
         else:
             edge(link.source, link.target, {**attributes, "pos": _spline(route.curve, head=link.arrow)})
         if link.note and route.note is not None:
-            size = 1.2 * style.text_width(link.note, style.NOTE_SIZE), style.NOTE_SIZE
+            size = 1.3 * style.text_width(link.note, style.NOTE_SIZE), style.NOTE_SIZE
             box = {"width": _inches(size[0]), "height": _inches(size[1])}
             node(ids.of("note"), route.note, {**style.NODES["note"], **box, "label": text(link.note)})
     return str(graph.source)

@@ -1,0 +1,37 @@
+"""Which steps of an axis are drawn, and which an ellipsis stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class Line:
+    """The columns of one axis, from left to right: numbers of steps, and None for the ellipsis.
+
+    first, last  the ends of what there is, boundaries included
+    most         how many columns there may be; None for all. Where the steps are more, the middle is left out
+    """
+
+    def __init__(self, first: int, last: int, most: int | None) -> None:
+        self.columns: Sequence[int | None] = range(first, last + 1)
+        self.left_out = range(0)
+        if most is not None and len(self.columns) > most:
+            head = most // 2
+            tail = most - head - 1
+            self.left_out = range(first + head, last - tail + 1)
+            self.columns = (*range(first, first + head), None, *range(last - tail + 1, last + 1))
+        self._drawn = frozenset(self.columns) if self.left_out else self.columns
+
+    @property
+    def numbers(self) -> list[int]:
+        """The steps that are drawn."""
+        return [k for k in self.columns if k is not None]
+
+    def column(self, step: int) -> int | None:
+        """The step itself where it is drawn, None where the ellipsis stands for it."""
+        return step if step in self._drawn else None
+
+    def hidden(self, steps: range) -> int | None:
+        """A step of those that the ellipsis stands for, or None where it stands for none of them."""
+        found = max(steps.start, self.left_out.start)
+        return found if found < min(steps.stop, self.left_out.stop) else None

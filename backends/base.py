@@ -29,9 +29,7 @@ class AbstractExecutable(ABC):
     """
 
     @abstractmethod
-    def __call__(
-        self, values: Mapping[str, Any], lengths: Mapping[str, int], batch: int
-    ) -> dict[str, Any]:
+    def __call__(self, values: Mapping[str, Any], lengths: Mapping[str, int], batch: int) -> dict[str, Any]:
         """The outputs of the system by name, in arrays of their own.
 
         values   an array per input, ``(steps of each axis..., batch, *shape)``, and per param, ``shape``

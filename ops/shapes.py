@@ -270,7 +270,9 @@ broadcast_family = Family(
 )
 sum_to_family = Family("sum_to", _sum_to, _cases(((2, 3), {"shape": (3,)}), ((2, 3), {"shape": (2, 1)})))
 concat_family = Family(
-    "concat", _concat, _cases(((2,), (3,), {"axis": -1}), ((2, 2), (3, 2), {"axis": -2}), ((2, 2), (2, 1), {"axis": -1}))
+    "concat",
+    _concat,
+    _cases(((2,), (3,), {"axis": -1}), ((2, 2), (3, 2), {"axis": -2}), ((2, 2), (2, 1), {"axis": -1})),
 )
 stack_family = Family("stack", _stack, _cases(((2,), (2,), {"axis": -2}), ((2,), (2,), {"axis": -1})))
 slice_family = Family(

@@ -70,9 +70,7 @@ def adjoint(system: System, wrt: Sequence[str], seeds: Mapping[str, str] | None 
     for equation in reversed(system.equations):
         if equation.out.name in active:
             _backward(builder, system, equation, active, mark)
-    outputs = {
-        name + mark: Ref(name + mark, tuple(running(a) for a in system.decls[name].axes)) for name in wrt
-    }
+    outputs = {name + mark: Ref(name + mark, tuple(running(a) for a in system.decls[name].axes)) for name in wrt}
     result = replace(builder.draft(), name=system.name + mark, outputs={**system.outputs, **outputs})
     return renamed(result)
 
@@ -107,9 +105,7 @@ def _reach(start: Any, links: Mapping[str, list[str]]) -> set[str]:
 
 def _backward(builder: Builder, system: System, equation: Equation, active: set[str], mark: str) -> None:
     op, attrs = equation.operation, dict(equation.attrs)
-    rules = [
-        op.rule(i) if isinstance(a, Ref) and a.name in active else None for i, a in enumerate(equation.args)
-    ]
+    rules = [op.rule(i) if isinstance(a, Ref) and a.name in active else None for i, a in enumerate(equation.args)]
     if not any(rules):
         return
     with builder.within(equation.domain, equation.source):
@@ -193,6 +189,4 @@ def _accumulate(builder: Builder, out: Ref, value: Expr, equation: Equation) -> 
         out = out.substitute(steps)
         operand = operand.substitute(steps) if isinstance(operand, Ref) else operand
         domain = tuple(r.shifted(-steps[r.axis].shift) if r.axis in steps else r for r in domain)
-    builder.equations.append(
-        Equation(out, "copy", (operand,), (), domain, equation.batched, "sum", equation.source)
-    )
+    builder.equations.append(Equation(out, "copy", (operand,), (), domain, equation.batched, "sum", equation.source))

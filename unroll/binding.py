@@ -121,9 +121,7 @@ def _convert(backend: Arrays, decl: Decl, value: Any, dtype: str) -> Any:
     return backend.asarray(value, "bool")
 
 
-def _steps(
-    decl: Decl, array: Any, batch_first: bool, found: dict[str, tuple[int, str]]
-) -> tuple[Any, int | None]:
+def _steps(decl: Decl, array: Any, batch_first: bool, found: dict[str, tuple[int, str]]) -> tuple[Any, int | None]:
     """The array as (steps..., batch, *shape), and its batch size (None where it has no batch axis)."""
     axes, rank = len(decl.axes), len(decl.axes) + len(decl.shape)
     shape = tuple(array.shape)

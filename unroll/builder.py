@@ -114,9 +114,7 @@ class Builder:
 
     def draft(self) -> System:
         """What there is so far, unchecked."""
-        return System(
-            self.name, tuple(self.axes.values()), self.decls, tuple(self.equations), self.outputs, self.loss
-        )
+        return System(self.name, tuple(self.axes.values()), self.decls, tuple(self.equations), self.outputs, self.loss)
 
     def stamp(self) -> tuple[int, ...]:
         """Changes whenever something is added."""
@@ -227,9 +225,7 @@ class Builder:
             what = f"{error}\n" + "\n".join(f"    {self._shown(e)}" for e in exprs)
             fix = "Look a label up with E[y[t]], or make it a vector with ops.one_hot(y[t], n)."
             labels = isinstance(error, DTypeError) and any(e.dtype == "int" for e in exprs)
-            raise _placed(
-                type(error), message(what, self._source or here(), fix=fix if labels else "")
-            ) from None
+            raise _placed(type(error), message(what, self._source or here(), fix=fix if labels else "")) from None
         axes = frozenset[Axis]().union(*(e.axes for e in exprs))
         return self._temporary(op.name, [e.operand for e in exprs], attrs, shape, kind, axes)
 

@@ -132,13 +132,7 @@ def _classes(lo: Index, hi: Index) -> list[Place]:
 def _has(decl: Decl, writers: list[Flow], place: tuple[Place, ...]) -> bool:
     if decl.given and all(p is None for p in place):
         return True
-    return any(
-        all(
-            p in _classes(*flow.written(position))
-            for position, p in enumerate(place)
-        )
-        for flow in writers
-    )
+    return any(all(p in _classes(*flow.written(position)) for position, p in enumerate(place)) for flow in writers)
 
 
 def _boundary(system: System, flow: Flow, read: Read, place: tuple[Place, ...]) -> BoundaryError:
@@ -181,8 +175,9 @@ def _causality(system: System, flows: list[Flow], error: NoOrder) -> CausalityEr
         shown = f"{flows[e.consumer].out} reads {e.read.ref}"
         if shown not in reads:
             reads.append(shown)
-    what = f"{', '.join(dict.fromkeys(flows[e.producer].out.name for e in error.edges))}: no order of steps exists: " + (
-        "; ".join(reads)
+    what = (
+        f"{', '.join(dict.fromkeys(flows[e.producer].out.name for e in error.edges))}: no order of steps exists: "
+        + ("; ".join(reads))
     )
     evidence = [_row(system, flows[n]) for n in dict.fromkeys(e.consumer for e in error.edges)]
     fix = (

@@ -113,8 +113,7 @@ class Dag:
         if name not in self.system.decls:
             return False
         return any(
-            len(box) == len(steps) and all(k in r for k, r in zip(steps, box, strict=True))
-            for box in self._boxes(name)
+            len(box) == len(steps) and all(k in r for k, r in zip(steps, box, strict=True)) for box in self._boxes(name)
         )
 
     def __getitem__(self, key: Any) -> Node:
@@ -268,9 +267,7 @@ def check_reads(system: System, lengths: Mapping[str, int]) -> None:
             if decl.kind == "cotangent" or decl.kind == "temporary" or all(i.runs for i in ref.index):
                 continue
             steps = [hi.at({}, lengths) for _, hi in system.reads(equation, ref)]
-            inside = decl.given and all(
-                1 <= k <= lengths[a.end] for k, a in zip(steps, decl.axes, strict=True)
-            )
+            inside = decl.given and all(1 <= k <= lengths[a.end] for k, a in zip(steps, decl.axes, strict=True))
             written = any(
                 all(
                     lo.at({}, lengths) <= k <= hi.at({}, lengths)

@@ -147,7 +147,9 @@ def bits_per_character(net: Net, params: dict[str, Any], codes: Any) -> float:
     return nats / count / math.log(2)
 
 
-def _train(net: Net, params: dict[str, Any], codes: Any, args: argparse.Namespace) -> tuple[dict[str, Any], list[float]]:
+def _train(
+    net: Net, params: dict[str, Any], codes: Any, args: argparse.Namespace
+) -> tuple[dict[str, Any], list[float]]:
     import numpy as np
     from tqdm import tqdm
 

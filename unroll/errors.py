@@ -11,9 +11,7 @@ from .ops.errors import DifferentiationError, DTypeError, ShapeError, UnrollErro
 
 _PACKAGE = str(Path(__file__).resolve().parent)
 _INSIDE = tuple(
-    str(folder)
-    for base in (Path(_PACKAGE), Path(_PACKAGE).parent)
-    for folder in (base / "ops", base / "backends")
+    str(folder) for base in (Path(_PACKAGE), Path(_PACKAGE).parent) for folder in (base / "ops", base / "backends")
 )
 
 

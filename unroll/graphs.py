@@ -36,7 +36,9 @@ def cycle(edges: Iterable[tuple[int, int]]) -> list[int]:
     return best
 
 
-def to_networkx(nodes: Iterable[Hashable], edges: Iterable[tuple[Hashable, Hashable]], **attributes: object) -> nx.DiGraph:
+def to_networkx(
+    nodes: Iterable[Hashable], edges: Iterable[tuple[Hashable, Hashable]], **attributes: object
+) -> nx.DiGraph:
     """A directed graph of the given nodes and edges."""
     graph = nx.DiGraph(**attributes)
     graph.add_nodes_from(nodes)

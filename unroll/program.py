@@ -92,8 +92,11 @@ class Program:
                 e = step.equation
                 mark = "+=" if step.mode == "add" else "="
                 over = ", ".join(map(str, e.domain))
-                lines.append(f"{pad}{e.out} {mark} {writer.right(e)}    for {over}" if over and not depth else
-                             f"{pad}{e.out} {mark} {writer.right(e)}")
+                lines.append(
+                    f"{pad}{e.out} {mark} {writer.right(e)}    for {over}"
+                    if over and not depth
+                    else f"{pad}{e.out} {mark} {writer.right(e)}"
+                )
         return "\n".join(lines)
 
 

@@ -74,11 +74,7 @@ def _at_end(index: Index) -> bool:
 
 def _steps(out: Ref, ref: Ref) -> dict[Axis, Index]:
     """How the running steps of `out` read, seen from `ref`."""
-    return {
-        wrote.axis: wanted
-        for wrote, wanted in zip(out.index, ref.index, strict=True)
-        if wrote.axis is not None
-    }
+    return {wrote.axis: wanted for wrote, wanted in zip(out.index, ref.index, strict=True) if wrote.axis is not None}
 
 
 def _replace_reads(system: System, change: Callable[[Equation, Ref], Operand]) -> System:
@@ -293,4 +289,3 @@ def _least(indices: list[Index], floor: Index) -> Index:
 
 def _greatest(indices: list[Index], ceiling: Index) -> Index:
     return ceiling + (max(i.shift for i in indices) - ceiling.shift)
-

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
+
+from ...ops.shapes import as_slice
+from ...timeindex import Axis, Range
+from .products import flipped
 
 BATCH = "batch"
 
@@ -58,3 +63,51 @@ class Operand:
         order += range(len(self.lead), len(self.lead) + self.rank)
         text = f"{self.text}.transpose({', '.join(map(str, order))})"
         return replace(self, text=text, lead=tuple(want), whole=frozenset())
+
+
+@dataclass(frozen=True)
+class Where:
+    """The place of one statement: loop variables around it, the axes it spans at once, and names that change there."""
+
+    loops: Mapping[Axis, tuple[str, int]]
+    spans: tuple[Range, ...]
+    batched: bool
+    changing: frozenset[str]
+
+    @property
+    def lead(self) -> tuple[str, ...]:
+        """The leading axes of what the statement computes."""
+        return (*(r.axis.name for r in self.spans), *([BATCH] if self.batched else []))
+
+
+def viewed(x: Operand, op: str, attrs: Mapping[str, Any]) -> Operand:
+    """The operand rearranged in place, by a transpose or a slice of its per-example axes."""
+    lead = len(x.lead)
+    if op == "transpose":
+        axes = attrs.get("axes")
+        order = list(range(x.rank - 1, -1, -1)) if axes is None else [a + x.rank for a in axes]
+        if order == list(range(x.rank)):
+            return x
+        shape = tuple(x.shape[i] for i in order)
+        if not lead and order == [1, 0]:
+            text = flipped(x.text)
+        else:
+            text = f"{x.text}.transpose({', '.join(map(str, [*range(lead), *(lead + i for i in order)]))})"
+        return replace(x, text=text, shape=shape, whole=frozenset())
+    parts = attrs["parts"]
+    shape = (
+        tuple(
+            len(range(*as_slice(p).indices(n)))  # type: ignore[union-attr]
+            for p, n in zip(parts, x.shape, strict=False)
+            if not isinstance(p, int)
+        )
+        + x.shape[len(parts) :]
+    )
+    shown = [str(p) if isinstance(p, int) else _bounds(*p) for p in parts]
+    text = f"{x.text}[{', '.join([':'] * lead + shown)}{'' if lead or shape else ', ...'}]"
+    return replace(x, text=text, shape=shape, whole=frozenset())
+
+
+def _bounds(start: int | None, stop: int | None, step: int | None) -> str:
+    text = f"{'' if start is None else start}:{'' if stop is None else stop}"
+    return text if step is None else f"{text}:{step}"

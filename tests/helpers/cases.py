@@ -48,13 +48,20 @@ MORE: dict[str, list[Case]] = {
         Case("half", (np.array([0.25, 2.0]), 0.5)),
         Case("of-zero", (0.0, np.array([0.5, 2.0]))),
     ],
-    "matmul": [Case("size1", ((1, 1), (1,))), Case("empty-inner", ((2, 0), (0, 3))), Case("empty-outer", ((0, 2), (2,)))],
+    "matmul": [
+        Case("size1", ((1, 1), (1,))),
+        Case("empty-inner", ((2, 0), (0, 3))),
+        Case("empty-outer", ((0, 2), (2,))),
+    ],
     "einsum": [
         Case("full", ((2, 3), (3, 2)), {"spec": "ij,ji->"}),
         Case("scalar", ((), (2,)), {"spec": ",i->i"}),
         Case("rank3", ((2, 3, 2), (2, 2)), {"spec": "aib,ab->ai"}),
     ],
-    "sum": [Case("first", ((2, 3), ), {"axis": (-2,), "keepdims": False}), Case("size1", ((1, 3),), {"axis": (-2,), "keepdims": False})],
+    "sum": [
+        Case("first", ((2, 3),), {"axis": (-2,), "keepdims": False}),
+        Case("size1", ((1, 3),), {"axis": (-2,), "keepdims": False}),
+    ],
     "softmax": [Case("both-axes", ((2, 3),), {"axis": (-2, -1)}), Case("size1", ((2, 1),), {"axis": (-1,)})],
     "transpose": [Case("cycle", ((2, 3, 4),), {"axes": (-1, -3, -2)}), Case("rank3", ((2, 3, 4),))],
     "reshape": [Case("to-scalar", ((1, 1),), {"shape": ()}), Case("of-scalar", ((),), {"shape": (1,)})],

@@ -53,8 +53,9 @@ class Eager(Symbolic):
         weak = [not isinstance(a, Eager) for a in operands]
         kind, wanted = result_kind(op, [_kind(a) for a in operands], weak)
         operands = [_cast(a, want) for a, want in zip(operands, wanted, strict=True)]
+        floats = _precision([a for a in operands if isinstance(a, Eager)])  # once more: a cast may have widened it
         shape = op.family.shape([np.shape(a) if not isinstance(a, Eager) else a.shape for a in operands], attrs)
-        if op.body is not None:
+        if op.body is not None and op.compute is None:
             value = ops.OPS["copy"](op.body(*operands, **attrs)).value
         else:
             arrays = [_array(a, floats) for a in operands]

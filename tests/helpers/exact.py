@@ -98,7 +98,7 @@ def _reduced(x: Decimal) -> Decimal:
 
 
 def _series(x: Decimal, term: Decimal, k: int) -> Decimal:
-    """term (1 - x^2 / (k+1)(k+2) + ...), to 60 digits."""
+    """The sum of term * (1 - x^2 / (k+1)(k+2) + ...), to 60 digits."""
     total = term
     while abs(term) > Decimal("1e-60") * abs(total):
         term *= -x * x / ((k + 1) * (k + 2))

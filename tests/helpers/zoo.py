@@ -173,7 +173,13 @@ def sequence_to_one() -> Template:
 def vector_to_sequence() -> Template:
     g = Template("vector_to_sequence")
     v, y = g.input("v", 3, over=None), g.input("y", dtype="int")
-    E, W, R, V, b = g.param("E", (5, 2)), g.param("W", (2, 2)), g.param("R", (2, 3)), g.param("V", (5, 2)), g.param("b", 2)
+    E, W, R, V, b = (
+        g.param("E", (5, 2)),
+        g.param("W", (2, 2)),
+        g.param("R", (2, 3)),
+        g.param("V", (5, 2)),
+        g.param("b", 2),
+    )
     h = g.variable("h", 2)
     y[0] = 4
     h[0] = 0

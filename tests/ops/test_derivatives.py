@@ -87,7 +87,7 @@ COMPOSITES: dict[str, tuple[Any, ...]] = {
     "broadcast_to": (lambda x: ops.broadcast_to(x, (2, 3)) * x, (3,)),
     "concat-number": (lambda a, b: ops.concat([a, b, a]), (2,), (3,)),
     "stack-last": (lambda a, b: ops.stack([a, b], axis=-1), (2,), (2,)),
-    "operators": (lambda a, b: (2 - a) / (1.5 + abs(b)) - -a**3 + 2**b, (3,), (2, 1)),
+    "operators": (lambda a, b: (2 - a) / (1.5 + abs(b)) - -(a**3) + 2**b, (3,), (2, 1)),
     "array-operand": (lambda a: np.array([[1.0, 2.0, 3.0]]) @ (np.arange(3.0) * a), (3,)),
 }
 

@@ -24,7 +24,18 @@ FUNCTIONS: dict[str, Any] = {
     "gelu": ops.gelu,
     "clip": lambda x: ops.clip(x, -1.0, 1.0),
 }
-ULPS = {"sin": 2, "cos": 2, "copy": 0, "cast": 0, "neg": 0, "abs": 0, "sign": 0, "relu": 0, "stop_gradient": 0, "sqrt": 0.5}
+ULPS = {
+    "sin": 2,
+    "cos": 2,
+    "copy": 0,
+    "cast": 0,
+    "neg": 0,
+    "abs": 0,
+    "sign": 0,
+    "relu": 0,
+    "stop_gradient": 0,
+    "sqrt": 0.5,
+}
 ULPS |= {"leaky_relu": 1.5, "clip": 0, "gelu": 4000}
 """Largest distance from the exact value, in units in the last place; 4 where nothing is said.
 

@@ -80,7 +80,7 @@ def test_wrong_second_derivative_is_caught(monkeypatch: pytest.MonkeyPatch, rng:
     x = [rng.uniform(-1, 1, 3)]
     check_second_order(OPS["tanh"], x, {}, rng)
     monkeypatch.setitem(OPS, "mul", planted("mul", right("mul", 0), None))
-    with pytest.raises(AssertionError, match="tanh, derivative by operand 1.*largest error"):
+    with pytest.raises(AssertionError, match=r"tanh, derivative by operand 1.*largest error"):
         check_second_order(OPS["tanh"], x, {}, rng)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from math import cos, hypot, radians, sin
 
 from . import style
@@ -73,7 +74,7 @@ def heading(curve: Curve, k: float) -> Point:
 def extent(curve: Curve) -> float:
     """Its length, roughly."""
     points = [along(curve, i / 8) for i in range(9)]
-    return sum(hypot(q[0] - p[0], q[1] - p[1]) for p, q in zip(points, points[1:], strict=False))
+    return sum(hypot(q[0] - p[0], q[1] - p[1]) for p, q in pairwise(points))
 
 
 def samples(curve: Curve, every: float = 5.0) -> list[Point]:

@@ -10,19 +10,16 @@ from ..text import Writer, declaration
 from ..timeindex import Axis, running
 from . import style
 from .layers import layers, places
-from .names import Ids, Names
+from .names import Ids, Names, visible
 from .picture import Circle, Link, Picture
 from .reads import Arrow, arrows, drawn_params, is_hidden
 from .routes import Router
-
 
 FEW = 9
 """Reads of the forward pass by derivatives that are still drawn without asking."""
 
 
-def folded(
-    system: System, *, boundaries: bool = False, primal: bool | None = None, max_nodes: int = 500
-) -> Picture:
+def folded(system: System, *, boundaries: bool = False, primal: bool | None = None, max_nodes: int = 500) -> Picture:
     """The picture of a system.
 
     boundaries  True to draw ``h[0]`` too, where it is not computed from anything
@@ -66,8 +63,8 @@ def tips(system: System) -> dict[str, str]:
     found: dict[str, list[str]] = {}
     for equation in system.equations:
         if not is_hidden(equation.out.name):
-            found.setdefault(equation.out.name, []).append(writer.equation(equation))
-    return {n: "\n".join(found[n]) if n in found else declaration(system, n) for n in system.decls}
+            found.setdefault(equation.out.name, []).append(visible(writer.equation(equation)))
+    return {n: "\n".join(found[n]) if n in found else visible(declaration(system, n)) for n in system.decls}
 
 
 def coloured(picture: Picture, system: System, found: list[Arrow], names: Names) -> None:
@@ -120,9 +117,7 @@ class _Plan:
         self.ids = Ids()
         self.id: dict[str, str] = {}
         self.row = rows_of(system, names, found)
-        self.shared = {
-            ref: group for ref, group in self._delayed().items() if len({a.target for a in group}) > 1
-        }
+        self.shared = {ref: group for ref, group in self._delayed().items() if len({a.target for a in group}) > 1}
         self.starts = self._boundaries() if boundaries else {}
 
     def _delayed(self) -> dict[Ref, list[Arrow]]:
@@ -171,7 +166,7 @@ class _Plan:
             if name in forward:
                 self._circle(name, x[name], height[forward[name]], size[name], tip)
             elif beside in forward:
-                self._circle(name, x[beside] + span + 150, height[forward[beside]], size[name], tip)
+                self._circle(name, x[beside] + span + 190, height[forward[beside]], size[name], tip)
         self._params([n for n in self.names if n not in self.id], size, tip)
         for ref, mark in marks.items():
             self._square(self.shared[ref], x[mark], height[forward[mark]])
@@ -182,7 +177,7 @@ class _Plan:
                 self._square(group, source.x + 80, high + style.ROW / 2)
         for ref, mark in starts.items():
             steps = [i.at({}, {}) for i in ref.index if i.axis is None]
-            text = self.print.at(ref.name, steps) if len(steps) == len(ref.index) else str(ref)
+            text = self.print.at(ref.name, steps) if len(steps) == len(ref.index) else visible(str(ref))
             wide, letters = style.fit(text)
             made = Circle(self.ids.of(str(ref)), text, "boundary", x[mark], height[forward[mark]], wide, size=letters)
             self.picture.add(made)
@@ -199,7 +194,7 @@ class _Plan:
         return style.text_width(self.picture.label(Link("", "", params)), style.LABEL_SIZE)
 
     def _heights(self, row: Mapping[str, int], pairs: list[tuple[str, str]]) -> dict[int, float]:
-        """y of each row; two rows stand further apart where many labelled lines run between them."""
+        """Height of each row; two rows stand further apart where many labelled lines run between them."""
         labelled: dict[int, int] = {}
         for arrow in self.arrows:
             if arrow.params and arrow.target in row:
@@ -233,14 +228,14 @@ class _Plan:
         """A square that one name feeds and several read."""
         mark, note = square(self.system, group[0])
         ref = group[0].read.ref
-        made = Circle(self.ids.of(str(ref)), "", mark, x, y, style.SQUARE, style.SQUARE, tip=str(ref))
+        made = Circle(self.ids.of(str(ref)), "", mark, x, y, style.SQUARE, style.SQUARE, tip=visible(str(ref)))
         self.picture.add(made)
         self.picture.links.append(Link(self.id[ref.name], made.id, note=note, arrow=False))
+        beside: dict[tuple[str, str], dict[str, None]] = {}
         for arrow in group:
-            params = self._ordered(arrow.params)
-            self.picture.links.append(
-                Link(made.id, self.id[arrow.target], params, kind=link_kind(self.system, arrow))
-            )
+            beside.setdefault((arrow.target, link_kind(self.system, arrow)), {}).update(dict.fromkeys(arrow.params))
+        for (target, kind), params in beside.items():
+            self.picture.links.append(Link(made.id, self.id[target], self._ordered(params), kind=kind))
 
     def _ordered(self, params: Iterable[str]) -> tuple[str, ...]:
         """Params as they are declared."""
@@ -284,5 +279,5 @@ def delay_text(system: System, name: str, back: Mapping[Axis, int]) -> str:
 def fixed_note(system: System, arrow: Arrow) -> str:
     """What a read or a write at one step says: ``h[T]``, ``e[S] → d[0]``."""
     if arrow.boundary:
-        return f"{arrow.read.ref} → {arrow.flow.out}"
-    return str(arrow.read.ref) if arrow.fixed else ""
+        return visible(f"{arrow.read.ref} → {arrow.flow.out}")
+    return visible(str(arrow.read.ref)) if arrow.fixed else ""

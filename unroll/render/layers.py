@@ -73,13 +73,13 @@ def _ordered(names: Sequence[str], flows: Sequence[Pair]) -> list[str]:
 
 
 def places(row: Mapping[str, int], flows: Iterable[Pair], gap: float, width: Mapping[str, float]) -> dict[str, float]:
-    """x of each name: rows centred, and ordered so that few lines cross (barycentres, a fixed number of sweeps)."""
+    """Place of each name in its row: rows centred, ordered by barycentres so that few lines cross."""
     flows = [p for p in flows if p[0] in row and p[1] in row and row[p[0]] != row[p[1]]]
     near = _grouped([*flows, *((b, a) for a, b in flows)])
     rows: dict[int, list[str]] = {}
     for name, level in row.items():
         rows.setdefault(level, []).append(name)
-    x = {name: 0.0 for name in row}
+    x = dict.fromkeys(row, 0.0)
     for members in rows.values():
         _space(members, x, gap, width)
     for sweep in range(6):

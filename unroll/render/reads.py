@@ -64,12 +64,11 @@ class Arrow:
 def arrows(system: System) -> list[Arrow]:
     """Every read of a declared name by a declared name; params are not sources but stand beside the others."""
     reader = _Reader(system)
-    result = []
+    result: list[Arrow] = []
     for flow in collapsed(system):
         beside = reader.multipliers(flow)
-        for read in flow.reads:
-            if system.decls[read.ref.name].kind not in ("param", "constant"):
-                result.append(Arrow(flow, read, tuple(beside.get(read, ()))))
+        drawn = (r for r in flow.reads if system.decls[r.ref.name].kind not in ("param", "constant"))
+        result.extend(Arrow(flow, read, tuple(beside.get(read, ()))) for read in drawn)
     return result
 
 

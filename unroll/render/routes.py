@@ -1,8 +1,8 @@
 """Routes for links between circles that stand still: which way each bends, and where its label goes.
 
-Every link has a short list of ways to go; the cheapest is taken, in a fixed order, so that the same picture always comes
-out the same. Dear are circles in the way, then labels on lines, then lines on lines, then detours. Links of one family
-choose together, which is what makes an unfolded diagram look the same at every step.
+Every link has a short list of ways to go; the cheapest is taken, in a fixed order, so that the same picture always
+comes out the same. Dear are circles in the way, then labels on lines, then lines on lines, then detours. Links of one
+family choose together, which is what makes an unfolded diagram look the same at every step.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ class Router:
         """True where a circle has others near it in its row on the left, and fewer on the right."""
         here = self._picture.circles[name]
         row = [c.x - here.x for c in self._circles if c is not here and abs(c.y - here.y) < style.ROW / 3]
-        left, right = (sum(0 < sign * x < 3 * style.COLUMN for x in row) for sign in (-1, 1))
+        left, right = (sum(0 < sign * x < 1.5 * style.COLUMN for x in row) for sign in (-1, 1))
         return left > right
 
     def _has_neighbour(self, link: Link) -> bool:
@@ -178,7 +178,7 @@ class Router:
         label, note = self._picture.label(members[0]), members[0].note
         if label:
             size = style.LABEL_SIZE
-            places = [p for p in PLACES if p > 0.55] if members[0].mark else PLACES
+            places: tuple[float, ...] = tuple(p for p in PLACES if p > 0.55) if members[0].mark else PLACES
             if members[0].source == members[0].target:
                 places = (0.5, 0.6, 0.68)
             self._place(members, style.text_width(label, size), size, places, "label")
@@ -221,7 +221,7 @@ class Router:
             circle = self._picture.circles[link.source]
             if (x - circle.x) * nx + (y - circle.y) * ny < 0:
                 nx, ny = -nx, -ny
-        elif (nx < 0 if abs(nx) > 0.5 else ny < 0):
+        elif nx < 0 if abs(nx) > 0.5 else ny < 0:
             nx, ny = -nx, -ny
         if route.square is not None and abs(place - 0.5) < 0.12:
             off += style.SQUARE / 2

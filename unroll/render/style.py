@@ -85,7 +85,7 @@ def colour(number: int) -> str:
     return PALETTE[number % len(PALETTE)]
 
 
-_NARROW = frozenset("ijlt.,:;'|!()[]fr/-′ ")
+_NARROW = frozenset("ijlt.,:;'|!()[]fr/-′ ⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁽⁾")
 _WIDE = frozenset("mwMW@%—⋯→")
 
 
@@ -93,9 +93,7 @@ def text_width(text: str, size: float) -> float:
     """How wide a text is, roughly: Times, without a font at hand."""
     units = 0.0
     for c in text:
-        if c in "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁽⁾":
-            units += 0.33
-        elif c in _NARROW:
+        if c in _NARROW:
             units += 0.33
         elif c in _WIDE:
             units += 0.85

@@ -93,9 +93,8 @@ class _Plan:
         ranges = [
             r for n in self.names for box in self.boxes[n] for a, r in zip(self.axes(n), box, strict=True) if a == axis
         ]
-        if not ranges:
-            return Line(())
-        return Line.of(min(r.start for r in ranges), max(r.stop for r in ranges) - 1, columns)
+        first, end = min((r.start for r in ranges), default=1), max((r.stop for r in ranges), default=1)
+        return Line(first, end - 1, columns)
 
     def instances(self, name: str) -> Iterator[Steps]:
         """The circles of a name: its drawn steps, and an ellipsis where it goes on unseen."""
@@ -103,7 +102,7 @@ class _Plan:
         lines = [self.line[a] for a in self.axes(name)]
         for box in self.boxes[name]:
             parts: list[list[int | None]] = [
-                [k for k in line.steps if (line.hides(r) if k is None else k in r)]
+                [k for k in line.columns if (line.hidden(r) is not None if k is None else k in r)]
                 for line, r in zip(lines, box, strict=True)
             ]
             found.update(dict.fromkeys(product(*parts)))
@@ -116,7 +115,7 @@ class _Plan:
             for box in self.boxes[name]:
                 size = 1
                 for axis, r in zip(self.axes(name), box, strict=True):
-                    size *= min(len(self.line[axis].steps), len(r))
+                    size *= min(len(self.line[axis].columns), len(r))
                 total += size
         return total
 
@@ -185,7 +184,7 @@ class _Plan:
         return any(a.boundary and a.target == name for a in self.arrows)
 
     def _rows(self) -> dict[str, float]:
-        """y of each name. Blocks that do not feed each other step by step share their rows."""
+        """Height of each name. Blocks that do not feed each other step by step share their rows."""
         level = rows_of(self.system, self.names, self.arrows)
         forward = [n for n in self.names if n in level and root(self.system, n) == n]
         groups = self._blocks(forward)
@@ -228,7 +227,7 @@ class _Plan:
         return any(len(self.axes(n)) > 1 for n in self.names)
 
     def _columns(self, width: float) -> dict[tuple[tuple[Axis, ...], Steps], float]:
-        """x of each combination of steps. Along two axes, the steps of the first are apart and hold the others."""
+        """Place of each combination of steps. Along two axes, the steps of the first are apart and hold the others."""
         x: dict[tuple[tuple[Axis, ...], Steps], float] = {}
         kinds = sorted({self.axes(n) for n in self.names if self.axes(n)}, key=len, reverse=True)
         inner = {k[0]: k for k in reversed(kinds) if len(k) > 1}
@@ -236,7 +235,7 @@ class _Plan:
         start = 0.0
         for axis in self._sides():
             at = start
-            for step in self.line[axis].steps:
+            for step in self.line[axis].columns:
                 many = inner.get(axis)
                 if many is None or step is None:
                     x[(axis,), (step,)] = at
@@ -259,13 +258,9 @@ class _Plan:
 
     def _sides(self) -> list[Axis]:
         """The axes from left to right: those that feed others first."""
-        used = [a for a in self.system.axes if self.line[a].steps]
+        used = [a for a in self.system.axes if self.line[a].columns]
         pairs = [
-            (p, q)
-            for a in self.arrows
-            for p in self.axes(a.source)[:1]
-            for q in self.axes(a.target)[:1]
-            if p != q
+            (p, q) for a in self.arrows for p in self.axes(a.source)[:1] for q in self.axes(a.target)[:1] if p != q
         ]
         level = layers([a.name for a in used], [], [(p.name, q.name) for p, q in pairs], [])
         return sorted(used, key=lambda a: level[a.name])
@@ -313,7 +308,7 @@ class _Plan:
             self._circle(key, texts[key], 0.0, height[key[0]], sizes[key], tip[key[0]])
 
     def _touched(self, name: str) -> list[float]:
-        """x of the circles that have a place and an arrow from or to a name without steps."""
+        """Places of the circles that have a place and an arrow from or to a name without steps."""
         found = []
         for arrow in self.arrows:
             if arrow.target == name:
@@ -354,9 +349,9 @@ class _Plan:
                         f"the unfolded diagram of {self.system.name!r} has more than {most} edges. Give fewer columns, "
                         "unfold fewer steps, or raise max_nodes."
                     )
-        order = {p: i for i, p in enumerate(self.picture.colours)}
         for (a, b, kind), (params, family) in merged.items():
-            self.picture.links.append(Link(a, b, tuple(sorted(params, key=order.__getitem__)), kind=kind, family=family))
+            beside = tuple(p for p in self.picture.colours if p in params)
+            self.picture.links.append(Link(a, b, beside, kind=kind, family=family))
 
     def _pairs(self, arrow: Arrow) -> Iterator[tuple[tuple[str, Steps], tuple[str, Steps], object]]:
         """The pairs of circles that an arrow joins, each with what it shares with those bent alike."""
@@ -382,24 +377,16 @@ class _Plan:
     def _choices(self, axis: Axis, r: Range, indices: tuple[Index, ...]) -> list[int]:
         """The running steps at which either end is drawn, and one for all the others."""
         steps = r.steps(self.lengths)
-        shifts = {(i.shift, self._line_of(axis)) for i in indices if i.runs and i.axis == axis}
-        found: set[int] = set()
-        for shift, line in shifts:
-            found.update(k - shift for k in line.numbers if k - shift in steps)
-            if line.hides(range(steps.start + shift, steps.stop + shift)):
-                hidden = self._first_hidden(line)
-                found.update(k for k in (hidden - shift,) if k in steps)
+        shifts = {i.shift for i in indices if i.runs and i.axis == axis}
         if not shifts:
-            found.update(steps[:1])
+            return list(steps[:1])
+        line = next(line for a, line in self.line.items() if a.end == axis.end)
+        found = {k - shift for shift in shifts for k in line.numbers if k - shift in steps}
+        for shift in shifts:
+            hidden = line.hidden(range(steps.start + shift, steps.stop + shift))
+            if hidden is not None:
+                found.add(hidden - shift)
         return sorted(found)
-
-    def _line_of(self, axis: Axis) -> Line:
-        return next(line for a, line in self.line.items() if a.end == axis.end)
-
-    @staticmethod
-    def _first_hidden(line: Line) -> int:
-        before = line.steps[line.steps.index(None) - 1]
-        return (before or 0) + 1
 
     def _steps(self, name: str, index: tuple[Index, ...], at: Mapping[Axis, int]) -> Steps:
         lines = [self.line[a] for a in self.axes(name)]

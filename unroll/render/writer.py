@@ -135,9 +135,7 @@ def render(dot: str, form: str) -> bytes:
             return engine(dot, form)
         except (ImportError, OSError, RenderError) as error:
             reasons.append(f"    {name}: {error}")
-    raise RenderError(
-        "\n".join([f"no engine at hand can draw {form.upper()}", *reasons, f"To get one: {GET_ENGINE}"])
-    )
+    raise RenderError("\n".join([f"no engine at hand can draw {form.upper()}", *reasons, f"To get one: {GET_ENGINE}"]))
 
 
 def _wasm(dot: str, form: str) -> bytes:

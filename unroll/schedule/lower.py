@@ -130,9 +130,7 @@ def _buffer(work: _Work, name: str, writers: list[int], order: list[int]) -> Buf
 
 
 def _asked(ref: Ref, axes: tuple[Axis, ...]) -> tuple[tuple[Index, Index], ...]:
-    return tuple(
-        (fixed(1), last(a)) if i.runs else (i, i) for i, a in zip(ref.index, axes, strict=True)
-    )
+    return tuple((fixed(1), last(a)) if i.runs else (i, i) for i, a in zip(ref.index, axes, strict=True))
 
 
 def _lowest(indices: list[Index]) -> Index:
@@ -190,11 +188,7 @@ def _clearing(work: _Work, name: str, writers: list[int], ranges: tuple[Range, .
     written = [Range(r.axis, *equation.written(p)) for p, r in enumerate(ranges)]
     whole = all(w.lo == r.lo and w.hi == r.hi for w, r in zip(written, ranges, strict=True))
     same_step = all(
-        o == offset
-        for w in rest
-        for number, _, o in places[w]
-        for other, _, offset in places[first]
-        if number == other
+        o == offset for w in rest for number, _, o in places[w] for other, _, offset in places[first] if number == other
     )
     if whole and not in_loop[0] and same_step:
         work.modes.update(modes)

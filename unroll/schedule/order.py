@@ -130,9 +130,7 @@ def _zero_cycle(inner: list[Dependence], axes: tuple[Axis, ...]) -> list[Depende
             weights = [(e.producer, e.consumer, direction * e.distance[axis]) for e in inner]
             shifts = potentials(nodes, weights)
             if shifts is not None:
-                flat = [
-                    e for e, (u, v, w) in zip(inner, weights, strict=True) if w + shifts[v] - shifts[u] == 0
-                ]
+                flat = [e for e, (u, v, w) in zip(inner, weights, strict=True) if w + shifts[v] - shifts[u] == 0]
                 path = cycle((e.producer, e.consumer) for e in flat)
                 if path:
                     return _along(path, flat)

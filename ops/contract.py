@@ -31,12 +31,13 @@ def _einsum_right(g: Any, y: Any, a: Any, b: Any, spec: str) -> Any:
     return _einsum(g, a, spec=f"{out},{i}->{j}")
 
 
-# fmt: off
+DOT = "Inner product of two vectors: (n,), (n,) -> ()."
+OUTER = "All products of two vectors: (m,), (n,) -> (m, n)."
+
 matmul = define("matmul", matmul_family, _left, _right, notation=infix("@", 20))
-dot = define("dot", dot_family, lambda g, y, a, b: g * b, lambda g, y, a, b: g * a, doc="Inner product of two vectors: (n,), (n,) -> ().")
-outer = define("outer", outer_family, lambda g, y, a, b: g @ b, lambda g, y, a, b: a @ g, doc="All products of two vectors: (m,), (n,) -> (m, n).")
+dot = define("dot", dot_family, lambda g, y, a, b: g * b, lambda g, y, a, b: g * a, doc=DOT)
+outer = define("outer", outer_family, lambda g, y, a, b: g @ b, lambda g, y, a, b: a @ g, doc=OUTER)
 _einsum = define("einsum", einsum_family, _einsum_left, _einsum_right)
-# fmt: on
 
 
 def einsum(spec: str, a: Any, b: Any) -> Any:

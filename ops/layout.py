@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any
 
-from .core import Symbolic, define
+from .core import Op, Symbolic, define
 from .errors import ShapeError
 from .shapes import (
     Part,
@@ -51,18 +51,18 @@ def _stack_part(position: int, g: Any, y: Any, *args: Any, axis: int) -> Any:
 
 
 # fmt: off
-_reshape = define("reshape", reshape_family, lambda g, y, x, shape: _reshape(g, shape=x.shape), kinds="a->a")
+_reshape: Op = define("reshape", reshape_family, lambda g, y, x, shape: _reshape(g, shape=x.shape), kinds="a->a")
 _transpose = define("transpose", transpose_family, _untranspose, kinds="a->a")
 _broadcast_to = define("broadcast_to", broadcast_family, lambda g, y, x, shape: _sum_to(g, shape=x.shape), kinds="a->a")
-_sum_to = define("sum_to", sum_to_family, lambda g, y, x, shape: _broadcast_to(g, shape=x.shape), kinds="f->f")
+_sum_to: Op = define("sum_to", sum_to_family, lambda g, y, x, shape: _broadcast_to(g, shape=x.shape), kinds="f->f")
 _slice = define("slice", slice_family, lambda g, y, x, parts: _unslice(g, parts=parts, shape=x.shape), kinds="a->a")
-_unslice = define("unslice", unslice_family, lambda g, y, x, parts, shape: _slice(g, parts=parts))
+_unslice: Op = define("unslice", unslice_family, lambda g, y, x, parts, shape: _slice(g, parts=parts))
 _concat = define("concat", concat_family, _concat_part, kinds="n*->n")
 _stack = define("stack", stack_family, _stack_part, kinds="n*->n")
 _take = define("take", take_family, lambda g, y, x, i: _scatter(g, i, size=x.shape[0]), None, kinds="f,i->f")
-_scatter = define("scatter", scatter_family, lambda g, y, x, i, size: _take(g, i), None, kinds="f,i->f")
+_scatter: Op = define("scatter", scatter_family, lambda g, y, x, i, size: _take(g, i), None, kinds="f,i->f")
 _pick = define("pick", pick_family, lambda g, y, x, i: _expand(g) * _one_hot(i, size=x.shape[-1]), None, kinds="f,i->f")
-_one_hot = define("one_hot", one_hot_family, None, kinds="i->f")
+_one_hot: Op = define("one_hot", one_hot_family, None, kinds="i->f")
 # fmt: on
 
 
@@ -71,7 +71,7 @@ def _expand(x: Any) -> Any:
 
 
 def reshape(x: Any, shape: int | Sequence[int]) -> Any:
-    """x with the per-example shape `shape`; one size may be -1.
+    """X with the per-example shape `shape`; one size may be -1.
 
     Raises ShapeError where the numbers of elements differ.
     """
@@ -83,7 +83,7 @@ def reshape(x: Any, shape: int | Sequence[int]) -> Any:
 
 
 def transpose(x: Any, axes: Sequence[int] | None = None) -> Any:
-    """x with its per-example axes permuted (reversed where `axes` is None)."""
+    """X with its per-example axes permuted (reversed where `axes` is None)."""
     if axes is None:
         return _transpose(x)
     rank = len(x.shape)
@@ -93,7 +93,7 @@ def transpose(x: Any, axes: Sequence[int] | None = None) -> Any:
 
 
 def broadcast_to(x: Any, shape: int | Sequence[int]) -> Any:
-    """x repeated to the per-example shape `shape` under NumPy's rule."""
+    """X repeated to the per-example shape `shape` under NumPy's rule."""
     return _broadcast_to(x, shape=(shape,) if isinstance(shape, int) else tuple(shape))
 
 

@@ -5,10 +5,16 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from .core import Notation, define, infix
+from .core import Notation, Op, Rule, define, infix
 from .shapes import elementwise
 
 POSITIVE = ((0.3, 3.0),)
+DIVISOR = ((-2.0, 2.0), (0.5, 2.0))
+RAISED = Notation("{0}**{1}", 40, (41, 40))
+NOT = Notation("~{0}", 30, (30,))
+LARGER = "The larger of two; equal operands share the derivative."
+SMALLER = "The smaller of two; equal operands share the derivative."
+CHOICE = "where(condition, a, b): a where the condition holds, else b."
 
 
 def _power_base(g: Any, y: Any, a: Any, b: Any) -> Any:
@@ -28,50 +34,78 @@ def _tied(g: Any, chosen: Any, other: Any) -> Any:
     return where(greater(chosen, other), g, where(equal(chosen, other), 0.5 * g, 0))
 
 
+def _where_true(g: Any, y: Any, condition: Any, a: Any, b: Any) -> Any:
+    return where(condition, g, 0)
+
+
+def _where_false(g: Any, y: Any, condition: Any, a: Any, b: Any) -> Any:
+    return where(condition, 0, g)
+
+
+def _one(name: str, rule: Rule | None, doc: str = "", **more: Any) -> Op:
+    return define(name, elementwise, rule, doc=doc, **more)
+
+
+def _two(name: str, left: Rule, right: Rule, **more: Any) -> Op:
+    return define(name, elementwise, left, right, kinds="n,n->n", **more)
+
+
+def _choice(name: str, left: Rule, right: Rule, doc: str) -> Op:
+    return define(name, elementwise, left, right, kinds="n,n->n", analytic=False, doc=doc)
+
+
+def _test(name: str, symbol: str, strength: int = 5, kinds: str = "n,n->b") -> Op:
+    return define(name, elementwise, None, None, kinds=kinds, analytic=False, notation=infix(symbol, strength))
+
+
+def _kink(name: str, rule: Rule | None, doc: str, kinds: str = "f->f") -> Op:
+    return define(name, elementwise, rule, kinds=kinds, analytic=False, doc=doc)
+
+
 # fmt: off
-copy = define("copy", elementwise, lambda g, y, x: g, kinds="a->a", notation=Notation("{0}", 0, (0,)))
-add = define("add", elementwise, lambda g, y, a, b: g, lambda g, y, a, b: g, kinds="n,n->n", notation=infix("+", 10))
-sub = define("sub", elementwise, lambda g, y, a, b: g, lambda g, y, a, b: -g, kinds="n,n->n", notation=infix("-", 10))
-mul = define("mul", elementwise, lambda g, y, a, b: g * b, lambda g, y, a, b: g * a, kinds="n,n->n", notation=infix("*", 20))
-div = define("div", elementwise, lambda g, y, a, b: g / b, lambda g, y, a, b: -g * y / b, draw=((-2, 2), (0.5, 2)), notation=infix("/", 20))
-neg = define("neg", elementwise, lambda g, y, x: -g, kinds="n->n", notation=Notation("-{0}", 30, (30,)))
-power = define("pow", elementwise, _power_base, _power_exponent, draw=((0.3, 3), (-2, 2)), notation=Notation("{0}**{1}", 40, (41, 40)))
+copy = _one("copy", lambda g, y, x: g, kinds="a->a", notation=Notation("{0}", 0, (0,)))
+add = _two("add", lambda g, y, a, b: g, lambda g, y, a, b: g, notation=infix("+", 10))
+sub = _two("sub", lambda g, y, a, b: g, lambda g, y, a, b: -g, notation=infix("-", 10))
+mul = _two("mul", lambda g, y, a, b: g * b, lambda g, y, a, b: g * a, notation=infix("*", 20))
+div = _two("div", lambda g, y, a, b: g / b, lambda g, y, a, b: -g * y / b, draw=DIVISOR, notation=infix("/", 20))
+neg = _one("neg", lambda g, y, x: -g, kinds="n->n", notation=Notation("-{0}", 30, (30,)))
+power = _two("pow", _power_base, _power_exponent, draw=((0.3, 3), (-2, 2)), notation=RAISED)
 
-exp = define("exp", elementwise, lambda g, y, x: g * y, doc="e to the x.")
-expm1 = define("expm1", elementwise, lambda g, y, x: g * (y + 1), doc="e to the x, minus 1, exact near 0.")
-log = define("log", elementwise, lambda g, y, x: g / x, draw=POSITIVE, doc="Natural logarithm.")
-log1p = define("log1p", elementwise, lambda g, y, x: g / (1 + x), draw=((-0.5, 2.0),), doc="log(1 + x), exact near 0.")
-sqrt = define("sqrt", elementwise, lambda g, y, x: g / (2 * y), draw=POSITIVE, doc="Square root.")
-sin = define("sin", elementwise, lambda g, y, x: g * cos(x), doc="Sine; x in radians.")
-cos = define("cos", elementwise, lambda g, y, x: -g * sin(x), doc="Cosine; x in radians.")
-tanh = define("tanh", elementwise, lambda g, y, x: g * (1 - y**2), doc="Hyperbolic tangent.")
-sigmoid = define("sigmoid", elementwise, lambda g, y, x: g * (y * (1 - y)), doc="Logistic function 1 / (1 + exp(-x)), free of overflow.")
-softplus = define("softplus", elementwise, lambda g, y, x: g * sigmoid(x), doc="log(1 + exp(x)), exact on both sides, with no threshold.")
-relu = define("relu", elementwise, lambda g, y, x: where(greater(x, 0), g, 0), analytic=False, doc="max(x, 0); its derivative at 0 is 0.")
-abs = define("abs", elementwise, lambda g, y, x: g * sign(x), kinds="n->n", analytic=False, doc="Absolute value; its derivative at 0 is 0.")
-sign = define("sign", elementwise, None, kinds="n->n", analytic=False, doc="-1, 0 or 1.")
+exp = _one("exp", lambda g, y, x: g * y, "e to the x.")
+expm1 = _one("expm1", lambda g, y, x: g * (y + 1), "e to the x, minus 1, exact near 0.")
+log = _one("log", lambda g, y, x: g / x, "Natural logarithm.", draw=POSITIVE)
+log1p = _one("log1p", lambda g, y, x: g / (1 + x), "log(1 + x), exact near 0.", draw=((-0.5, 2.0),))
+sqrt = _one("sqrt", lambda g, y, x: g / (2 * y), "Square root.", draw=POSITIVE)
+sin = _one("sin", lambda g, y, x: g * cos(x), "Sine; x in radians.")
+cos: Op = _one("cos", lambda g, y, x: -g * sin(x), "Cosine; x in radians.")
+tanh = _one("tanh", lambda g, y, x: g * (1 - y**2), "Hyperbolic tangent.")
+sigmoid = _one("sigmoid", lambda g, y, x: g * (y * (1 - y)), "1 / (1 + exp(-x)), free of overflow.")
+softplus = _one("softplus", lambda g, y, x: g * sigmoid(x), "log(1 + exp(x)), exact on both sides, with no threshold.")
 
-maximum = define("maximum", elementwise, lambda g, y, a, b: _tied(g, a, b), lambda g, y, a, b: _tied(g, b, a), kinds="n,n->n", analytic=False, doc="The larger of two; equal operands share the derivative.")
-minimum = define("minimum", elementwise, lambda g, y, a, b: _tied(g, b, a), lambda g, y, a, b: _tied(g, a, b), kinds="n,n->n", analytic=False, doc="The smaller of two; equal operands share the derivative.")
-where = define("where", elementwise, None, lambda g, y, c, a, b: where(c, g, 0), lambda g, y, c, a, b: where(c, 0, g), kinds="b,n,n->n", analytic=False, doc="where(condition, a, b): a where the condition holds, else b.")
-greater = define("greater", elementwise, None, None, kinds="n,n->b", analytic=False, notation=infix(">", 5))
-greater_equal = define("greater_equal", elementwise, None, None, kinds="n,n->b", analytic=False, notation=infix(">=", 5))
-less = define("less", elementwise, None, None, kinds="n,n->b", analytic=False, notation=infix("<", 5))
-less_equal = define("less_equal", elementwise, None, None, kinds="n,n->b", analytic=False, notation=infix("<=", 5))
-equal = define("equal", elementwise, None, None, kinds="n,n->b", analytic=False, notation=infix("==", 5))
-not_equal = define("not_equal", elementwise, None, None, kinds="n,n->b", analytic=False, notation=infix("!=", 5))
-logical_and = define("logical_and", elementwise, None, None, kinds="b,b->b", analytic=False, notation=infix("&", 8))
-logical_or = define("logical_or", elementwise, None, None, kinds="b,b->b", analytic=False, notation=infix("|", 7))
-logical_not = define("logical_not", elementwise, None, kinds="b->b", analytic=False, notation=Notation("~{0}", 30, (30,)))
-isfinite = define("isfinite", elementwise, None, kinds="f->b", analytic=False, doc="True where x is neither infinite nor nan.")
+relu = _kink("relu", lambda g, y, x: where(greater(x, 0), g, 0), "max(x, 0); its derivative at 0 is 0.")
+abs = _kink("abs", lambda g, y, x: g * sign(x), "Absolute value; its derivative at 0 is 0.", "n->n")
+sign: Op = _kink("sign", None, "-1, 0 or 1.", "n->n")
+stop_gradient = _kink("stop_gradient", None, "x itself, with derivative zero.")
+isfinite = _kink("isfinite", None, "True where x is neither infinite nor nan.", "f->b")
+cast = _kink("cast", None, "int or bool as float.", "n->f")
+maximum = _choice("maximum", lambda g, y, a, b: _tied(g, a, b), lambda g, y, a, b: _tied(g, b, a), LARGER)
+minimum = _choice("minimum", lambda g, y, a, b: _tied(g, b, a), lambda g, y, a, b: _tied(g, a, b), SMALLER)
+where: Op = define("where", elementwise, None, _where_true, _where_false, kinds="b,n,n->n", analytic=False, doc=CHOICE)
 
-stop_gradient = define("stop_gradient", elementwise, None, analytic=False, doc="x itself, with derivative zero.")
-cast = define("cast", elementwise, None, kinds="n->f", analytic=False, doc="int or bool as float.")
+greater: Op = _test("greater", ">")
+greater_equal = _test("greater_equal", ">=")
+less = _test("less", "<")
+less_equal = _test("less_equal", "<=")
+equal = _test("equal", "==")
+not_equal = _test("not_equal", "!=")
+logical_and = _test("logical_and", "&", 8, "b,b->b")
+logical_or = _test("logical_or", "|", 7, "b,b->b")
+logical_not = define("logical_not", elementwise, None, kinds="b->b", analytic=False, notation=NOT)
 # fmt: on
 
 
 def leaky_relu(x: Any, slope: float = 0.01) -> Any:
-    """x where it is positive, slope * x elsewhere (Maas et al. 2013).
+    """X where it is positive, slope * x elsewhere (Maas et al. 2013).
 
     >>> from unroll import Template, ops, t
     >>> g = Template(); x = g.input("x", 3); g.output("y", ops.leaky_relu(x[t]))
@@ -80,12 +114,12 @@ def leaky_relu(x: Any, slope: float = 0.01) -> Any:
 
 
 def elu(x: Any, alpha: float = 1.0) -> Any:
-    """x where it is positive, alpha * (exp(x) - 1) elsewhere (Clevert et al. 2016)."""
+    """X where it is positive, alpha * (exp(x) - 1) elsewhere (Clevert et al. 2016)."""
     return where(greater(x, 0), x, alpha * expm1(minimum(x, 0)))
 
 
 def gelu(x: Any) -> Any:
-    """x times the normal distribution function, in its tanh form (Hendrycks and Gimpel 2016, section 2).
+    """X times the normal distribution function, in its tanh form (Hendrycks and Gimpel 2016, section 2).
 
     The same as ``approximate="tanh"`` in PyTorch and the default of JAX; at most 5e-4 away from the exact form.
     """
@@ -93,5 +127,5 @@ def gelu(x: Any) -> Any:
 
 
 def clip(x: Any, low: float, high: float) -> Any:
-    """x kept between `low` and `high`; the derivative is 1 inside (the ends included) and 0 outside."""
+    """X kept between `low` and `high`; the derivative is 1 inside (the ends included) and 0 outside."""
     return where(less(x, low), low, where(greater(x, high), high, x))

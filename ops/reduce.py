@@ -48,14 +48,18 @@ def _index_of(shapes: Sequence[Shape], attrs: Any) -> Shape:
     return shapes[0][:-1]
 
 
-# fmt: off
+def _cross_entropy_rule(g: Any, y: Any, o: Any, i: Any) -> Any:
+    return _column(g) * (_softmax(o, axis=(-1,)) - one_hot(i, o.shape[-1]))
+
+
+ARGMAX = "Index of the largest element of the last axis: (..., n) -> (...)."
+
 _sum = define("sum", reduction, lambda g, y, x, axis, keepdims: _kept(g, x, axis))
 _max = define("max", reduction, _max_rule, analytic=False)
 _logsumexp = define("logsumexp", reduction, _logsumexp_rule)
 _softmax = define("softmax", along, _softmax_rule)
-argmax = define("argmax", Family("argmax", _index_of), None, kinds="f->i", analytic=False, doc="Index of the largest element of the last axis: (..., n) -> (...).")
-_cross_entropy = define("cross_entropy", pick_family, lambda g, y, o, i: _column(g) * (_softmax(o, axis=(-1,)) - one_hot(i, o.shape[-1])), None, kinds="f,i->f")
-# fmt: on
+argmax = define("argmax", Family("argmax", _index_of), None, kinds="f->i", analytic=False, doc=ARGMAX)
+_cross_entropy = define("cross_entropy", pick_family, _cross_entropy_rule, None, kinds="f,i->f")
 
 
 def _axes(x: Any, axis: Axis) -> tuple[int, ...]:

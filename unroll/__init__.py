@@ -8,8 +8,9 @@ if not (_here / "ops").is_dir():  # a source checkout: ops/ and backends/ lie be
 
 from . import ops  # noqa: E402
 from .errors import UnrollError  # noqa: E402
-from .template import Template, Variable  # noqa: E402
+from .template import Template  # noqa: E402
 from .timeindex import T, axis, t  # noqa: E402
+from .variable import Variable  # noqa: E402
 
 __version__ = "0.1.0"
 __all__ = ["T", "Template", "UnrollError", "Variable", "__version__", "axis", "ops", "t"]

@@ -15,7 +15,7 @@ from typing import Any
 
 from .builder import Builder, Expr, renamed
 from .errors import DifferentiationError, UndefinedError, message
-from .ir import Const, Decl, Equation, Operand, Ref, System
+from .ir import Const, Equation, Operand, Ref, System
 from .ops import core, layout
 from .ops.pointwise import equal, where
 from .timeindex import Axis, Index, running, whole
@@ -82,9 +82,9 @@ def _active(system: System, wrt: Sequence[str], seeds: Mapping[str, str]) -> set
         if system.decls[equation.out.name].dtype != "float":
             continue
         for position, arg in enumerate(equation.args):
-            if isinstance(arg, Ref) and system.decls[arg.name].dtype == "float":
-                if equation.operation.rule(position) is not None:
-                    links.append((arg.name, equation.out.name))
+            floats = isinstance(arg, Ref) and system.decls[arg.name].dtype == "float"
+            if isinstance(arg, Ref) and floats and equation.operation.rule(position) is not None:
+                links.append((arg.name, equation.out.name))
     forward: dict[str, list[str]] = {}
     backward: dict[str, list[str]] = {}
     for a, b in links:
@@ -163,7 +163,8 @@ def _share_of_max(builder: Builder, equation: Equation, g: Expr, total: Expr, va
     builder.equations.append(
         Equation(out, "copy", (chosen.operand,), (), equation.domain, equation.batched, "sum", equation.source)
     )
-    return chosen * (g / builder.read(out))
+    shared: Expr = chosen * (g / builder.read(out))
+    return shared
 
 
 def _fit(value: Expr, shape: tuple[int, ...]) -> Expr:

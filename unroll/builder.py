@@ -40,7 +40,7 @@ class Expr(Symbolic):
 
     @property
     def dtype(self) -> str:
-        """ "float", "int" or "bool"."""
+        """The kind: float, int or bool."""
         return self._dtype
 
     def __op__(self, op: Op, args: Sequence[Any], attrs: Mapping[str, Any]) -> Expr:
@@ -65,7 +65,8 @@ class Expr(Symbolic):
                     fix="Only variables and inputs over time are read at a step, as in h[t-1].",
                 )
             )
-        return self._builder.guarded(lambda: getitem(self, key))
+        made: Expr = self._builder.guarded(lambda: getitem(self, key))
+        return made
 
     def __eq__(self, other: object) -> Any:
         raise TypeError("compare two expressions with ops.equal(a, b), and two objects with `is`")
@@ -171,8 +172,8 @@ class Builder:
         if hasattr(value, "shape") and hasattr(value, "dtype"):
             if tuple(value.shape) == () and hasattr(value, "item"):
                 return self.constant(value.item())
-            kind = {"f": "float", "i": "int", "u": "int", "b": "bool"}.get(value.dtype.kind)
-            if kind is not None:
+            kind = {"f": "float", "i": "int", "u": "int", "b": "bool"}.get(value.dtype.kind, "")
+            if kind:
                 name = self.fresh()
                 copied = value.copy()
                 self.decls[name] = Decl(

@@ -40,9 +40,7 @@ def expand(system: System) -> System:
             builder.equations.append(equation)
             continue
         with builder.within(equation.domain, equation.source):
-            args: list[Any] = []
-            for a in equation.args:
-                args.append(a.value if isinstance(a, Const) else _expression(builder, a))
+            args = [a.value if isinstance(a, Const) else _expression(builder, a) for a in equation.args]
             value = builder.operand(body(*args, **dict(equation.attrs)))
         builder.equations.append(
             Equation(

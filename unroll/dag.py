@@ -69,7 +69,7 @@ class Dag:
 
     def names(self) -> list[str]:
         """The names that have nodes, in order of declaration."""
-        shown = [n for n, d in self.system.decls.items() if self.detail == "ops" or d.kind != "temporary"]
+        shown = [n for n in self.system.decls if self.detail == "ops" or "." not in n]
         return [n for n in shown if self.system.decls[n].given or n in self._writers]
 
     def steps(self, name: str) -> Iterator[Steps]:
@@ -264,7 +264,7 @@ def check_reads(system: System, lengths: Mapping[str, int]) -> None:
             continue
         for ref in equation.refs:
             decl = system.decls[ref.name]
-            if decl.kind == "cotangent" or decl.kind == "temporary" or all(i.runs for i in ref.index):
+            if decl.kind in ("cotangent", "temporary") or all(i.runs for i in ref.index):
                 continue
             steps = [hi.at({}, lengths) for _, hi in system.reads(equation, ref)]
             inside = decl.given and all(1 <= k <= lengths[a.end] for k, a in zip(steps, decl.axes, strict=True))

@@ -154,8 +154,8 @@ def _train(
     from tqdm import tqdm
 
     symbols, hidden = params["U"].shape[1], params["W"].shape[0]
-    adam, curve = Adam(2e-3), []
-    rows, h = iter(()), None
+    adam, curve = Adam(2e-3), list[float]()
+    rows, h = windows(codes, LENGTH, BATCH), None
     with tqdm(total=args.steps, unit="step", disable=args.quiet or None, mininterval=0.2) as bar:
         while len(curve) < args.steps:
             pair = next(rows, None)

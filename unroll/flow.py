@@ -58,10 +58,10 @@ def collapsed(system: System) -> list[Flow]:
         while pending:
             read = pending.pop()
             if "." not in read.ref.name:
-                reads[_trimmed(read)] = None
+                reads[trimmed(read)] = None
                 continue
             for writer in reversed(writers[read.ref.name]):
-                for deeper in reversed(_through(read, writer)):
+                for deeper in reversed(through(read, writer)):
                     if deeper not in seen:
                         seen.add(deeper)
                         pending.append(deeper)
@@ -69,7 +69,7 @@ def collapsed(system: System) -> list[Flow]:
     return flows
 
 
-def _through(read: Read, writer: Equation) -> list[Read]:
+def through(read: Read, writer: Equation) -> list[Read]:
     """What `writer` reads to make the instances that `read` reads."""
     steps: dict[Axis, Index] = {}
     for wrote, wanted in zip(writer.out.index, read.ref.index, strict=True):
@@ -86,7 +86,7 @@ def _through(read: Read, writer: Equation) -> list[Read]:
     return [Read(ref.substitute(steps), tuple(over)) for ref in writer.refs]
 
 
-def _trimmed(read: Read) -> Read:
+def trimmed(read: Read) -> Read:
     used = read.ref.running
     return Read(read.ref, tuple(r for r in read.over if r.axis in used))
 
@@ -106,13 +106,13 @@ def dependences(flows: list[Flow]) -> list[Dependence]:
     writers: dict[str, list[int]] = {}
     for number, flow in enumerate(flows):
         writers.setdefault(flow.out.name, []).append(number)
-    found = []
-    for consumer, flow in enumerate(flows):
-        for read in flow.reads:
-            for producer in writers.get(read.ref.name, ()):
-                if _meet(flows[producer], flow, read):
-                    found.append(Dependence(producer, consumer, read, _distance(flows[producer].out, flow, read)))
-    return found
+    return [
+        Dependence(producer, consumer, read, _distance(flows[producer].out, flow, read))
+        for consumer, flow in enumerate(flows)
+        for read in flow.reads
+        for producer in writers.get(read.ref.name, ())
+        if _meet(flows[producer], flow, read)
+    ]
 
 
 def _meet(producer: Flow, consumer: Flow, read: Read) -> bool:

@@ -84,7 +84,7 @@ class Ref:
         return tuple(i.axis for i in self.index if i.axis is not None and i.runs)
 
     def shift(self, axis: Axis) -> int | None:
-        """k of ``axis+k``, or None where the ref does not run along the axis."""
+        """K of ``axis+k``, or None where the ref does not run along the axis."""
         for i in self.index:
             if i.axis == axis and i.runs:
                 return i.shift

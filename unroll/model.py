@@ -84,7 +84,7 @@ class Net:
         """The loss averaged over the batch: one number."""
         self._need_loss()
         value = self.run(params, "loss", **arrays)
-        return value.mean() if getattr(value, "ndim", 0) else value[()]
+        return value.mean() if value.ndim else value[()]
 
     def value_and_grad(
         self, params: Params, wrt: Sequence[str] | str | None = None, outputs: Names = (), /, **arrays: Any
@@ -137,7 +137,7 @@ class Net:
         results = executable(bound.values, bound.lengths, bound.batch)
         value = self._out(system, of, results[of], bound)
         tangent = self._out(system, of, results["tangent"], bound)
-        if of == "loss" and getattr(value, "ndim", 0):
+        if of == "loss" and value.ndim:
             return value.mean(), tangent.mean()
         return value, tangent
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -38,7 +39,7 @@ class Adam:
 
 def global_norm(grads: Params) -> float:
     """The Euclidean norm of all gradients together."""
-    return float(sum(float((g * g).sum()) for g in grads.values())) ** 0.5
+    return math.sqrt(sum(float((g * g).sum()) for g in grads.values()))
 
 
 def clip(grads: Params, norm: float) -> dict[str, Any]:

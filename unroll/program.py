@@ -1,4 +1,4 @@
-"""The program: what runs once over all steps, what runs in loops, and the buffers they write. Knows no array library."""
+"""The program: what runs once over all steps, what runs in loops, and the buffers they write. No arrays here."""
 
 from __future__ import annotations
 

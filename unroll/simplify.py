@@ -90,7 +90,7 @@ def _through_copies(system: System, roots: set[str]) -> System:
     copies = {}
     for name, e in _single(system).items():
         (source, *_) = e.args
-        if e.op != "copy" or e.attrs or isinstance(source, Ref) and source.name == name:
+        if e.op != "copy" or e.attrs or (isinstance(source, Ref) and source.name == name):
             continue
         decl = system.decls[name]
         if isinstance(source, Const):
@@ -166,9 +166,10 @@ def _identity(system: System, e: Equation) -> Operand | None:
     a, b = e.args
     neutral = 1 if e.op in ("mul", "div") else 0
     for number, other, allowed in ((b, a, True), (a, b, e.op in ("mul", "add"))):
-        if isinstance(number, Const) and number.value == neutral and allowed:
-            if isinstance(other, Const) or (isinstance(other, Ref) and system.decls[other.name].shape == shape):
-                return other
+        if not (isinstance(number, Const) and number.value == neutral and allowed):
+            continue
+        if isinstance(other, Const) or (isinstance(other, Ref) and system.decls[other.name].shape == shape):
+            return other
     if isinstance(a, Const) and isinstance(b, Const) and not (e.op == "div" and b.value == 0):
         x, y = a.value, b.value
         return Const({"mul": x * y, "add": x + y, "sub": x - y}[e.op] if e.op != "div" else x / y)
@@ -225,7 +226,7 @@ def _merged(system: System, e: Equation, ref: Ref, inner: Equation) -> Equation 
         return None
     if not all(i.runs and not i.shift for i in inner.out.index) or inner.out.name in {r.name for r in inner.refs}:
         return None
-    free = {a: r for a, r in zip((r.axis for r in e.domain), e.domain, strict=True)}
+    free = {r.axis: r for r in e.domain}
     running_axes = [i.axis for i in ref.index if i.runs]
     if sorted(a.name for a in free) != sorted(a.name for a in running_axes if a is not None):
         return None

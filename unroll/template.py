@@ -26,7 +26,7 @@ def _shape(shape: int | Sequence[int]) -> Shape:
     """An int is a vector's length; sizes are positive."""
     sizes = (shape,) if isinstance(shape, int) else tuple(shape)
     for n in sizes:
-        if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+        if isinstance(n, bool) or not hasattr(n, "__index__") or n < 1:
             raise ShapeError(message(f"a shape is made of positive integers, got {shape!r}", here()))
     return sizes
 
@@ -103,7 +103,7 @@ class Template:
         return Variable(self._builder, name)
 
     def _declare(self, decl: Decl) -> None:
-        if not isinstance(decl.name, str) or not decl.name or "." in decl.name or "~" in decl.name:
+        if not hasattr(decl.name, "isidentifier") or not decl.name or "." in decl.name or "~" in decl.name:
             raise TemplateError(
                 message(f"a name is a non-empty text without '.' and '~', got {decl.name!r}", decl.source)
             )

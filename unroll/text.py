@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from .ir import Const, Equation, Extent, Operand, Ref, System
+from .ir import Const, Equation, Operand, Ref, System
 from .timeindex import Axis, Index, running
 
 Tokens = tuple[str | Operand, ...]
@@ -54,8 +54,7 @@ class Writer:
                     steps[wrote.axis] = read
             return tuple(t.substitute(steps) if isinstance(t, Ref) else t for t in tokens), strength
         if isinstance(operand, Const):
-            negative = isinstance(operand.value, (int, float)) and operand.value < 0
-            return (operand,), 30 if negative else ATOM
+            return (operand,), 30 if operand.value < 0 else ATOM
         return (operand,), ATOM
 
     def _right(self, equation: Equation) -> tuple[Tokens, int]:

@@ -53,7 +53,7 @@ class Variable(Symbolic):
 
     @property
     def dtype(self) -> str:
-        """ "float", "int" or "bool"."""
+        """The kind: float, int or bool."""
         return self._builder.decls[self.name].dtype
 
     def as_expression(self) -> Expr:

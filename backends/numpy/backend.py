@@ -34,8 +34,8 @@ class NumpyExecutable(AbstractExecutable):
         scope: dict[str, Any] = {"np": np, "scatter_sum": scatter_sum, "check": self._check}
         dtype = np.dtype(options.dtype)
         for name, value in emitted.scope.items():
-            scope[name] = _kernel(*value, dtype) if isinstance(value, tuple) else value
-        load(self.source, f"numpy {ascii(system.name)}", scope)
+            scope[name] = _kernel(value, dtype) if isinstance(value, tuple) else value
+        load(self.source, f"numpy {system.name!a}", scope)
         self._run, self._allocate = scope["run"], scope["allocate"]
         self._idle: dict[tuple[int, ...], list[dict[str, Any]]] = {}
 
@@ -80,7 +80,8 @@ class NumpyExecutable(AbstractExecutable):
         return str(self.program)
 
 
-def _kernel(op: str, ranks: tuple[int, ...], attrs: Mapping[str, Any], dtype: Any) -> Callable[..., Any]:
+def _kernel(named: tuple[str, tuple[int, ...], Mapping[str, Any]], dtype: Any) -> Callable[..., Any]:
+    op, ranks, attrs = named
     operation = OPS[op]
 
     def call(*args: Any) -> Any:

@@ -92,7 +92,8 @@ COMPLEX: dict[str, Callable[..., Array]] = {
 
 
 def _lead(x: Array, rank: int) -> tuple[int, ...]:
-    return x.shape[: x.ndim - rank]
+    lead: tuple[int, ...] = x.shape[: x.ndim - rank]
+    return lead
 
 
 def _logsumexp(x: Array, axis: tuple[int, ...], keepdims: bool) -> Array:
@@ -226,8 +227,8 @@ OTHER: dict[str, Callable[[Sequence[Array], Sequence[int], Mapping[str, Any], An
     "cross_entropy": lambda a, r, k, d: _cross_entropy(*a),
     "pick": lambda a, r, k, d: _pick(*a),
     "one_hot": lambda a, r, k, d: (a[0][..., None] == np.arange(k["size"])).astype(d),
-    "take": lambda a, r, k, d: _take(*a, r),
-    "scatter": lambda a, r, k, d: _scatter(*a, r, k["size"]),
+    "take": lambda a, r, k, d: _take(a[0], a[1], r),
+    "scatter": lambda a, r, k, d: _scatter(a[0], a[1], r, k["size"]),
     "reshape": lambda a, r, k, d: _reshape(a[0], r[0], k["shape"]),
     "transpose": lambda a, r, k, d: _transpose(a[0], r[0], k.get("axes")),
     "broadcast_to": lambda a, r, k, d: _broadcast_to(a[0], r[0], k["shape"]),

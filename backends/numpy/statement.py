@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -72,7 +72,7 @@ class Statement:
 
     def _all(self, target: str) -> str:
         return (
-            f"{target}[...]" if not target.endswith("]") or not self.target.lead and not self.target.shape else target
+            f"{target}[...]" if not target.endswith("]") or (not self.target.lead and not self.target.shape) else target
         )
 
     def _into(self, write: Any) -> None:
@@ -201,7 +201,7 @@ class Statement:
             factors.append(Factor(x.text, (*x.lead, *names), x.moving, x.whole | set(names)))
             sizes.update({n: str(size) for n, size in zip(names, x.shape, strict=True)})
         want = (*self.lead, *result)
-        product = plan_product(*factors, want, sizes)
+        product = plan_product(factors[0], factors[1], want, sizes)
         left, right = product.left, product.right
         if self.where.loops and product.kind == "matmul":
             left = self.page.hoist(left, product.repack[0]) if product.hoist[0] else left

@@ -44,7 +44,11 @@ CASTS = [
 ]
 
 
-@pytest.mark.parametrize(("name", "kinds", "weak", "result", "casts"), CASTS)
+@pytest.mark.parametrize(
+    ("name", "kinds", "weak", "result", "casts"),
+    CASTS,
+    ids=[f"{c[0]}-{'-'.join(c[1])}{c[2].rstrip('-')}" for c in CASTS],
+)
 def test_result_kind(name: str, kinds: list[str], weak: str, result: str, casts: list[str]) -> None:
     assert result_kind(OPS[name], kinds, [w == "w" for w in weak]) == (result, tuple(casts))
 
@@ -74,25 +78,25 @@ def test_refused_with_a_message(apply: Any, message: str) -> None:
         apply()
 
 
-@pytest.mark.parametrize(
-    ("apply", "want"),
-    [
-        (lambda: mask * x, [0.5, 0, 2]),
-        (lambda: x - mask, [-0.5, -1, 1]),
-        (lambda: 1.0 - mask, [0, 1, 0]),
-        (lambda: 1 - mask, [0, 1, 0]),
-        (lambda: ops.where(mask, labels, x), [1, -1, 2]),
-        (lambda: labels * x, [0.5, 0, 4]),
-        (lambda: labels * 0.5, [0.5, 0, 1]),
-        (lambda: ops.cast(mask), [1, 0, 1]),
-        (lambda: ops.cast(labels) / 2, [0.5, 0, 1]),
-        (lambda: ops.cast(x), [0.5, -1, 2]),
-        (lambda: ops.maximum(labels, 1), [1, 1, 2]),
-        (lambda: 2**x, [2**0.5, 0.5, 4]),
-        (lambda: ops.bce_with_logits(0 * x, mask), [np.log(2)] * 3),
-        (lambda: ops.where(mask, 1.0, 0.0), [1, 0, 1]),
-    ],
-)
+MEETING: dict[str, tuple[Any, list[float]]] = {
+    "mask * floats": (lambda: mask * x, [0.5, 0, 2]),
+    "floats - mask": (lambda: x - mask, [-0.5, -1, 1]),
+    "1.0 - mask": (lambda: 1.0 - mask, [0, 1, 0]),
+    "1 - mask": (lambda: 1 - mask, [0, 1, 0]),
+    "where of ints and floats": (lambda: ops.where(mask, labels, x), [1, -1, 2]),
+    "ints * floats": (lambda: labels * x, [0.5, 0, 4]),
+    "ints * 0.5": (lambda: labels * 0.5, [0.5, 0, 1]),
+    "cast of a mask": (lambda: ops.cast(mask), [1, 0, 1]),
+    "cast of ints": (lambda: ops.cast(labels) / 2, [0.5, 0, 1]),
+    "cast of floats": (lambda: ops.cast(x), [0.5, -1, 2]),
+    "maximum of ints": (lambda: ops.maximum(labels, 1), [1, 1, 2]),
+    "2 ** floats": (lambda: 2**x, [2**0.5, 0.5, 4]),
+    "bce_with_logits of a mask": (lambda: ops.bce_with_logits(0 * x, mask), [np.log(2)] * 3),
+    "where of numbers": (lambda: ops.where(mask, 1.0, 0.0), [1, 0, 1]),
+}
+
+
+@pytest.mark.parametrize(("apply", "want"), MEETING.values(), ids=MEETING)
 def test_kinds_that_meet(apply: Any, want: list[float]) -> None:
     got = apply()
     np.testing.assert_allclose(got.value, want, rtol=1e-15)

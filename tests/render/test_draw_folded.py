@@ -94,8 +94,8 @@ def test_params_are_seen_through_transposes_slices_and_gates():
     x, W, U, h = g.input("x", 4), g.param("W", (4, 4)), g.param("U", (4, 8)), g.variable("h", 4)
     h[0] = 0
     h[t] = W.T @ (x[t] * h[t - 1]) + U[:, 0:4] @ x[t]
-    found = {(a.source, a.params) for a in arrows(g.system)}
-    assert found == {("h", ("W",)), ("x", ("U", "W"))} or found == {("h", ("W",)), ("x", ("W", "U"))}
+    found = {(a.source, frozenset(a.params)) for a in arrows(g.system)}
+    assert found == {("h", frozenset("W")), ("x", frozenset("WU"))}
 
 
 def test_the_adjoint_stands_beside_the_forward_pass(make):

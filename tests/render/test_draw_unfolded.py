@@ -120,26 +120,17 @@ def test_untimed_names_stand_by_what_they_touch(make):
 
 
 def test_two_axes_are_two_blocks(make):
-    picture = make("attention").unfold(T=2, S=3).draw().picture
-    circles = picture.circles
+    drawing = make("attention").unfold(T=2, S=3).draw()
+    circles = drawing.picture.circles
     assert circles["a[1,2]"].text == "a[1,2]"
     assert circles["a[1,2]"].x == circles["alpha[1,2]"].x
     assert circles["e[2]"].y < circles["a[1,2]"].y < circles["alpha[1,2]"].y < circles["ctx[1]"].y
     assert max(circles[f"alpha[1,{k}]"].x for k in (1, 2, 3)) < min(circles[f"alpha[2,{k}]"].x for k in (1, 2, 3))
-    drawn = pairs(picture_of(picture))
+    drawn = pairs(drawing)
     assert drawn["e[3]", "d[0]"] == ()
     assert drawn["d[0]", "a[1,2]"] == ("A",)
     assert {("alpha[2,1]", "ctx[2]"), ("alpha[2,3]", "ctx[2]"), ("e[1]", "ctx[2]")} <= set(drawn)
     assert ("alpha[1,1]", "ctx[2]") not in drawn
-
-
-def picture_of(picture):
-    class Shell:
-        pass
-
-    shell = Shell()
-    shell.picture = picture
-    return shell
 
 
 def test_both_axes_are_elided(make):
@@ -149,13 +140,13 @@ def test_both_axes_are_elided(make):
 
 
 def test_the_adjoint_unfolds(make):
-    picture = make("elman").adjoint().unfold(3).draw().picture
-    drawn = pairs(picture_of(picture))
+    drawing = make("elman").adjoint().unfold(3).draw()
+    drawn, circles = pairs(drawing), drawing.picture.circles
     assert drawn["h~[3]", "h~[2]"] == ("W",)
     assert drawn["o~[2]", "h~[2]"] == ("V",)
     assert ("h~[1]", "W~") in drawn
-    assert picture.circles["h~[2]"].text == "∂L/∂h⁽²⁾"
-    assert len({picture.circles[f"h~[{k}]"].y for k in (1, 2, 3)}) == 1
+    assert circles["h~[2]"].text == "∂L/∂h⁽²⁾"
+    assert len({circles[f"h~[{k}]"].y for k in (1, 2, 3)}) == 1
 
 
 def test_a_loss_that_is_no_sum_over_steps_is_one_node(make):

@@ -1,6 +1,7 @@
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
 import pytest
 
@@ -145,7 +146,7 @@ HOSTILE = [
 ]
 
 
-@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("name", HOSTILE, ids=ascii)
 def test_hostile_names_are_text(name):
     g = Template(name)
     x, p, h = g.input(f"x{name}"), g.param(f"p{name}"), g.variable(name, ())
@@ -192,8 +193,6 @@ def test_importing_the_drawing_loads_no_engine():
 
 
 def test_only_the_writer_imports_graphviz():
-    from pathlib import Path
-
     folder = Path(writer.__file__).parent
-    users = {p.name for p in folder.glob("*.py") for line in p.read_text().splitlines() if "import graphviz" in line}
+    users = {p.name for p in folder.glob("*.py") if "import graphviz" in p.read_text(encoding="utf-8")}
     assert users == {"writer.py"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..flow import Flow, Read, _through, _trimmed, collapsed
+from ..flow import Flow, Read, collapsed, through, trimmed
 from ..ir import Equation, Ref, System
 from ..timeindex import Axis, Range
 
@@ -124,10 +124,10 @@ class _Reader:
             name = read.ref.name
             if not is_hidden(name):
                 if params and (direct or not derivative or self._decls[name].kind == "cotangent"):
-                    found.setdefault(_trimmed(read), {}).update(dict.fromkeys(params))
+                    found.setdefault(trimmed(read), {}).update(dict.fromkeys(params))
                 continue
             for writer in self._writers[name]:
-                deeper = _through(read, writer)
+                deeper = through(read, writer)
                 for inner, (_, own) in zip(deeper, self._operands(writer), strict=True):
                     step = inner, own or params, own
                     if step not in seen:

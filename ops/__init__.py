@@ -2,7 +2,7 @@
 
 from .composite import bce_with_logits, cross_entropy, layer_norm, mse, nll
 from .contract import dot, einsum, matmul, outer
-from .core import OPS, Notation, Op, Symbolic, define, infix, undefined
+from .core import OPS, Notation, Op, Symbolic, composite, define, infix, undefined
 from .errors import DifferentiationError, DTypeError, ShapeError, UnrollError
 from .layout import broadcast_to, concat, one_hot, pick, reshape, stack, take, transpose
 from .pointwise import (
@@ -52,6 +52,7 @@ __all__ = [
     "broadcast_to",
     "cast",
     "clip",
+    "composite",
     "concat",
     "cos",
     "cross_entropy",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from .core import composite
 from .errors import ShapeError
 from .layout import pick
 from .pointwise import softplus, sqrt
 from .reduce import _cross_entropy, log_softmax, mean, sum
 
 
+@composite
 def cross_entropy(logits: Any, target: Any) -> Any:
     """Minus the log-probability that softmax(logits) gives to the target (book sections 6.2.2.3 and 10.2.2).
 
@@ -28,11 +30,13 @@ def cross_entropy(logits: Any, target: Any) -> Any:
     return -sum(target * log_softmax(logits), axis=-1)
 
 
+@composite
 def nll(log_probability: Any, target: Any) -> Any:
     """Minus the log-probability of an integer target, from log-probabilities. Shapes: (..., n), (...) -> (...)."""
     return -pick(log_probability, target)
 
 
+@composite
 def bce_with_logits(logit: Any, target: Any) -> Any:
     """Binary cross-entropy of sigmoid(logit), element by element, without overflow. In nats.
 
@@ -41,11 +45,13 @@ def bce_with_logits(logit: Any, target: Any) -> Any:
     return softplus(logit) - logit * target
 
 
+@composite
 def mse(prediction: Any, target: Any) -> Any:
     """Mean squared difference over the per-example axes -> one number."""
     return mean((prediction - target) ** 2)
 
 
+@composite
 def layer_norm(x: Any, gain: Any = None, bias: Any = None, axis: Any = -1, eps: float = 1e-5) -> Any:
     """X shifted and scaled to mean 0 and variance 1 over `axis`, then times gain plus bias (Ba et al. 2016)."""
     centred = x - mean(x, axis, keepdims=True)

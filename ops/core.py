@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import wraps
 from typing import Any
 
 from .errors import DifferentiationError, DTypeError
@@ -49,6 +50,10 @@ class Symbolic:
     def __extent__(self, over: Any) -> Any:
         """The number of steps of the given time axes, as a symbol."""
         raise TypeError(f"{type(self).__name__} has no time axes")
+
+    def __label__(self, name: str, args: Sequence[Any], attrs: Attrs) -> Any:
+        """Remember that this is ``name(*args, **attrs)``, for printing; returns the symbol."""
+        return self
 
     @property
     def ndim(self) -> int:
@@ -249,6 +254,17 @@ def define(
     op = Op(name, family, tuple(vjp), kinds, tuple(draw), analytic, notation, compute, body, doc)
     OPS[name] = op
     return op
+
+
+def composite(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Mark a function from expressions to an expression, so that a template prints its name and not its inside."""
+
+    @wraps(function)
+    def call(*args: Any, **attrs: Any) -> Any:
+        result = function(*args, **attrs)
+        return result.__label__(function.__name__, args, attrs) if isinstance(result, Symbolic) else result
+
+    return call
 
 
 def undefined(reason: str) -> Rule:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from .core import Notation, Op, Rule, define, infix
+from .core import Notation, Op, Rule, composite, define, infix
 from .shapes import elementwise
 
 POSITIVE = ((0.3, 3.0),)
@@ -104,6 +104,7 @@ logical_not = define("logical_not", elementwise, None, kinds="b->b", analytic=Fa
 # fmt: on
 
 
+@composite
 def leaky_relu(x: Any, slope: float = 0.01) -> Any:
     """X where it is positive, slope * x elsewhere (Maas et al. 2013).
 
@@ -113,11 +114,13 @@ def leaky_relu(x: Any, slope: float = 0.01) -> Any:
     return where(greater(x, 0), x, slope * x)
 
 
+@composite
 def elu(x: Any, alpha: float = 1.0) -> Any:
     """X where it is positive, alpha * (exp(x) - 1) elsewhere (Clevert et al. 2016)."""
     return where(greater(x, 0), x, alpha * expm1(minimum(x, 0)))
 
 
+@composite
 def gelu(x: Any) -> Any:
     """X times the normal distribution function, in its tanh form (Hendrycks and Gimpel 2016, section 2).
 
@@ -126,6 +129,7 @@ def gelu(x: Any) -> Any:
     return 0.5 * x * (1 + tanh(0.7978845608028654 * (x + 0.044715 * (x * x * x))))
 
 
+@composite
 def clip(x: Any, low: float, high: float) -> Any:
     """X kept between `low` and `high`; the derivative is 1 inside (the ends included) and 0 outside."""
     return where(less(x, low), low, where(greater(x, high), high, x))

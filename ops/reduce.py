@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .core import define
+from .core import composite, define
 from .layout import _reshape, one_hot
 from .pointwise import equal, exp, isfinite, log, stop_gradient, where
 from .shapes import Family, Shape, along, negative_axes, pick_family, reduction
@@ -97,11 +97,13 @@ def max(x: Any, axis: Axis = None, *, over: Any = None, keepdims: bool = False) 
     return _max(x, axis=axes, keepdims=keepdims) if axes else x
 
 
+@composite
 def min(x: Any, axis: Axis = None, *, over: Any = None, keepdims: bool = False) -> Any:
     """The minimum; elements that share it share the derivative. Over a time axis of no steps it is inf."""
     return -max(-x, axis, over=over, keepdims=keepdims)
 
 
+@composite
 def mean(x: Any, axis: Axis = None, *, over: Any = None, keepdims: bool = False) -> Any:
     """The mean; over a time axis of no steps it is nan, as 0 / 0."""
     _one_way(axis, over, "mean")
@@ -113,6 +115,7 @@ def mean(x: Any, axis: Axis = None, *, over: Any = None, keepdims: bool = False)
     return sum(x, axis, keepdims=keepdims) / count
 
 
+@composite
 def logsumexp(x: Any, axis: Axis = -1, *, over: Any = None, keepdims: bool = False) -> Any:
     """log(sum(exp(x))) without overflow; where every x is -inf it is -inf, with derivative 0."""
     if over is None:
@@ -123,6 +126,7 @@ def logsumexp(x: Any, axis: Axis = -1, *, over: Any = None, keepdims: bool = Fal
     return where(none, float("-inf"), log(where(none, 1, total)) + top)
 
 
+@composite
 def softmax(x: Any, axis: Axis = -1, *, over: Any = None) -> Any:
     """exp(x) normalised to sum to 1 (book section 6.2.2.3); where every x is -inf it is 0."""
     if over is None:
@@ -132,6 +136,7 @@ def softmax(x: Any, axis: Axis = -1, *, over: Any = None) -> Any:
     return weight / where(equal(total, 0), 1, total)
 
 
+@composite
 def log_softmax(x: Any, axis: Axis = -1, *, over: Any = None) -> Any:
     """log(softmax(x)), without taking the logarithm of a rounded number."""
     return x - (logsumexp(x, over=over) if over is not None else logsumexp(x, axis, keepdims=True))

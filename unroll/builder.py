@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from .errors import AxisError, DTypeError, ShapeError, TemplateError, here, message
-from .ir import Const, Decl, Domain, Equation, Extent, Operand, Ref, Source, System
+from .ir import Const, Decl, Domain, Equation, Extent, Label, Operand, Ref, Source, System
 from .ops.core import OPS, Op, Symbolic, result_kind
 from .ops.layout import getitem
 from .text import Writer
@@ -55,6 +55,10 @@ class Expr(Symbolic):
             extent = Expr(self._builder, Extent(axis), (), "float", frozenset())
             count = extent if isinstance(count, int) else count * extent
         return count
+
+    def __label__(self, name: str, args: Sequence[Any], attrs: Mapping[str, Any]) -> Expr:
+        self._builder.label(self, name, args, attrs)
+        return self
 
     def __getitem__(self, key: Any) -> Expr:
         if isinstance(key, Index) or (isinstance(key, tuple) and any(isinstance(k, Index) for k in key)):
@@ -287,6 +291,17 @@ class Builder:
         )
         return self.read(out)
 
+    def label(self, expr: Expr, name: str, args: Sequence[Any], attrs: Mapping[str, Any]) -> None:
+        """Print the operation that made `expr` as ``name(*args, **attrs)``."""
+        made = [self.operand(a).operand if isinstance(a, Symbolic) else a for a in args]
+        named = [(k, self.operand(v).operand if isinstance(v, Symbolic) else v) for k, v in attrs.items()]
+        for position in range(len(self.equations) - 1, -1, -1):
+            e = self.equations[position]
+            if isinstance(expr.operand, Ref) and e.out == expr.operand:
+                if e.op != name and expr.operand not in made and not e.summed and e.combine == "sum":
+                    self.equations[position] = replace(e, label=Label(name, tuple(made), tuple(named)))
+                return
+
     def add(self, out: Ref, value: Expr, domain: Domain, batched: bool, source: Source | None) -> None:
         """Add the equation ``out += value``."""
         self.equations.append(Equation(out, "copy", (value.operand,), (), domain, batched, "sum", source))
@@ -374,7 +389,12 @@ def substitute_names(system: System, names: Mapping[str, str]) -> System:
         new = names.get(name, name)
         decls[new] = replace(decl, name=new, of=new.partition(".")[0] or None) if name in names else decl
     equations = tuple(
-        replace(e, out=ref(e.out), args=tuple(ref(a) if isinstance(a, Ref) else a for a in e.args))
+        replace(
+            e,
+            out=ref(e.out),
+            args=tuple(ref(a) if isinstance(a, Ref) else a for a in e.args),
+            label=e.label and e.label.map(ref),
+        )
         for e in system.equations
     )
     outputs = {k: ref(v) for k, v in system.outputs.items()}

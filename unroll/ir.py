@@ -14,7 +14,7 @@ axis is an accumulation too, which is why no operation ever needs to see a whole
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -116,6 +116,25 @@ Domain = tuple[Range, ...]
 
 
 @dataclass(frozen=True, slots=True)
+class Label:
+    """What the user called an expression made of several operations: ``softmax(a[t, s], over=s)``. For printing."""
+
+    name: str
+    args: tuple[Any, ...]
+    attrs: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def refs(self) -> tuple[Ref, ...]:
+        """The refs it prints."""
+        return tuple(a for a in (*self.args, *(v for _, v in self.attrs)) if isinstance(a, Ref))
+
+    def map(self, change: Callable[[Ref], Any]) -> Label:
+        """The label with each ref replaced."""
+        args = tuple(change(a) if isinstance(a, Ref) else a for a in self.args)
+        return Label(self.name, args, tuple((k, change(v) if isinstance(v, Ref) else v) for k, v in self.attrs))
+
+
+@dataclass(frozen=True, slots=True)
 class Equation:
     """``out += op(*args)`` at every point of `domain`, for every example where `batched`."""
 
@@ -127,6 +146,7 @@ class Equation:
     batched: bool = False
     combine: str = "sum"
     source: Source | None = field(default=None, compare=False)
+    label: Label | None = field(default=None, compare=False)
 
     @property
     def operation(self) -> Op:

@@ -81,7 +81,8 @@ def _replace_reads(system: System, change: Callable[[Equation, Ref], Operand]) -
     equations = []
     for e in system.equations:
         args = tuple(change(e, a) if isinstance(a, Ref) else a for a in e.args)
-        equations.append(e if args == e.args else replace(e, args=args))
+        label = e.label and e.label.map(lambda ref, e=e: change(e, ref))  # type: ignore[misc]
+        equations.append(e if args == e.args and label == e.label else replace(e, args=args, label=label))
     return replace(system, equations=tuple(equations))
 
 
@@ -131,7 +132,7 @@ def _promote(system: System, roots: set[str]) -> System:
         plain = alike and source.index == inner.out.index == e.out.index and e.domain == inner.domain
         if hidden(source.name) and plain and e.batched == inner.batched and source.name not in swapped:
             swapped[name] = replace(inner, out=e.out, source=e.source)
-            swapped[source.name] = replace(e, out=inner.out, args=(e.out,))
+            swapped[source.name] = replace(e, out=inner.out, args=(e.out,), label=None)
     return replace(system, equations=tuple(swapped.get(e.out.name, e) for e in system.equations))
 
 
@@ -150,7 +151,7 @@ def _fold_numbers(system: System, roots: set[str]) -> System:
     equations = []
     for e in system.equations:
         operand = _identity(system, e)
-        equations.append(e if operand is None else replace(e, op="copy", args=(operand,), attrs=()))
+        equations.append(e if operand is None else replace(e, op="copy", args=(operand,), attrs=(), label=None))
     return replace(system, equations=tuple(equations))
 
 
@@ -245,7 +246,8 @@ def _merged(system: System, e: Equation, ref: Ref, inner: Equation) -> Equation 
     ranges = {**free, **{a: inner.range(a) for a in inner.summed}}
     domain = tuple(ranges[a] for a in system.axes if a in ranges)
     combine = inner.combine if reduces else e.combine
-    return replace(e, op=inner.op, args=args, attrs=inner.attrs, domain=domain, combine=combine)
+    label = inner.label and inner.label.map(lambda r: r.substitute(steps))
+    return replace(e, op=inner.op, args=args, attrs=inner.attrs, domain=domain, combine=combine, label=label)
 
 
 def _trim(system: System, roots: set[str]) -> System:

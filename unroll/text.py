@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from .ir import Const, Equation, Operand, Ref, System
+from .ir import Const, Equation, Extent, Label, Operand, Ref, System
 from .timeindex import Axis, Index, running
 
 Tokens = tuple[str | Operand, ...]
@@ -22,6 +22,7 @@ class Writer:
 
     def __init__(self, system: System, inline: bool = True) -> None:
         self.system = system
+        self.named = inline
         writers = system.writers()
         self.uses: dict[str, int] = {}
         for equation in system.equations:
@@ -59,8 +60,11 @@ class Writer:
 
     def _right(self, equation: Equation) -> tuple[Tokens, int]:
         operation, attrs = equation.operation, dict(equation.attrs)
+        label = equation.label
         parts = [self.operand(a) for a in equation.args]
-        if operation.notation is not None:
+        if label is not None and self.named and all(r.name in self.system.decls for r in label.refs):
+            tokens, strength = self._labelled(label), ATOM
+        elif operation.notation is not None:
             tokens, strength = _infix(operation.notation, parts), operation.notation.strength
             if operation.name == "copy":
                 strength = parts[0][1]
@@ -85,6 +89,17 @@ class Writer:
             tokens, strength = (f"{equation.combine}(", *tokens, over, ")"), ATOM
         return tokens, strength
 
+    def _labelled(self, label: Label) -> Tokens:
+        tokens: list[str | Operand] = [f"{label.name}("]
+        for key, value in (*((None, a) for a in label.args), *label.attrs):
+            if len(tokens) > 1:
+                tokens.append(", ")
+            if key is not None:
+                tokens.append(f"{key}=")
+            shown = isinstance(value, (Ref, Const, Extent))
+            tokens.extend(self.operand(value)[0] if shown else (str(value),))
+        return (*tokens, ")")
+
     def expression(self, operand: Operand) -> str:
         """An operand written out."""
         return "".join(map(str, self.operand(operand)[0]))
@@ -106,10 +121,19 @@ class Writer:
 
     def lines(self) -> list[tuple[str, str]]:
         """Each equation that is not written out elsewhere, with its domain."""
+        rows = {id(e): e for e in self.system.equations if e.out.name not in self.inlined}
+        writers = self.system.writers()
+        mentioned: set[str] = set()
+        pending = [e for e in rows.values() if "." not in e.out.name]
+        while pending:  # what stands only inside a labelled expression is not shown
+            for token in self._right(pending.pop())[0]:
+                if isinstance(token, Ref) and "." in token.name and token.name not in mentioned:
+                    mentioned.add(token.name)
+                    pending.extend(writers[token.name])
         return [
             (self.equation(e), ", ".join(map(str, e.domain if not e.summed else _kept(e))))
-            for e in self.system.equations
-            if e.out.name not in self.inlined
+            for e in rows.values()
+            if "." not in e.out.name or e.out.name in mentioned
         ]
 
 

@@ -77,8 +77,8 @@ class Links:
                 params.update(dict.fromkeys(arrow.params))
                 if len(merged) > most:
                     raise RenderError(
-                        f"the unfolded diagram of {self.grid.system.name!r} has more than {most} edges. Give fewer columns, "
-                        "unfold fewer steps, or raise max_nodes."
+                        f"the unfolded diagram of {self.grid.system.name!r} has more than {most} edges. "
+                        "Give fewer columns, unfold fewer steps, or raise max_nodes."
                     )
         for (a, b, kind), (params, family) in merged.items():
             beside = tuple(p for p in self.grid.picture.colours if p in params)

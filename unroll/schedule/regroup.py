@@ -94,7 +94,7 @@ def _chain(system: System, terms: list[Operand], names: object, changed: dict[st
     total = terms[0]
     for term in terms[1:]:
         link: Equation = next(names)  # type: ignore[call-overload]
-        changed[link.out.name] = replace(link, args=(total, term))
+        changed[link.out.name] = replace(link, args=(total, term), label=None)
         total = link.out
     return total
 
@@ -107,6 +107,6 @@ def _chain_into(
     total = rest[0]
     for term in rest[1:]:
         link: Equation = next(names)  # type: ignore[call-overload]
-        changed[link.out.name] = replace(link, args=(total, term))
+        changed[link.out.name] = replace(link, args=(total, term), label=None)
         total = link.out
-    changed[root.out.name] = replace(root, args=(total, first))
+    changed[root.out.name] = replace(root, args=(total, first), label=None)

@@ -42,7 +42,7 @@ def bce_with_logits(logit: Any, target: Any) -> Any:
 
     The target is a probability, of kind float, or bool.
     """
-    return softplus(logit) - logit * target
+    return target * softplus(-logit) + (1.0 - target) * softplus(logit)  # a difference would cancel
 
 
 @composite

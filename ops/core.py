@@ -6,9 +6,11 @@ operations, so it can be printed, drawn and differentiated again.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
+from keyword import iskeyword
 from typing import Any
 
 from .errors import DifferentiationError, DTypeError
@@ -170,6 +172,8 @@ class Op:
         object.__setattr__(self, "__name__", self.name)
 
     def __call__(self, *args: Any, **attrs: Any) -> Any:
+        if attrs and self.family.name == "elementwise" and self.compute is None and self.body is None:
+            raise TypeError(f"ops.{self.name} takes no {next(iter(attrs))}=")
         for arg in args:
             if isinstance(arg, Symbolic):
                 return arg.__op__(self, args, attrs)
@@ -244,10 +248,14 @@ def define(
     """
     if name in OPS:
         raise ValueError(f"operation {name!r} is defined already; choose another name")
-    if not name.isidentifier():
+    if not name.isidentifier() or iskeyword(name):
         raise ValueError(f"an operation's name is an identifier; got {name!r}")
     if kinds is None:
         kinds = ",".join("f" * len(vjp)) + "->f"
+    if not re.fullmatch(r"([finab](,[finab])*|[finab]\*)->[finab]", kinds):
+        raise ValueError(
+            f"operation {name!r}: kinds are letters of f, i, b, n, a as in 'f,i->f' or 'n*->n', got {kinds!r}"
+        )
     operands = kinds.split("->")[0].split(",")
     if len(operands) != len(vjp):
         raise ValueError(f"operation {name!r} takes {len(operands)} operands but has {len(vjp)} derivative rules")
@@ -290,7 +298,7 @@ def result_kind(op: Op, kinds: Sequence[str], weak: Sequence[bool]) -> tuple[str
         raise DTypeError(f"{op.name} takes {len(letters)} operands, got {len(kinds)}")
     strong = [k for k, w, c in zip(kinds, weak, letters, strict=True) if c == "n" and not w]
     every = [k for k, c in zip(kinds, letters, strict=True) if c in "na"]
-    number = "float" if "float" in every else "int"
+    number = "int" if set(every) == {"int"} else "float"  # a bool in arithmetic is 0.0 or 1.0
     if "float" in strong:
         number = "float"
     same = next((k for k, w, c in zip(kinds, weak, letters, strict=True) if c == "a" and not w), "float")

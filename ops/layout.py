@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import accumulate
+from operator import index
 from typing import Any
 
 from .core import Op, Symbolic, define
@@ -70,20 +71,33 @@ def _expand(x: Any) -> Any:
     return _reshape(x, shape=(*x.shape, 1))
 
 
+def _sizes(shape: int | Sequence[int]) -> tuple[int, ...]:
+    return tuple(map(index, shape)) if isinstance(shape, Sequence) else (index(shape),)
+
+
+def _rank(values: Sequence[Any], name: str) -> int:
+    for value in values:
+        if isinstance(value, Symbolic):
+            return len(value.shape)
+    raise TypeError(f"{name} builds an equation and needs at least one symbolic value among the {len(values)} it got")
+
+
 def reshape(x: Any, shape: int | Sequence[int]) -> Any:
-    """X with the per-example shape `shape`; one size may be -1.
+    """The elements of x in the per-example shape `shape`; one size may be -1.
 
     Raises ShapeError where the numbers of elements differ.
     """
-    shape = (shape,) if isinstance(shape, int) else tuple(shape)
-    if shape.count(-1) == 1:
+    shape = _sizes(shape)
+    if shape.count(-1) == 1 and min(shape) == -1:
         known = -size(shape)
-        shape = tuple(size(x.shape) // known if n == -1 and known else n for n in shape)
+        if known == 0 or size(x.shape) % known:
+            raise ShapeError(f"cannot reshape {x.shape} ({size(x.shape)} elements) to {shape}")
+        shape = tuple(size(x.shape) // known if n == -1 else n for n in shape)
     return _reshape(x, shape=shape)
 
 
 def transpose(x: Any, axes: Sequence[int] | None = None) -> Any:
-    """X with its per-example axes permuted (reversed where `axes` is None)."""
+    """The value with its per-example axes permuted (reversed where `axes` is None)."""
     if axes is None:
         return _transpose(x)
     rank = len(x.shape)
@@ -93,8 +107,8 @@ def transpose(x: Any, axes: Sequence[int] | None = None) -> Any:
 
 
 def broadcast_to(x: Any, shape: int | Sequence[int]) -> Any:
-    """X repeated to the per-example shape `shape` under NumPy's rule."""
-    return _broadcast_to(x, shape=(shape,) if isinstance(shape, int) else tuple(shape))
+    """A value repeated to the per-example shape `shape` under NumPy's rule."""
+    return _broadcast_to(x, shape=_sizes(shape))
 
 
 def concat(values: Sequence[Any], axis: int = -1) -> Any:
@@ -102,13 +116,13 @@ def concat(values: Sequence[Any], axis: int = -1) -> Any:
 
     Shapes: equal but for `axis`. Raises ShapeError.
     """
-    rank = next(len(v.shape) for v in values if isinstance(v, Symbolic))
+    rank = _rank(values, "concat")
     return _concat(*values, axis=negative_axes(axis, rank)[0] if rank else axis)
 
 
 def stack(values: Sequence[Any], axis: int = 0) -> Any:
     """The values, all of one shape, joined along a new per-example axis."""
-    rank = next(len(v.shape) for v in values if isinstance(v, Symbolic))
+    rank = _rank(values, "stack")
     return _stack(*values, axis=negative_axes(axis, rank + 1)[0])
 
 
@@ -134,19 +148,20 @@ def one_hot(index: Any, size: int) -> Any:
 
 
 def getitem(x: Any, key: Any) -> Any:
-    """``x[key]`` per example: integers, slices and ``...`` select, an integer expression looks rows up."""
-    if isinstance(key, Symbolic):
+    """``x[key]`` per example: integers, slices and ``...`` select; an integer expression or array looks rows up."""
+    if isinstance(key, Symbolic) or getattr(key, "shape", ()):
         return _take(x, key)
     keys = list(key) if isinstance(key, tuple) else [key]
-    if Ellipsis in keys:
-        at = keys.index(Ellipsis)
-        keys[at : at + 1] = [slice(None)] * (len(x.shape) - len(keys) + 1)
+    for at, k in enumerate(keys):  # by identity: symbols and arrays do not compare
+        if k is Ellipsis:
+            keys[at : at + 1] = [slice(None)] * (len(x.shape) - len(keys) + 1)
+            break
     parts: list[Part] = []
     for k in keys:
         if isinstance(k, slice):
             parts.append((k.start, k.stop, k.step))
         elif hasattr(k, "__index__"):
-            parts.append(k.__index__())
+            parts.append(index(k))
         else:
             raise ShapeError(f"a per-example index is an integer, a slice or an integer expression; got {k!r}")
     return _slice(x, parts=tuple(parts))

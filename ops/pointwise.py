@@ -8,6 +8,7 @@ from typing import Any
 from .core import Notation, Op, Rule, composite, define, infix
 from .shapes import elementwise
 
+REALS = "f,f->f"
 POSITIVE = ((0.3, 3.0),)
 DIVISOR = ((-2.0, 2.0), (0.5, 2.0))
 RAISED = Notation("{0}**{1}", 40, (41, 40))
@@ -20,7 +21,7 @@ CHOICE = "where(condition, a, b): a where the condition holds, else b."
 def _power_base(g: Any, y: Any, a: Any, b: Any) -> Any:
     if isinstance(b, (int, float)):  # keeps x**2 exact, and 0**0 free of nan
         return 0 if b == 0 else g if b == 1 else 2 * g * a if b == 2 else g * b * power(a, b - 1)
-    return g * b * power(a, where(equal(b, 0), 0, b - 1))
+    return g * b * power(where(logical_and(equal(a, 0), equal(b, 0)), 1, a), b - 1)
 
 
 def _power_exponent(g: Any, y: Any, a: Any, b: Any) -> Any:
@@ -46,8 +47,8 @@ def _one(name: str, rule: Rule | None, doc: str = "", **more: Any) -> Op:
     return define(name, elementwise, rule, doc=doc, **more)
 
 
-def _two(name: str, left: Rule, right: Rule, **more: Any) -> Op:
-    return define(name, elementwise, left, right, kinds="n,n->n", **more)
+def _two(name: str, left: Rule, right: Rule, kinds: str = "n,n->n", **more: Any) -> Op:
+    return define(name, elementwise, left, right, kinds=kinds, **more)
 
 
 def _choice(name: str, left: Rule, right: Rule, doc: str) -> Op:
@@ -67,9 +68,9 @@ copy = _one("copy", lambda g, y, x: g, kinds="a->a", notation=Notation("{0}", 0,
 add = _two("add", lambda g, y, a, b: g, lambda g, y, a, b: g, notation=infix("+", 10))
 sub = _two("sub", lambda g, y, a, b: g, lambda g, y, a, b: -g, notation=infix("-", 10))
 mul = _two("mul", lambda g, y, a, b: g * b, lambda g, y, a, b: g * a, notation=infix("*", 20))
-div = _two("div", lambda g, y, a, b: g / b, lambda g, y, a, b: -g * y / b, draw=DIVISOR, notation=infix("/", 20))
+div = _two("div", lambda g, y, a, b: g / b, lambda g, y, a, b: -g * y / b, REALS, draw=DIVISOR, notation=infix("/", 20))
 neg = _one("neg", lambda g, y, x: -g, kinds="n->n", notation=Notation("-{0}", 30, (30,)))
-power = _two("pow", _power_base, _power_exponent, draw=((0.3, 3), (-2, 2)), notation=RAISED)
+power = _two("pow", _power_base, _power_exponent, REALS, draw=((0.3, 3), (-2, 2)), notation=RAISED)
 
 exp = _one("exp", lambda g, y, x: g * y, "e to the x.")
 expm1 = _one("expm1", lambda g, y, x: g * (y + 1), "e to the x, minus 1, exact near 0.")
@@ -87,7 +88,7 @@ abs = _kink("abs", lambda g, y, x: g * sign(x), "Absolute value; its derivative 
 sign: Op = _kink("sign", None, "-1, 0 or 1.", "n->n")
 stop_gradient = _kink("stop_gradient", None, "x itself, with derivative zero.")
 isfinite = _kink("isfinite", None, "True where x is neither infinite nor nan.", "f->b")
-cast = _kink("cast", None, "int or bool as float.", "n->f")
+cast = _one("cast", lambda g, y, x: g, "int or bool as float.", kinds="a->f")
 maximum = _choice("maximum", lambda g, y, a, b: _tied(g, a, b), lambda g, y, a, b: _tied(g, b, a), LARGER)
 minimum = _choice("minimum", lambda g, y, a, b: _tied(g, b, a), lambda g, y, a, b: _tied(g, a, b), SMALLER)
 where: Op = define("where", elementwise, None, _where_true, _where_false, kinds="b,n,n->n", analytic=False, doc=CHOICE)
@@ -106,7 +107,7 @@ logical_not = define("logical_not", elementwise, None, kinds="b->b", analytic=Fa
 
 @composite
 def leaky_relu(x: Any, slope: float = 0.01) -> Any:
-    """X where it is positive, slope * x elsewhere (Maas et al. 2013).
+    """The value x where it is positive, slope * x elsewhere (Maas et al. 2013).
 
     >>> from unroll import Template, ops, t
     >>> g = Template(); x = g.input("x", 3); g.output("y", ops.leaky_relu(x[t]))
@@ -116,20 +117,23 @@ def leaky_relu(x: Any, slope: float = 0.01) -> Any:
 
 @composite
 def elu(x: Any, alpha: float = 1.0) -> Any:
-    """X where it is positive, alpha * (exp(x) - 1) elsewhere (Clevert et al. 2016)."""
-    return where(greater(x, 0), x, alpha * expm1(minimum(x, 0)))
+    """The value x where it is positive, alpha * (exp(x) - 1) elsewhere (Clevert et al. 2016)."""
+    above = greater(x, 0)
+    return where(above, x, alpha * expm1(where(above, 0, x)))  # minimum would halve the slope at 0
 
 
 @composite
 def gelu(x: Any) -> Any:
-    """X times the normal distribution function, in its tanh form (Hendrycks and Gimpel 2016, section 2).
+    """The value x times the normal distribution function, in its tanh form (Hendrycks and Gimpel 2016, section 2).
 
     The same as ``approximate="tanh"`` in PyTorch and the default of JAX; at most 5e-4 away from the exact form.
+    Written with sigmoid, since (1 + tanh(u)) / 2 = sigmoid(2u), which does not cancel for negative x.
     """
-    return 0.5 * x * (1 + tanh(0.7978845608028654 * (x + 0.044715 * (x * x * x))))
+    z = clip(x, -25, 25)  # beyond, sigmoid is exactly 0 or 1; a cube could overflow
+    return x * sigmoid(1.5957691216057308 * (z + 0.044715 * (z * z * z)))
 
 
 @composite
 def clip(x: Any, low: float, high: float) -> Any:
-    """X kept between `low` and `high`; the derivative is 1 inside (the ends included) and 0 outside."""
+    """The value x kept between `low` and `high`; the derivative is 1 inside (the ends included) and 0 outside."""
     return where(less(x, low), low, where(greater(x, high), high, x))

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .core import composite, define
+from .errors import ShapeError
 from .layout import _reshape, one_hot
 from .pointwise import equal, exp, isfinite, log, stop_gradient, where
 from .shapes import Family, Shape, along, negative_axes, pick_family, reduction
@@ -33,7 +34,7 @@ def _max_rule(g: Any, y: Any, x: Any, axis: tuple[int, ...], keepdims: bool) -> 
 
 
 def _logsumexp_rule(g: Any, y: Any, x: Any, axis: tuple[int, ...], keepdims: bool) -> Any:
-    return _kept(g, x, axis) * exp(x - _finite(_kept(y, x, axis)))
+    return _kept(g, x, axis) * _softmax(x, axis=axis)
 
 
 def _softmax_rule(g: Any, y: Any, x: Any, axis: tuple[int, ...]) -> Any:
@@ -45,6 +46,10 @@ def _column(x: Any) -> Any:
 
 
 def _index_of(shapes: Sequence[Shape], attrs: Any) -> Shape:
+    if not shapes[0] or not shapes[0][-1]:
+        raise ShapeError(
+            f"argmax takes the index of an element along the last axis, and a value of {shapes[0]} has none"
+        )
     return shapes[0][:-1]
 
 

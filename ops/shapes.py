@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import index
 from typing import Any
 
 from .errors import ShapeError
@@ -48,7 +49,7 @@ def negative_axes(axis: int | Sequence[int] | None, rank: int) -> tuple[int, ...
     """Axes counted from the end, sorted; None is all of them. Raises ShapeError outside the rank."""
     if axis is None:
         return tuple(range(-rank, 0))
-    axes = (axis,) if isinstance(axis, int) else tuple(axis)
+    axes = tuple(index(a) for a in axis) if isinstance(axis, Sequence) else (index(axis),)
     for a in axes:
         if not -rank <= a < rank:
             raise ShapeError(f"axis {a} is out of range for a value of {rank} per-example axes")
@@ -125,6 +126,8 @@ def _einsum(shapes: Sequence[Shape], attrs: Attrs) -> Shape:
 
 def _reshape(shapes: Sequence[Shape], attrs: Attrs) -> Shape:
     (shape,), new = shapes, tuple(attrs["shape"])
+    if any(n < 0 for n in new):
+        raise ShapeError(f"cannot reshape {shape} to {new}: one size may be -1, and the others are not negative")
     if size(shape) != size(new):
         raise ShapeError(f"cannot reshape {shape} ({size(shape)} elements) to {new} ({size(new)} elements)")
     return new
@@ -141,7 +144,7 @@ def _transpose(shapes: Sequence[Shape], attrs: Attrs) -> Shape:
 
 def _broadcast_to(shapes: Sequence[Shape], attrs: Attrs) -> Shape:
     (shape,), new = shapes, tuple(attrs["shape"])
-    if broadcast([shape, new]) != new:
+    if any(n < 0 for n in new) or broadcast([shape, new]) != new:
         raise ShapeError(f"{shape} does not broadcast to {new}")
     return new
 
@@ -196,6 +199,8 @@ def _slice(shapes: Sequence[Shape], attrs: Attrs) -> Shape:
             if not -n <= part < n:
                 raise ShapeError(f"index {part} is out of range for an axis of size {n}")
         else:
+            if part[2] == 0:
+                raise ShapeError("the step of a slice is not 0")
             result.append(len(range(*slice(*part).indices(n))))
     return (*result, *shape[len(parts) :])
 
@@ -208,24 +213,24 @@ def _unslice(shapes: Sequence[Shape], attrs: Attrs) -> Shape:
 
 
 def _take(shapes: Sequence[Shape], attrs: Attrs) -> Shape:
-    table, index = shapes
+    table, rows = shapes
     if not table:
         raise ShapeError("a lookup needs a table with at least one axis")
-    return index + table[1:]
+    return rows + table[1:]
 
 
 def _scatter(shapes: Sequence[Shape], attrs: Attrs) -> Shape:
-    values, index = shapes
-    if values[: len(index)] != index:
-        raise ShapeError(f"scatter: values {values} do not begin with the shape {index} of the indices")
-    return (attrs["size"], *values[len(index) :])
+    values, rows = shapes
+    if values[: len(rows)] != rows:
+        raise ShapeError(f"scatter: values {values} do not begin with the shape {rows} of the indices")
+    return (attrs["size"], *values[len(rows) :])
 
 
 def _pick(shapes: Sequence[Shape], attrs: Attrs) -> Shape:
-    values, index = shapes
-    if not values or values[:-1] != index:
-        raise ShapeError(f"one index per row: values of shape {values} need indices {values[:-1]}, got {index}")
-    return index
+    values, rows = shapes
+    if not values or values[:-1] != rows:
+        raise ShapeError(f"one index per row: values of shape {values} need indices {values[:-1]}, got {rows}")
+    return rows
 
 
 def _one_hot(shapes: Sequence[Shape], attrs: Attrs) -> Shape:

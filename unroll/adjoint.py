@@ -13,8 +13,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from .builder import Builder, Expr, renamed
+from .builder import Builder, renamed
 from .errors import DifferentiationError, UndefinedError, message
+from .expr import Expr
 from .ir import Const, Equation, Operand, Ref, System
 from .ops import core, layout
 from .ops.pointwise import equal, where

@@ -1,4 +1,4 @@
-"""Expressions and the system they grow: each operation applied to an expression adds one equation."""
+"""A system under construction: each operation applied to an expression adds one equation."""
 
 from __future__ import annotations
 
@@ -8,88 +8,12 @@ from dataclasses import replace
 from typing import Any
 
 from .errors import AxisError, DTypeError, ShapeError, TemplateError, here, message
-from .ir import Const, Decl, Domain, Equation, Extent, Label, Operand, Ref, Source, System
+from .expr import Expr, axes_of
+from .ir import Const, Decl, Domain, Equation, Label, Operand, Ref, Source, System
 from .ops.core import OPS, Op, Symbolic, result_kind
-from .ops.layout import getitem
-from .text import Writer
-from .timeindex import Axis, Index, Range, running, whole
+from .timeindex import Axis, Range, running, whole
 
 Shape = tuple[int, ...]
-
-
-class Expr(Symbolic):
-    """A value of a template: it knows its per-example shape, its kind, and the time axes along which it runs.
-
-    Made by reading (``h[t-1]``) and by operations; never by its constructor.
-    """
-
-    __slots__ = ("_builder", "_dtype", "_shape", "axes", "operand")
-    __hash__ = object.__hash__
-
-    def __init__(self, builder: Builder, operand: Operand, shape: Shape, dtype: str, axes: frozenset[Axis]) -> None:
-        self._builder = builder
-        self.operand = operand
-        self._shape = shape
-        self._dtype = dtype
-        self.axes = axes
-
-    @property
-    def shape(self) -> Shape:
-        """Shape per example and step."""
-        return self._shape
-
-    @property
-    def dtype(self) -> str:
-        """The kind: float, int or bool."""
-        return self._dtype
-
-    def __op__(self, op: Op, args: Sequence[Any], attrs: Mapping[str, Any]) -> Expr:
-        return self._builder.apply(op, args, attrs)
-
-    def __over__(self, combine: str, over: Any) -> Expr:
-        return self._builder.over(combine, self, over)
-
-    def __extent__(self, over: Any) -> Any:
-        count: Any = 1
-        for axis in axes_of(over):
-            extent = Expr(self._builder, Extent(axis), (), "float", frozenset())
-            count = extent if isinstance(count, int) else count * extent
-        return count
-
-    def __label__(self, name: str, args: Sequence[Any], attrs: Mapping[str, Any]) -> Expr:
-        self._builder.label(self, name, args, attrs)
-        return self
-
-    def __getitem__(self, key: Any) -> Expr:
-        if isinstance(key, Index) or (isinstance(key, tuple) and any(isinstance(k, Index) for k in key)):
-            raise AxisError(
-                message(
-                    f"{self} has no time axis to index with {key}",
-                    here(),
-                    fix="Only variables and inputs over time are read at a step, as in h[t-1].",
-                )
-            )
-        made: Expr = self._builder.guarded(lambda: getitem(self, key))
-        return made
-
-    def __eq__(self, other: object) -> Any:
-        raise TypeError("compare two expressions with ops.equal(a, b), and two objects with `is`")
-
-    def __str__(self) -> str:
-        return Writer(self._builder.draft()).expression(self.operand)
-
-    __repr__ = __str__
-
-
-def axes_of(over: Any) -> tuple[Axis, ...]:
-    """The axes named by ``over=t`` or ``over=(t, s)``; raises AxisError for anything else."""
-    items = over if isinstance(over, tuple) else (over,)
-    axes = []
-    for item in items:
-        if not (isinstance(item, Index) and item.runs and item.shift == 0 and item.axis is not None):
-            raise AxisError(message(f"over= takes a time axis such as t, got {item!r}", here()))
-        axes.append(item.axis)
-    return tuple(axes)
 
 
 class Builder:
@@ -228,7 +152,7 @@ class Builder:
             if getattr(error, "placed", False):
                 raise
             what = f"{error}\n" + "\n".join(f"    {self._shown(e)}" for e in exprs)
-            fix = "Look a label up with E[y[t]], or make it a vector with ops.one_hot(y[t], n)."
+            fix = "Look a label up with E[y[t]], make it a vector with ops.one_hot(y[t], n), or a number with ops.cast."
             labels = isinstance(error, DTypeError) and any(e.dtype == "int" for e in exprs)
             raise _placed(type(error), message(what, self._source or here(), fix=fix if labels else "")) from None
         axes = frozenset[Axis]().union(*(e.axes for e in exprs))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .builder import Builder, Expr
+from .builder import Builder
+from .expr import Expr
 from .ir import Const, Equation, Ref, System
 from .program import Program
 from .schedule.lower import lower

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from .builder import Builder, Expr, axes_of
+from .builder import Builder
 from .errors import AxisError, DoubleDefinitionError, DTypeError, ShapeError, TemplateError, here, message
+from .expr import Expr, axes_of
 from .initializers import initializer
 from .ir import Decl, Ref, System
 from .text import system_text

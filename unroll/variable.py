@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from .builder import Builder, Expr
+from .builder import Builder
 from .errors import (
     AxisError,
     DoubleDefinitionError,
@@ -17,6 +17,7 @@ from .errors import (
     here,
     message,
 )
+from .expr import Expr
 from .ir import Const, Ref, Source
 from .ops.core import Symbolic
 from .timeindex import Axis, Index, fixed, whole

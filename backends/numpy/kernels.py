@@ -40,7 +40,7 @@ def _complex_softplus(x: Array) -> Array:
 
 
 ELEMENTWISE: dict[str, Callable[..., Array]] = {
-    "copy": np.positive,
+    "copy": np.array,  # np.positive has no loop for bool
     "add": np.add,
     "sub": np.subtract,
     "mul": np.multiply,
@@ -74,7 +74,7 @@ ELEMENTWISE: dict[str, Callable[..., Array]] = {
     "logical_not": np.logical_not,
     "isfinite": np.isfinite,
     "stop_gradient": np.positive,
-    "cast": np.positive,
+    "cast": np.array,
 }
 
 COMPLEX: dict[str, Callable[..., Array]] = {
@@ -97,7 +97,7 @@ def _lead(x: Array, rank: int) -> tuple[int, ...]:
 
 
 def _logsumexp(x: Array, axis: tuple[int, ...], keepdims: bool) -> Array:
-    top = np.max(np.real(x), axis=axis, keepdims=True)
+    top = np.max(np.real(x), axis=axis, keepdims=True, initial=-np.inf)
     top = np.where(np.isfinite(top), top, 0).astype(x.dtype)
     with np.errstate(over="ignore", divide="ignore"):
         result = np.log(np.sum(np.exp(x - top), axis=axis, keepdims=True)) + top
@@ -105,7 +105,7 @@ def _logsumexp(x: Array, axis: tuple[int, ...], keepdims: bool) -> Array:
 
 
 def _softmax(x: Array, axis: tuple[int, ...]) -> Array:
-    top = np.max(np.real(x), axis=axis, keepdims=True)
+    top = np.max(np.real(x), axis=axis, keepdims=True, initial=-np.inf)
     top = np.where(np.isfinite(top), top, 0).astype(x.dtype)
     with np.errstate(over="ignore"):
         weight = np.exp(x - top)

@@ -249,7 +249,7 @@ def a_negative_label(net, P, X, Y):
     net.value_and_grad(P, x=X, y=np.where(Y == 0, -1, Y))  # <-
 
 
-@mistake(ArrayError, "input y", str(2**63), "0 to 4")
+@mistake(ArrayError, "input y", str(2**63), "label")
 def a_label_beyond_every_integer(net, P, X):
     net.value_and_grad(P, x=X, y=np.full((STEPS, BATCH), 2**63, np.uint64))  # <-
 
@@ -366,7 +366,7 @@ def an_unknown_precision(g):
     g.compile(dtype="float16")  # <-
 
 
-@mistake(TypeError, "debug_nan", "debug_nans")
+@mistake(TypeError, "debug_nan")
 def a_misspelt_option(g):
     g.compile(debug_nan=True)
 

@@ -145,7 +145,6 @@ def test_a_node_that_is_not_there(ask, key, words):
         ({"T": "3"}, "T = '3'"),
         ({"T": True}, "T = True"),
         ({"T": 3, "S": 2}, "no axis that ends in S"),
-        ({"T": 3, "detail": "all"}, "all"),
     ],
     ids=str,
 )
@@ -154,6 +153,11 @@ def test_lengths_that_are_refused(lengths, word):
         chain().unfold(**lengths)
     assert isinstance(caught.value, UnrollError)
     assert "test_dag.py:" in str(caught.value)
+
+
+def test_an_unknown_detail():
+    with pytest.raises(ValueError, match="'all'.*variables.*ops"):
+        chain().unfold(3, detail="all")
 
 
 def test_a_length_given_twice():

@@ -174,12 +174,6 @@ def a_step_compared_for_equality(h, x):
     h[t] = x[t] if t == 1 else 0  # <-
 
 
-@mistake(TypeError, "T", "not a number")
-def a_range_up_to_the_end(h, x):
-    for k in range(T):  # <-
-        h[k] = x[k]
-
-
 @mistake(DTypeError, "t", "step", "x[t]")
 def a_step_as_value(h, x):
     h[t] = x[t] + t  # <-
@@ -333,6 +327,7 @@ def a_boundary_inside_a_grid(g):
 @mistake(DoubleDefinitionError, "q[t, 2]", "1..S", "S+1")
 def a_boundary_inside_the_other_axis(g):
     q = g.variable("q", ())
+    q[t, s] = 1
     q[t, 2] = 0  # <-
 
 

@@ -24,7 +24,7 @@ Shape = tuple[int, ...]
 SHAPES: tuple[Shape, ...] = ((), (2,), (2, 3))
 NUMBERS = (0.0, 0.4, -0.7, 1.0, 1.3)
 LABELS = 4
-DEPTH = 3
+DEPTHS = (3, 2, 1, 2, 1)
 
 UNARY: dict[str, Callable[[Any], Any]] = {
     "tanh": ops.tanh,
@@ -130,7 +130,7 @@ class Maker:
 
     def define(self, v: _Name) -> None:
         """The equation of one variable."""
-        value = self.expression(v.shape, frozenset(v.axes), _Site(v, v.shared), DEPTH)
+        value = self.expression(v.shape, frozenset(v.axes), _Site(v, v.shared), self.pick(DEPTHS))
         value = self.pick((ops.tanh, ops.sin, lambda e: 0.5 * e))(value)
         v.handle[tuple(AXES[a][0] for a in v.axes)] = value
 

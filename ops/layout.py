@@ -149,7 +149,7 @@ def one_hot(index: Any, size: int) -> Any:
 
 def getitem(x: Any, key: Any) -> Any:
     """``x[key]`` per example: integers, slices and ``...`` select; an integer expression or array looks rows up."""
-    if isinstance(key, Symbolic) or getattr(key, "shape", ()):
+    if isinstance(key, Symbolic) or len(getattr(key, "shape", "")):
         return _take(x, key)
     keys = list(key) if isinstance(key, tuple) else [key]
     for at, k in enumerate(keys):  # by identity: symbols and arrays do not compare

@@ -122,6 +122,8 @@ def _cross_entropy(o: Array, i: Array) -> Array:
 
 
 def _pick(values: Array, index: Array) -> Array:
+    lead = np.broadcast_shapes(values.shape[:-1], index.shape)
+    values, index = np.broadcast_to(values, lead + values.shape[-1:]), np.broadcast_to(index, lead)
     return np.take_along_axis(values, index[..., None], axis=-1)[..., 0]
 
 

@@ -48,12 +48,13 @@ class Statement:
     def write(self) -> None:
         """The lines of the statement."""
         op = self.e.op
-        if op in PRODUCTS or (op == "mul" and self.summed and self._as_product()):
+        contracts = op in PRODUCTS or (op == "mul" and bool(self.summed) and self._as_product())
+        if contracts and self.e.combine == "sum":
             self._product()
         elif op == "scatter" and not self.lead and set(self.summed) <= set(self.args[0].lead):
+            values, index = (a.placed(self.where.lead, a.rank) for a in self.args)
             rank = self.args[0].rank - self.args[1].rank
-            call = f"scatter_sum({self.args[0].text}, {self.args[1].text}, {self.attrs['size']}, {rank})"
-            self._store(call, fresh=True)
+            self._store(f"scatter_sum({values}, {index}, {self.attrs['size']}, {rank})")
         elif self.summed or self.e.combine == "max":
             self._reduced()
         else:
@@ -61,7 +62,7 @@ class Statement:
         if self.page.debug and self.decl.dtype == "float":
             self._check()
 
-    def _store(self, value: str, fresh: bool = False) -> None:
+    def _store(self, value: str) -> None:
         """Put a value that is an expression into the left-hand side."""
         note = self.page.note(self.e)
         target = self.target.text

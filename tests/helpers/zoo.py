@@ -83,7 +83,7 @@ def output_to_hidden() -> Template:
     o[0] = 0
     h[t] = ops.tanh(b + W @ o[t - 1] + U @ x[t])
     o[t] = V @ h[t]
-    g.loss = ops.mean(ops.mse(o[t], y[t]), over=t) if False else ops.sum(ops.mse(o[t], y[t]), over=t)
+    g.loss = ops.sum(ops.mse(o[t], y[t]), over=t)
     return g
 
 
@@ -383,4 +383,94 @@ def reverse_axis_inside() -> Template:
     k[0] = 0
     k[t] = ops.tanh(h[t] - a * k[t - 1]) * h[t - 1]
     g.loss = ops.sum(k[t] ** 2, over=t)
+    return g
+
+
+@zoo
+def last_without_recurrence() -> Template:
+    g = Template("last_without_recurrence")
+    x, w, v0 = g.input("x", 2), g.param("w", 2), g.param("v0", 2)
+    v = g.variable("v", 2)
+    v[0] = 0
+    v[-1] = v0
+    v[t] = ops.tanh(w * x[t])
+    u = g.variable("u", 2)
+    u[0] = 0
+    u[t] = 0.5 * (w * w)  # the same at every step
+    g.loss = ops.sum(v[T] * v[T - 1] + ops.sin(u[T]))
+    return g
+
+
+@zoo
+def masked_and_labelled_boundaries() -> Template:
+    g = Template("boundaries")
+    m, y, x = g.input("m", dtype="bool"), g.input("y", dtype="int"), g.input("x", 2)
+    E, p, c = g.param("E", (4, 2)), g.param("p", 4), g.input("c", 2, over=None)
+    m[0], m[T + 1] = True, False
+    y[0], y[T + 1] = 3, 1
+    x[0], x[-1] = c, 0.5
+    h = g.variable("h", 2)
+    h[0], h[-1] = c * c, 0.25
+    h[t] = ops.where(m[t - 1] & ~m[t + 1], ops.tanh(E[y[t - 1]] + h[t - 2]), h[t - 1] * x[t - 2])
+    shared = ops.cross_entropy(p, y[t + 1]) + ops.pick(p, y[t])  # one table of the batch, a label of each example
+    g.loss = ops.sum(ops.sum(h[t]) * shared, over=t)
+    return g
+
+
+@zoo
+def largest_of_products() -> Template:
+    g = Template("largest_of_products")
+    x, w, v, q = g.input("x", 3), g.param("w", 3), g.param("v"), g.input("q", 3, over=None)
+    top = ops.max(ops.dot(w, x[t]), over=t), ops.max(v * x[t][0], over=t)
+    still = g.variable("still")
+    still[t] = ops.sin(ops.dot(w, q))  # the same at every step, and perhaps there is none
+    flat = ops.max(still[t], over=t), ops.max(ops.dot(w, x[t]) * still[t], over=t)
+    g.loss = sum((ops.where(ops.isfinite(e), e, 0) for e in (*top, *flat)), start=ops.sum(w))
+    return g
+
+
+@zoo
+def two_axes_in_either_order() -> Template:
+    g = Template("either_order")
+    x, y = g.input("x", 2, over=(t, s)), g.input("y", over=(s, t), dtype="int")
+    E, w = g.param("E", (4, 2)), g.param("w", 2)
+    h, k = g.variable("h", 2), g.variable("k", ())
+    h[s, T + 1] = 0.5
+    h[0, t] = w
+    h[0, T + 1] = 0
+    h[s, t] = ops.tanh(x[t, s] * h[s - 1, t + 1] + E[y[s, t]])
+    k[0, s] = 1
+    k[t, s] = ops.sin(k[t - 1, s] + ops.dot(h[s, t], w))
+    weight = ops.softmax(k[t, s], over=(t, s))
+    late = ops.logsumexp(k[t, s], over=t)
+    late = ops.sum(ops.where(ops.isfinite(late), late, 0), over=s)
+    g.loss = ops.sum(weight * ops.dot(h[s, t], E[y[s, t]]), over=(s, t)) + late
+    return g
+
+
+@zoo
+def sums_of_delays() -> Template:
+    g = Template("sums_of_delays")
+    x, a, b, c = g.input("x"), g.param("a"), g.param("b"), g.input("c", over=None)
+    p, q = g.variable("p", ()), g.variable("q", ())
+    p[0], p[-1], p[T + 1] = a, b + 0, 1
+    q[T + 1], q[T + 2] = a + b, c
+    p[t] = ops.tanh(a + p[t - 1] + x[t] + b + 0.1 + p[t - 2] * c)
+    q[t] = ops.sin((q[t + 1] + 0.117) + (x[t] + a) + (q[t + 2] + c) + p[t + 1])
+    g.loss = ops.sum(p[t] + q[t] + x[t], over=t) + q[T + 1]
+    return g
+
+
+@zoo
+def zigzag() -> Template:
+    g = Template("zigzag")
+    x, a, b = g.input("x", 2), g.param("a", 2), g.param("b")
+    p, q, r = g.variable("p", 2), g.variable("q", 2), g.variable("r", 2)
+    p[0], p[-1], p[-2] = a, 0, 1
+    q[T + 1], q[T + 2] = b, 0.5
+    r[0], r[T + 1] = 0.5 * a, a
+    p[t] = ops.tanh(a * q[t + 2] + x[t])  # q runs two steps ahead of p
+    q[t] = ops.sin(r[t - 1] + b * p[t - 3])
+    r[t] = ops.tanh(p[t - 2] * q[t] + r[t - 1])
+    g.loss = ops.sum(ops.dot(p[t], q[t]) + ops.sum(r[t + 1] * x[t]), over=t)
     return g

@@ -84,7 +84,11 @@ def test_an_infinity_made_backward_only():
 
 
 def test_an_infinity_made_backward_inside_the_recurrence():
-    g = recurrence(lambda h, x, a: ops.sqrt((a - 1) * h + x))
+    g = Template("m")
+    x, a, h = g.input("x"), g.param("a", init=0.0), g.variable("h", ())
+    h[0] = 0
+    h[t] = ops.sqrt(a * h[t - 1] + x[t])
+    g.loss = ops.sum(h[t], over=t)
     text = caught(g, lambda net, p: net.value_and_grad(p, x=array(1, 1, 0, 1)))
     assert "(backward)" in text.splitlines()[0]
     assert "[3]" in text.splitlines()[0]

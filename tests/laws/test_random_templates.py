@@ -10,7 +10,7 @@ from helpers.zoo import arrays_for, params_for
 from hypothesis import HealthCheck, assume, event, given, note, settings
 from hypothesis import strategies as st
 
-from laws.agreement import EXACT, STEP, Specimen, along, close, complex_step, directions, same
+from laws.agreement import EXACT, STEP, Specimen, along, close, complex_step, directions, poison, same
 from laws.templates import templates
 from unroll import Template
 from unroll.errors import LengthError, TemplateError
@@ -71,6 +71,9 @@ def compare(it: Specimen, nets: Nets, seed: int) -> None:
     tame({"loss": want_value, **want_grads})
     close(value, want_value, EXACT, "loss")
     same(grads, want_grads, EXACT, "gradients")
+    poison(nets.tried)
+    same(nets.tried.value_and_grad(it.params, it.floats, **it.arrays)[1], grads, 0, "gradients once more")
+    same(nets.tried.run(it.params, it.variables, **it.arrays), want, EXACT, "all variables once more")
     direction = directions(it, it.floats, rng)
     close(along(grads, direction), complex_step(nets.exact, it, direction), LOOSE, "gradient, complex step")
 

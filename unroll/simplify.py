@@ -235,6 +235,8 @@ def _merged(system: System, e: Equation, ref: Ref, inner: Equation) -> Equation 
     outer_reduces = bool(e.summed) or e.combine == "max"
     if inner.batched != e.batched or system.decls[ref.name].batched != e.batched:
         return None
+    if e.combine == "max" and inner.op != "copy":
+        return None  # its derivative compares the maximum with what it was taken of: both must be the same numbers
     if reduces and (outer_reduces and (inner.combine, e.combine) != ("sum", "sum")):
         return None
     if inner.combine == "max" and not system.exclusive(e):

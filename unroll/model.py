@@ -243,7 +243,8 @@ class Net:
     ) -> Bound:
         needed = live(system, [r.name for r in system.outputs.values()])
         extra = extra or {}
-        declared = replace(system, decls={**self.system.decls, **system.decls})
+        directions = {n: replace(self.system.decls[n.partition("~")[0]], name=n) for n in extra}
+        declared = replace(system, decls={**self.system.decls, **directions, **system.decls})
         static = {n: v for n, v in extra.items() if declared.decls[n].kind == "param"}
         params, arrays = {**params, **static}, {**arrays, **{n: v for n, v in extra.items() if n not in static}}
         bound = bind(declared, self.backend, self.dtype, self.batch_first, params, arrays, needed)

@@ -59,11 +59,16 @@ def _single(system: System) -> dict[str, Equation]:
 
 
 def _within(system: System, reader: Equation, ref: Ref, writer: Equation) -> bool:
-    """True if all that `reader` reads of `ref` is written by `writer`, for every length."""
+    """True if all that `reader` reads of `ref` is written by `writer`, for every length.
+
+    A step counted from the end counts as written by 1..T, since a template without a boundary there refuses lengths at
+    which it is not; but a cotangent that nobody writes is zero.
+    """
+    zero = system.decls[ref.name].kind == "cotangent"
     for position, (lo, hi) in enumerate(system.reads(reader, ref)):
         first, final = writer.written(position)
         inside = first.never_after(lo) and hi.never_after(final)
-        if not inside and not (_at_end(ref.index[position]) and ref.index[position].shift <= 0):
+        if not inside and (zero or not _at_end(ref.index[position]) or ref.index[position].shift > 0):
             return False
     return True
 

@@ -6,6 +6,7 @@ operands come aligned, so that NumPy's own broadcasting does the rest.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -134,7 +135,7 @@ def _take(table: Array, index: Array, ranks: Sequence[int]) -> Array:
     lead = np.broadcast_shapes(_lead(table, ranks[0]), _lead(index, ranks[1]))
     rows = index.shape[index.ndim - ranks[1] :]
     table = np.broadcast_to(table, lead + inner)
-    flat = np.broadcast_to(index, lead + rows).reshape((*lead, -1) + (1,) * (ranks[0] - 1))
+    flat = np.broadcast_to(index, lead + rows).reshape((*lead, math.prod(rows)) + (1,) * (ranks[0] - 1))
     return np.take_along_axis(table, flat, axis=len(lead)).reshape(lead + rows + inner[1:])
 
 

@@ -15,7 +15,7 @@ from ..timeindex import Axis
 from ..unfold import unfold
 from .base import AbstractBackend, AbstractExecutable, Options
 from .numpy.arrays import NumpyArrays
-from .numpy.debug import describe
+from .numpy.debug import checked, describe
 from .numpy.kernels import compute
 
 Array = Any
@@ -55,7 +55,8 @@ class _Walk:
         else:
             parts = [self._contribution(flow.equation, steps) for flow, steps in written]
             value = parts[0] if len(parts) == 1 else sum(parts[1:], parts[0])
-        if self.options.debug_nans and decl.dtype == "float" and not np.all(np.isfinite(value)):
+        finite = decl.dtype != "float" or np.all(np.isfinite(value))
+        if self.options.debug_nans and not finite and checked(self.system, node.name):
             raise NonFiniteError(describe(self.system, node.name, node.steps, value))
         self.known[node] = value
 

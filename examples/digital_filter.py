@@ -1,4 +1,4 @@
-"""A second-order digital filter, two delays on the output and one on the input, checked against SciPy's if it is there."""
+"""A second-order digital filter: two delays on the output, one on the input; checked against SciPy if it is there."""
 
 from __future__ import annotations
 

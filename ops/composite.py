@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .core import composite
-from .errors import ShapeError
+from .errors import DTypeError, ShapeError
 from .layout import pick
 from .pointwise import softplus, sqrt
 from .reduce import _cross_entropy, log_softmax, mean, sum
@@ -23,6 +23,10 @@ def cross_entropy(logits: Any, target: Any) -> Any:
     >>> ops.cross_entropy(o[t], y[t])
     cross_entropy(o[t], y[t])
     """
+    if not hasattr(target, "dtype"):
+        raise TypeError(f"cross_entropy: the target is an expression, y[t], or an array; got {type(target).__name__}")
+    if logits.dtype != "float":
+        raise DTypeError(f"cross_entropy takes the logits first and then the target; the logits are {logits.dtype}")
     if target.dtype == "int":
         return _cross_entropy(logits, target)
     if target.shape != logits.shape:
@@ -53,7 +57,7 @@ def mse(prediction: Any, target: Any) -> Any:
 
 @composite
 def layer_norm(x: Any, gain: Any = None, bias: Any = None, axis: Any = -1, eps: float = 1e-5) -> Any:
-    """The value x shifted and scaled to mean 0 and variance 1 over `axis`, then times gain plus bias (Ba et al. 2016)."""
+    """Shift and scale x to mean 0 and variance 1 over `axis`, then times gain, plus bias (Ba et al. 2016)."""
     centred = x - mean(x, axis, keepdims=True)
     y = centred / sqrt(mean(centred * centred, axis, keepdims=True) + eps)
     y = y if gain is None else y * gain

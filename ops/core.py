@@ -13,7 +13,7 @@ from functools import wraps
 from keyword import iskeyword
 from typing import Any
 
-from .errors import DifferentiationError, DTypeError
+from .errors import DifferentiationError, DTypeError, ShapeError
 from .shapes import Family, Shape
 
 Attrs = Mapping[str, Any]
@@ -31,7 +31,33 @@ class Symbolic:
     """
 
     __slots__ = ()
-    __array_ufunc__ = None  # so that array * symbol asks the symbol, instead of looping over the array
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *args: Any, **options: Any) -> Any:
+        """``array * symbol`` is an expression; NumPy's own functions are refused."""
+        op = OPS.get(UFUNCS.get(ufunc.__name__, ""))
+        if op is None or method != "__call__" or options:
+            raise self.__refuse__(_not_numpy(ufunc.__name__))
+        return op(*args)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, options: Any) -> Any:
+        """``np.dot(W, h[t])`` and its kin would treat a symbol as an object to multiply."""
+        raise self.__refuse__(_not_numpy(function.__name__))
+
+    def __array__(self, *args: Any, **options: Any) -> Any:
+        raise self.__refuse__("is not an array: nothing has been computed yet")
+
+    def __refuse__(self, text: str) -> Exception:
+        """The error that says what this object is not for; a subclass adds its name and the user's line."""
+        return TypeError(f"a symbolic value {text}")
+
+    def __place__(self, error: Exception) -> Exception:
+        """An error about operands, with the user's line where a subclass knows it."""
+        return error
+
+    def __getattr__(self, name: str) -> Any:
+        if name in OPS:
+            raise AttributeError(f"{self} has no method {name}; write ops.{name}({self})")
+        raise AttributeError(name)
 
     @property
     def shape(self) -> Shape:
@@ -131,13 +157,26 @@ class Symbolic:
         return OPS["logical_not"](self)
 
     def __bool__(self) -> bool:
-        raise TypeError(
-            "a symbolic value is neither true nor false: nothing has been computed yet. "
-            "Choose between two expressions with ops.where(condition, a, b)"
+        raise self.__refuse__(
+            "is neither true nor false: nothing has been computed yet. "
+            "Choose between two expressions with ops.where(condition, a, b); combine conditions with & and |"
         )
 
     def __iter__(self) -> Any:
-        raise TypeError("a symbolic value cannot be iterated over; take parts of it with slices, e[0:3]")
+        raise self.__refuse__("cannot be iterated over; take parts of it with slices, e[0:3]")
+
+
+UFUNCS = {
+    "add": "add", "subtract": "sub", "multiply": "mul", "divide": "div", "power": "pow", "matmul": "matmul",
+    "greater": "greater", "greater_equal": "greater_equal", "less": "less", "less_equal": "less_equal",
+    "bitwise_and": "logical_and", "bitwise_or": "logical_or",
+}  # fmt: skip
+"""What Python's operators are called where an array stands on the left."""
+
+
+def _not_numpy(name: str) -> str:
+    own = {"concatenate": "concat", "absolute": "abs", "power": "power"}.get(name, name)
+    return f"is not an array: np.{name} computes at once, and an equation takes ops.{own} or its kin"
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,14 +213,7 @@ class Op:
     def __call__(self, *args: Any, **attrs: Any) -> Any:
         if attrs and self.family.name == "elementwise" and self.compute is None and self.body is None:
             raise TypeError(f"ops.{self.name} takes no {next(iter(attrs))}=")
-        for arg in args:
-            if isinstance(arg, Symbolic):
-                return arg.__op__(self, args, attrs)
-        got = ", ".join(type(a).__name__ for a in args) or "nothing"
-        raise TypeError(
-            f"ops.{self.name} builds an equation and needs at least one symbolic operand; it got {got}. "
-            "To compute on arrays, call the array library itself"
-        )
+        return first_symbol(self.name, args).__op__(self, args, attrs)
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"
@@ -201,6 +233,33 @@ class Op:
             shared = self.vjp[0]
             return None if shared is None else lambda g, y, *args, **attrs: shared(position, g, y, *args, **attrs)
         return self.vjp[position]
+
+
+def first_symbol(name: str, args: Sequence[Any]) -> Symbolic:
+    """The first symbolic operand. Raises TypeError where there is none."""
+    for arg in args:
+        if isinstance(arg, Symbolic):
+            return arg
+    got = ", ".join(type(a).__name__ for a in args) or "nothing"
+    raise TypeError(
+        f"ops.{name} builds an equation and needs at least one symbolic operand; it got {got}. "
+        "To compute on arrays, call the array library itself"
+    )
+
+
+def placed(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Have a function from expressions refuse what holds none, and show the user's line in what it complains about."""
+
+    @wraps(function)
+    def call(*args: Any, **attrs: Any) -> Any:
+        listed = args[0] if args and isinstance(args[0], (list, tuple)) else args
+        symbol = first_symbol(function.__name__, [*listed, *attrs.values()])
+        try:
+            return function(*args, **attrs)
+        except (ShapeError, DTypeError) as error:
+            raise symbol.__place__(error) from None
+
+    return call
 
 
 @dataclass(frozen=True)
@@ -266,10 +325,11 @@ def define(
 
 def composite(function: Callable[..., Any]) -> Callable[..., Any]:
     """Mark a function from expressions to an expression, so that a template prints its name and not its inside."""
+    inner = placed(function)
 
     @wraps(function)
     def call(*args: Any, **attrs: Any) -> Any:
-        result = function(*args, **attrs)
+        result = inner(*args, **attrs)
         return result.__label__(function.__name__, args, attrs) if isinstance(result, Symbolic) else result
 
     return call

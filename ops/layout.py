@@ -7,7 +7,7 @@ from itertools import accumulate
 from operator import index
 from typing import Any
 
-from .core import Op, Symbolic, define
+from .core import Op, Symbolic, define, placed
 from .errors import ShapeError
 from .shapes import (
     Part,
@@ -76,12 +76,12 @@ def _sizes(shape: int | Sequence[int]) -> tuple[int, ...]:
 
 
 def _rank(values: Sequence[Any], name: str) -> int:
-    for value in values:
-        if isinstance(value, Symbolic):
-            return len(value.shape)
-    raise TypeError(f"{name} builds an equation and needs at least one symbolic value among the {len(values)} it got")
+    if isinstance(values, Symbolic):
+        raise TypeError(f"ops.{name} takes a list, ops.{name}([a, b])")
+    return next(len(value.shape) for value in values if isinstance(value, Symbolic))
 
 
+@placed
 def reshape(x: Any, shape: int | Sequence[int]) -> Any:
     """The elements of x in the per-example shape `shape`; one size may be -1.
 
@@ -96,6 +96,7 @@ def reshape(x: Any, shape: int | Sequence[int]) -> Any:
     return _reshape(x, shape=shape)
 
 
+@placed
 def transpose(x: Any, axes: Sequence[int] | None = None) -> Any:
     """The value with its per-example axes permuted (reversed where `axes` is None)."""
     if axes is None:
@@ -106,11 +107,13 @@ def transpose(x: Any, axes: Sequence[int] | None = None) -> Any:
     return _transpose(x, axes=tuple(a - rank if a >= 0 else a for a in axes))
 
 
+@placed
 def broadcast_to(x: Any, shape: int | Sequence[int]) -> Any:
     """A value repeated to the per-example shape `shape` under NumPy's rule."""
     return _broadcast_to(x, shape=_sizes(shape))
 
 
+@placed
 def concat(values: Sequence[Any], axis: int = -1) -> Any:
     """The values joined along a per-example axis, e.g. ``[h, x]`` of the book's gated cells.
 
@@ -120,6 +123,7 @@ def concat(values: Sequence[Any], axis: int = -1) -> Any:
     return _concat(*values, axis=negative_axes(axis, rank)[0] if rank else axis)
 
 
+@placed
 def stack(values: Sequence[Any], axis: int = 0) -> Any:
     """The values, all of one shape, joined along a new per-example axis."""
     rank = _rank(values, "stack")
@@ -159,8 +163,13 @@ def getitem(x: Any, key: Any) -> Any:
     parts: list[Part] = []
     for k in keys:
         if isinstance(k, slice):
-            parts.append((k.start, k.stop, k.step))
-        elif hasattr(k, "__index__"):
+            bounds = (k.start, k.stop, k.step)
+            if any(b is not None and not hasattr(b, "__index__") for b in bounds) or k.step == 0:
+                raise ShapeError(f"a slice has integer bounds and a step other than 0; got {k}")
+            parts.append(bounds)
+        elif isinstance(k, Symbolic):
+            raise ShapeError(f"an integer expression stands alone in its brackets: look up first, as in {x}[{k}][0]")
+        elif hasattr(k, "__index__") and not isinstance(k, bool):
             parts.append(index(k))
         else:
             raise ShapeError(f"a per-example index is an integer, a slice or an integer expression; got {k!r}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .core import composite, define
+from .core import composite, define, placed
 from .errors import ShapeError
 from .layout import _reshape, one_hot
 from .pointwise import equal, exp, isfinite, log, stop_gradient, where
@@ -76,6 +76,7 @@ def _one_way(axis: Axis, over: Any, name: str) -> None:
         raise TypeError(f"{name} takes axis= (per-example axes) or over= (time axes), not both; apply it twice")
 
 
+@placed
 def sum(x: Any, axis: Axis = None, *, over: Any = None, keepdims: bool = False) -> Any:
     """The sum over per-example axes (all, or those of `axis`), or over the time axes `over`.
 
@@ -93,6 +94,7 @@ def sum(x: Any, axis: Axis = None, *, over: Any = None, keepdims: bool = False) 
     return _sum(x, axis=axes, keepdims=keepdims) if axes else x
 
 
+@placed
 def max(x: Any, axis: Axis = None, *, over: Any = None, keepdims: bool = False) -> Any:
     """The maximum; elements that share it share the derivative. Over a time axis of no steps it is -inf."""
     _one_way(axis, over, "max")

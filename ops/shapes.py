@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from operator import index
 from typing import Any
 
-from .errors import ShapeError
+from .errors import DTypeError, ShapeError
 
 Shape = tuple[int, ...]
 Attrs = Mapping[str, Any]
@@ -49,7 +49,10 @@ def negative_axes(axis: int | Sequence[int] | None, rank: int) -> tuple[int, ...
     """Axes counted from the end, sorted; None is all of them. Raises ShapeError outside the rank."""
     if axis is None:
         return tuple(range(-rank, 0))
-    axes = tuple(index(a) for a in axis) if isinstance(axis, Sequence) else (index(axis),)
+    try:
+        axes = tuple(index(a) for a in axis) if isinstance(axis, Sequence) else (index(axis),)
+    except TypeError:
+        raise DTypeError(f"axis= counts per-example axes and takes integers; a time axis is over={axis}") from None
     for a in axes:
         if not -rank <= a < rank:
             raise ShapeError(f"axis {a} is out of range for a value of {rank} per-example axes")

@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         status: int = args.run(args)
     except UnrollError as error:
-        print(f"unroll: {error}", file=sys.stderr)
+        print(f"unroll: {str(error).splitlines()[0]}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("unroll: interrupted", file=sys.stderr)

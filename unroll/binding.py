@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from .errors import ArrayError, LengthError
 from .ir import Decl, Ref, System
-from .unfold import check_lengths, used_ends
+from .unfold import check_length, used_ends
 
 FLOATS = ("float32", "float64", "complex128")
 
@@ -47,6 +47,8 @@ def bind(
     ends = {a.end for a in system.axes}
     lengths = {name: value for name, value in given.items() if name in ends}
     arrays = {name: value for name, value in given.items() if name not in ends}
+    for end, n in lengths.items():
+        check_length(end, n)
     _known(system, params, "param")
     _known(system, arrays, "input")
     values: dict[str, Any] = {}
@@ -58,7 +60,7 @@ def bind(
                 raise ArrayError(f"param {name} {decl.shape} is missing; net.init(seed=0) makes all of them")
             array = _convert(backend, decl, params[name], dtype)
             if tuple(array.shape) != decl.shape:
-                raise ArrayError(f"param {name} has shape {tuple(array.shape)}, declared {decl.shape}")
+                raise ArrayError(f"{_called(decl)} has shape {tuple(array.shape)}, declared {decl.shape}")
             values[name] = array
         elif decl.kind == "input" and (name in arrays or name in needed):
             if name not in arrays:
@@ -69,10 +71,9 @@ def bind(
     for end, (n, by) in found.items():
         if lengths.setdefault(end, n) != n:
             raise LengthError(f"{end} = {lengths[end]} was given, and {by} has {n} steps")
-    for end in used_ends(system):
+    for end in used_ends(system, {*needed, *values}):
         if end not in lengths:
             raise LengthError(f"no array tells the length {end}: pass {end}=..., the number of steps")
-    check_lengths(system, lengths)
     batch, unbatched = _batch(batches)
     return Bound(values, lengths, batch, unbatched)
 
@@ -81,8 +82,18 @@ def _known(system: System, names: Mapping[str, Any], kind: str) -> None:
     declared = [n for n, d in system.decls.items() if d.kind == kind]
     for name in names:
         if name not in declared:
-            there = ", ".join(declared) or "none"
-            raise ArrayError(f"there is no {kind} {name!r} in template {system.name!r}; its {kind}s: {there}")
+            there = ", ".join(n for n in declared if "~" not in n) or "none"
+            other = system.decls.get(name)
+            hint = f" ({name} is a {other.kind})" if other is not None and other.kind in ("param", "variable") else ""
+            if name.upper() in [a.end for a in system.axes]:
+                hint = f" (the number of steps is {name.upper()}=...)"
+            raise ArrayError(f"there is no {kind} {name!r}{hint} in template {system.name!r}; its {kind}s: {there}")
+
+
+def _called(decl: Decl) -> str:
+    """``input x``; a direction by what it is for: ``tangent of W``."""
+    name, _, role = decl.name.partition("~")
+    return f"{role} of {name}" if role else f"{decl.kind} {name}"
 
 
 def _expected(decl: Decl, batch_first: bool) -> str:
@@ -92,29 +103,34 @@ def _expected(decl: Decl, batch_first: bool) -> str:
 
 
 def _convert(backend: Arrays, decl: Decl, value: Any, dtype: str) -> Any:
+    what = _called(decl)
+    if hasattr(value, "mask") and hasattr(value, "filled"):
+        raise ArrayError(f"{what} is a masked array, and its mask would be lost: pass {decl.name}.filled(0)")
     if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
         value = backend.asarray(value, None)
+    given = "None" if value is None else f"a {type(value).__name__}"
     own = getattr(value, "dtype", None)
     kind = getattr(own, "kind", None)
     if kind is None:
-        probe = backend.asarray(value, None)
-        kind, own = probe.dtype.kind, None
-        value = probe
-    what = f"{decl.kind} {decl.name}"
+        try:
+            value = backend.asarray(value, None)
+        except (TypeError, ValueError):
+            raise ArrayError(f"{what} is {given} that makes no array; {_expected(decl, False)} was expected") from None
+        kind, own = value.dtype.kind, None
+    own = getattr(own, "name", own)
+    name = decl.name.partition("~")[0]
     if decl.dtype == "float":
         if own is not None and kind in "fc" and str(own) != dtype and not (dtype == "complex128" and kind == "f"):
-            raise ArrayError(
-                f"{what} is {own}, and the net computes in {dtype}: pass {decl.name}.astype({dtype!r}), "
-                f"or compile with dtype={str(own)!r}"
-                if str(own) in FLOATS
-                else f"{what} is {own}, and the net computes in {dtype}: pass {decl.name}.astype({dtype!r})"
-            )
+            other = f", or compile with dtype={str(own)!r}" if str(own) in FLOATS else ""
+            raise ArrayError(f"{what} is {own}, and the net computes in {dtype}: pass {name}.astype({dtype!r}){other}")
         if kind not in "fiubc" or (kind == "c" and dtype != "complex128"):
-            raise ArrayError(f"{what} holds {own or 'no numbers'}; numbers were expected")
+            raise ArrayError(f"{what} {f'holds {own}' if own else f'is {given}'}; an array of numbers was expected")
         return backend.asarray(value, dtype)
     if decl.dtype == "int":
         if kind not in "iu":
             raise ArrayError(f"{what} was declared dtype='int', and holds {own or value.dtype}")
+        if kind == "u" and value.size and (high := backend.bounds(value)[1]) >= 2**63:
+            raise ArrayError(f"{what} holds {high}, which is no label")
         return backend.asarray(value, "int64")
     if kind != "b":
         raise ArrayError(f"{what} was declared dtype='bool', and holds {own or value.dtype}")
@@ -128,7 +144,7 @@ def _steps(decl: Decl, array: Any, batch_first: bool, found: dict[str, tuple[int
     if array.ndim not in (rank, rank + 1) or shape[array.ndim - len(decl.shape) :] != decl.shape:
         single = _expected(decl, batch_first).replace("B, ", "").replace(", B", "").replace("B", "")
         raise ArrayError(
-            f"input {decl.name} has shape {shape}, expected {_expected(decl, batch_first)}, or {single} for one example"
+            f"{_called(decl)} has shape {shape}, expected {_expected(decl, batch_first)}, or {single} for one example"
         )
     batch: int | None = None
     if array.ndim == rank + 1:
@@ -138,9 +154,14 @@ def _steps(decl: Decl, array: Any, batch_first: bool, found: dict[str, tuple[int
     else:
         array = array.reshape((*shape[:axes], 1, *shape[axes:]))
     for axis, n in zip(decl.axes, array.shape, strict=False):
-        known = found.setdefault(axis.end, (n, f"input {decl.name}"))
+        known = found.setdefault(axis.end, (n, _called(decl)))
         if known[0] != n:
-            raise ArrayError(f"input {decl.name} has {n} steps along {axis.name}, and {known[1]} has {known[0]}")
+            order = "(B, T, ...)" if batch_first else "(T, B, ...)"
+            raise ArrayError(
+                f"{_called(decl)} has {n} steps along {axis.name}, and {known[1]} has {known[0]}; "
+                f"arrays come as {order}, as compiled with batch_first={batch_first}"
+                + ("" if batch_first else "; batch_first=True takes them as (B, T, ...)")
+            )
     return array, batch
 
 

@@ -11,7 +11,7 @@ from .errors import AxisError, DTypeError, ShapeError, TemplateError, here, mess
 from .expr import Expr, axes_of
 from .ir import Const, Decl, Domain, Equation, Label, Operand, Ref, Source, System
 from .ops.core import OPS, Op, Symbolic, result_kind
-from .timeindex import Axis, Range, running, whole
+from .timeindex import Axis, Index, Range, running, whole
 
 Shape = tuple[int, ...]
 
@@ -62,6 +62,16 @@ class Builder:
     def know(self, axes: Sequence[Axis]) -> None:
         """Register axes; two of one name must be the same."""
         for axis in axes:
+            if axis.name not in self.axes and axis.end in self.decls:
+                raise TemplateError(
+                    message(
+                        f"the axis {axis.name} ends in {axis.end!r}, and that is the name of "
+                        f"{self.decls[axis.end].kind} {axis.end}",
+                        self.decls[axis.end].source,
+                        here(),
+                        fix=f"{axis.end}= gives its number of steps; choose another name.",
+                    )
+                )
             self.axes.setdefault(axis.name, axis)
 
     def declare(self, decl: Decl) -> Decl:
@@ -108,13 +118,15 @@ class Builder:
                     name, "constant", tuple(value.shape), kind, detail=copied, source=self._source or here()
                 )
                 return self.read(Ref(name))
-        raise DTypeError(
-            message(
-                f"{type(value).__name__} cannot stand in an equation",
-                self._source or here(),
-                fix="Use numbers, arrays, params, and variables or inputs read at a step, as in x[t].",
-            )
-        )
+        fix = "Use numbers, arrays, params, and variables or inputs read at a step, as in x[t]."
+        if isinstance(value, Index):
+            shown = f"the step {value}"
+            fix = "A step stands in brackets, as in x[t]; ops.mean(..., over=t) divides by the number of steps."
+        elif hasattr(value, "dtype"):
+            shown = f"an array of {value.dtype}"
+        else:
+            shown = "None" if value is None else f"a {type(value).__name__}"
+        raise DTypeError(message(f"{shown} cannot stand in an equation", self._source or here(), fix=fix))
 
     def operand(self, value: Any) -> Expr:
         """Anything a user may write in an expression, as an expression of this builder."""
@@ -122,9 +134,12 @@ class Builder:
         if not isinstance(value, Expr):
             return self.constant(value)
         if value._builder is not self:
+            other = f"template {value._builder.name!r}"
+            if value._builder.name == self.name:
+                other = f"another template of the name {self.name!r}"
             raise TemplateError(
                 message(
-                    f"{value} belongs to template {value._builder.name!r}, and is used in template {self.name!r}",
+                    f"{value} belongs to {other}, and is used in template {self.name!r}",
                     here(),
                     fix="Build each template from its own inputs, params and variables.",
                 )
@@ -153,7 +168,9 @@ class Builder:
                 raise
             what = f"{error}\n" + "\n".join(f"    {self._shown(e)}" for e in exprs)
             fix = "Look a label up with E[y[t]], make it a vector with ops.one_hot(y[t], n), or a number with ops.cast."
-            labels = isinstance(error, DTypeError) and any(e.dtype == "int" for e in exprs)
+            labels = isinstance(error, DTypeError) and any(
+                e.dtype == "int" and not isinstance(e.operand, Const) for e in exprs
+            )
             raise _placed(type(error), message(what, self._source or here(), fix=fix if labels else "")) from None
         axes = frozenset[Axis]().union(*(e.axes for e in exprs))
         return self._temporary(op.name, [e.operand for e in exprs], attrs, shape, kind, axes)
@@ -237,7 +254,7 @@ class Builder:
         """
         self._settle_batch()
         system = self.draft()
-        keep = live(system, [n for n, d in self.decls.items() if d.kind != "temporary"])
+        keep = live(system, [n for n, d in self.decls.items() if d.kind not in ("temporary", "constant")])
         equations = [e for e in self.equations if e.out.name in keep]
         system = replace(system, equations=tuple(equations), decls={n: self.decls[n] for n in self.decls if n in keep})
         return renamed(system)

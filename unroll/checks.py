@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 from .errors import (
@@ -10,6 +11,7 @@ from .errors import (
     CausalityError,
     DoubleDefinitionError,
     UndefinedError,
+    code,
     message,
 )
 from .flow import Dependence, Flow, Read, collapsed
@@ -47,6 +49,16 @@ def defined(system: System, flows: list[Flow]) -> None:
                         fix=f"Add {decl.name}[{step}] = ...",
                     )
                 )
+    for ref in system.outputs.values():
+        decl = system.decls[ref.name]
+        if decl.kind == "variable" and decl.name not in written:
+            raise UndefinedError(
+                message(
+                    f"{decl.name} is an output, and no equation defines it",
+                    (f"variable {decl.name}", decl.source),
+                    fix=f"Add {ref} = ...",
+                )
+            )
 
 
 def on_their_axes(system: System, flows: list[Flow]) -> None:
@@ -104,6 +116,7 @@ def covered(system: System, flows: list[Flow]) -> None:
     written: dict[str, list[Flow]] = {}
     for flow in flows:
         written.setdefault(flow.out.name, []).append(flow)
+    missing: dict[str, list[tuple[Flow, Read, tuple[Place, ...]]]] = {}
     for flow in flows:
         for read in flow.reads:
             decl = system.decls[read.ref.name]
@@ -112,7 +125,9 @@ def covered(system: System, flows: list[Flow]) -> None:
             spans = [_classes(lo, hi) for lo, hi in flow.read_steps(read)]
             for place in product(*spans):
                 if not _has(decl, written.get(decl.name, []), place):
-                    raise _boundary(system, flow, read, place)
+                    missing.setdefault(decl.name, []).append((flow, read, place))
+    for name, holes in missing.items():
+        raise _boundary(system, system.decls[name], holes)
 
 
 Place = Index | None
@@ -135,17 +150,36 @@ def _has(decl: Decl, writers: list[Flow], place: tuple[Place, ...]) -> bool:
     return any(all(p in _classes(*flow.written(position)) for position, p in enumerate(place)) for flow in writers)
 
 
-def _boundary(system: System, flow: Flow, read: Read, place: tuple[Place, ...]) -> BoundaryError:
-    decl = system.decls[read.ref.name]
-    steps = tuple(p or Index(a, a.name) for p, a in zip(place, decl.axes, strict=True))
-    missing = Ref(decl.name, steps)
-    if all(p is None for p in place):
-        what = f"{read.ref} is read, and only boundaries of {decl.name} are defined"
-        fix = f"Add {missing} = ..."
+def _boundary(system: System, decl: Decl, holes: list[tuple[Flow, Read, tuple[Place, ...]]]) -> BoundaryError:
+    """All steps of one variable that are read and that nothing defines."""
+
+    def at(place: tuple[Place, ...]) -> Ref:
+        return Ref(decl.name, tuple(p or Index(a, a.name) for p, a in zip(place, decl.axes, strict=True)))
+
+    inside = [hole for hole in holes if all(p is None for p in hole[2])]
+    shown = inside or holes
+    refs = list(dict.fromkeys(str(at(place)) for _, _, place in shown))
+    reads = list(dict.fromkeys(_plain(read.ref) for _, read, _ in shown))
+    rows = list(dict.fromkeys(_row(system, flow) for flow, _, _ in shown))[:SHOWN]
+    if inside:
+        what = f"{reads[0]} is read, and only boundaries of {decl.name} are defined"
+        fix = f"Add {refs[0]} = ..."
     else:
-        what = f"{missing} is read (as {read.ref}), and nothing defines it"
-        fix = f"Add the boundary {missing} = 0, or a param or input in place of 0."
-    return BoundaryError(message(what, _row(system, flow), fix=fix))  # type: ignore[arg-type]
+        are, them, ending = ("is", "it", "y") if len(refs) == 1 else ("are", "them", "ies")
+        what = f"{', '.join(refs)} {are} read (as {', '.join(reads)}), and nothing defines {them}"
+        fix = f"Add the boundar{ending} {'; '.join(f'{r} = 0' for r in refs)}, "
+        fix += "or a param or input in place of 0."
+    return BoundaryError(message(what, *rows, fix=fix))  # type: ignore[arg-type]
+
+
+SHOWN = 4
+"""Equations of one kind that a message shows."""
+
+
+def _plain(ref: Ref) -> str:
+    """The ref as the user wrote it: an axis renamed on the way through a sum has its own name again."""
+    index = (i if i.axis is None else replace(i, anchor=i.anchor.rstrip("'")) for i in ref.index)
+    return str(Ref(ref.name, tuple(index)))
 
 
 def causal(system: System, flows: list[Flow]) -> None:
@@ -162,6 +196,9 @@ def _causality(system: System, flows: list[Flow], error: NoOrder) -> CausalityEr
     rows = list(dict.fromkeys(e.consumer for e in path))
     evidence = [_row(system, flows[n]) for n in rows]
     walk = " -> ".join([*names, names[0]])
+    whole = [e for e in path if e.read.over or not all(i.runs for i in e.read.ref.index)]
+    if error.instant and whole:
+        return _needs_all(flows, whole[0], evidence)
     if error.instant:
         what = f"{flows[path[0].producer].out.name} depends on itself within one step: {walk}"
         if any(any(e.distance.values()) for e in path):
@@ -169,10 +206,12 @@ def _causality(system: System, flows: list[Flow], error: NoOrder) -> CausalityEr
         last = path[-1]
         delayed = _delayed(last)
         fix = f"A cycle must cross a delay. Did you mean {delayed} in {flows[last.consumer].out.name}?"
+        if "+=" in code(flows[last.consumer].equation.source):
+            fix += " += reads what it defines: write the whole right side once."
         return CausalityError(message(what, *evidence, fix=fix))  # type: ignore[arg-type]
     reads = []
     for e in error.edges:
-        shown = f"{flows[e.consumer].out} reads {e.read.ref}"
+        shown = f"{flows[e.consumer].out} reads {_plain(e.read.ref)}"
         if shown not in reads:
             reads.append(shown)
     what = (
@@ -184,6 +223,16 @@ def _causality(system: System, flows: list[Flow], error: NoOrder) -> CausalityEr
         "Around one group of equations all delays must point the same way along some axis, and a sum or a fixed step "
         "cannot read what depends on it. Split the two directions into variables of their own."
     )
+    return CausalityError(message(what, *evidence, fix=fix))  # type: ignore[arg-type]
+
+
+def _needs_all(flows: list[Flow], edge: Dependence, evidence: list[tuple[str, object]]) -> CausalityError:
+    """A sum over an axis, or a step counted from its end, that depends on itself."""
+    out, read = flows[edge.consumer].out, _plain(edge.read.ref)
+    over = ", ".join(r.axis.name.rstrip("'") for r in edge.read.over)
+    how = f"the sum over {over} of {read}" if over else read
+    what = f"{edge.read.ref.name} depends on itself: {out} reads {how}, which needs every step before it"
+    fix = "Read an earlier step, as in h[t-1], or split off a variable that what it reads does not depend on."
     return CausalityError(message(what, *evidence, fix=fix))  # type: ignore[arg-type]
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice, product
 from typing import Any, NamedTuple
 
-from .errors import LengthError
+from .errors import LengthError, UndefinedError, from_call, message
 from .flow import Flow, Read, collapsed, operations
-from .ir import Equation, Ref, System
+from .ir import Equation, Ref, System, visible
 from .text import Writer
-from .timeindex import Axis, Index, fixed
+from .timeindex import Axis, Index, bracket, fixed
 
 Steps = tuple[int, ...]
+LISTED = 4
+"""Nodes of a name that a message lists."""
 
 
 class Node(NamedTuple):
@@ -22,7 +24,8 @@ class Node(NamedTuple):
     steps: Steps
 
     def __str__(self) -> str:
-        return f"{self.name}[{', '.join(map(str, self.steps))}]" if self.steps else self.name
+        name = visible(self.name)
+        return f"{name}[{', '.join(map(str, self.steps))}]" if self.steps else name
 
 
 class Dag:
@@ -75,6 +78,9 @@ class Dag:
     def steps(self, name: str) -> Iterator[Steps]:
         """The steps of a name, each once, in order."""
         boxes = [b for b in self._boxes(name) if all(b)]
+        if len(boxes) == 1 and len(boxes[0]) == 1:
+            yield from ((step,) for step in boxes[0][0])  # `product` would hold them all
+            return
         if len(boxes) <= 1:
             yield from product(*(boxes[0] if boxes else [()] if not self.system.decls[name].axes else [range(0)]))
             return
@@ -109,20 +115,25 @@ class Dag:
         return total
 
     def __contains__(self, key: Any) -> bool:
-        name, steps = (key[0], key[1]) if isinstance(key, Node) else _key(key)
-        if name not in self.system.decls:
+        name, steps = _key(key)
+        if name not in self.names() or not all(hasattr(k, "__index__") for k in steps):
             return False
         return any(
             len(box) == len(steps) and all(k in r for k, r in zip(steps, box, strict=True)) for box in self._boxes(name)
         )
 
+    @from_call
     def __getitem__(self, key: Any) -> Node:
+        """Raises UndefinedError, a LookupError, where there is no such node."""
         name, steps = _key(key)
-        if (name, *steps) not in self:
-            known = [str(Node(name, s)) for s in islice(self.steps(name), 3)] if name in self.system.decls else []
-            near = f"; {name} begins {', '.join(known)}" if known else f"; names: {', '.join(self.names())}"
-            raise LookupError(f"no node {Node(name, steps)} at {self._at()}{near}")
-        return Node(name, steps)
+        if key not in self:
+            shown = f"{name}[{bracket(steps)}]" if steps else f"{name}"
+            near = f"its names are {', '.join(map(visible, self.names()))}"
+            if name in self.names():
+                known = [str(Node(name, s)) for s in islice(self.steps(name), LISTED + 1)]
+                near = f"there is {', '.join(known[:LISTED])}{', ...' if len(known) > LISTED else ''}"
+            raise UndefinedError(f"no node {shown} at {self._at()}; {near}; a step is a number, as in dag['h', 3]")
+        return Node(name, tuple(k.__index__() for k in steps))
 
     def _at(self) -> str:
         return ", ".join(f"{end} = {n}" for end, n in self.lengths.items()) or "no axes"
@@ -180,7 +191,7 @@ class Dag:
         return list(found)
 
     def _node(self, key: Any) -> Node:
-        return key if isinstance(key, Node) else self[key]
+        return key if isinstance(key, Node) and key in self else self[key]
 
     def topological(self) -> Iterator[Node]:
         """Every node after all its predecessors; iterative, whatever the depth."""
@@ -227,7 +238,7 @@ class Dag:
         return str(self.draw().svg())
 
     def __repr__(self) -> str:
-        return f"<Dag {self.system.name}: {len(self)} nodes, {self._at()}>"
+        return f"<Dag {visible(self.system.name)}: {len(self)} nodes, {self._at()}>"
 
     def __str__(self) -> str:
         """One node a line, the middle left out where there are many."""
@@ -249,17 +260,34 @@ def _size(boxes: list[tuple[range, ...]], system: System, name: str) -> int:
     return total if boxes or not system.decls[name].axes else 0
 
 
-def _key(key: Any) -> tuple[str, Steps]:
-    name, *steps = key if isinstance(key, tuple) else (key,)
+def _key(key: Any) -> tuple[Any, tuple[Any, ...]]:
+    if isinstance(key, Node):
+        return key.name, key.steps
+    name, *steps = key if isinstance(key, tuple) and key else (key,)
     return name, tuple(steps)
+
+
+def exists(system: System, name: str, steps: Sequence[int], lengths: Mapping[str, int]) -> bool:
+    """True where a name has an instance at these steps."""
+    decl = system.decls[name]
+    if decl.given and all(1 <= k <= lengths[a.end] for k, a in zip(steps, decl.axes, strict=True)):
+        return True
+    return any(
+        all(
+            lo.at({}, lengths) <= k <= hi.at({}, lengths)
+            for k, (lo, hi) in zip(steps, map(equation.written, range(len(steps))), strict=True)
+        )
+        for equation in system.equations
+        if equation.out.name == name
+    )
 
 
 def check_reads(system: System, lengths: Mapping[str, int]) -> None:
     """Every step read at a fixed place or counted from the end exists at these lengths. Raises LengthError."""
-    from .errors import message
-
-    writers = system.writers()
     for equation in system.equations:
+        ends = {a.end for a in equation.axes} | {i.axis.end for r in equation.refs for i in r.index if i.axis}
+        if not ends | {a.end for r in equation.refs for a in system.decls[r.name].axes} <= set(lengths):
+            continue  # an axis that nothing asked for depends on
         if any(not r.steps(lengths) for r in equation.domain):
             continue
         for ref in equation.refs:
@@ -267,15 +295,7 @@ def check_reads(system: System, lengths: Mapping[str, int]) -> None:
             if decl.kind in ("cotangent", "temporary") or all(i.runs for i in ref.index):
                 continue
             steps = [hi.at({}, lengths) for _, hi in system.reads(equation, ref)]
-            inside = decl.given and all(1 <= k <= lengths[a.end] for k, a in zip(steps, decl.axes, strict=True))
-            written = any(
-                all(
-                    lo.at({}, lengths) <= k <= hi.at({}, lengths)
-                    for k, (lo, hi) in zip(steps, map(w.written, range(len(steps))), strict=True)
-                )
-                for w in writers[ref.name]
-            )
-            if not inside and not written:
+            if not exists(system, ref.name, steps, lengths):
                 at = ", ".join(f"{end} = {n}" for end, n in lengths.items())
                 raise LengthError(
                     message(

@@ -53,10 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return value
+    if not text.lstrip("-").isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be an integer, at least 1; got {text!r}")
+    return int(text)
 
 
 def main(args: argparse.Namespace) -> int:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import linecache
 import sys
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
+from typing import Any, TypeVar
 
 from .ir import Source
 from .ops.errors import DifferentiationError, DTypeError, ShapeError, UnrollError
@@ -75,6 +78,8 @@ __all__ = [
     "TemplateError",
     "UndefinedError",
     "UnrollError",
+    "code",
+    "from_call",
     "here",
     "message",
     "place",
@@ -98,12 +103,36 @@ def place(source: Source | None) -> str:
     return f"{Path(source.file).name}:{source.line}" if source else ""
 
 
+Called = TypeVar("Called", bound=Callable[..., Any])
+
+
+def from_call(function: Called) -> Called:
+    """Add the user's own line, the one that calls `function`, to an error that does not show it yet."""
+
+    @wraps(function)
+    def call(*args: Any, **options: Any) -> Any:
+        try:
+            return function(*args, **options)
+        except UnrollError as error:
+            source, (what, *rest) = here(), str(error).split("\n")
+            if source is None or f"{place(source)}\n" in f"{error}\n":
+                raise
+            raise type(error)("\n".join([what, f"    {quoted(source)}", *rest])) from None
+
+    return call  # type: ignore[return-value]
+
+
+def code(source: Source | None) -> str:
+    """The user's own line of code, or nothing where the file cannot be read."""
+    return linecache.getline(source.file, source.line).strip() if source else ""
+
+
 def quoted(source: Source | None) -> str:
     """The user's own line of code with its place, or nothing where the file cannot be read."""
     if source is None:
         return ""
-    code = linecache.getline(source.file, source.line).strip()
-    return f"{code}        {source.file}:{source.line}" if code else f"{source.file}:{source.line}"
+    line = code(source)
+    return f"{line}        {source.file}:{source.line}" if line else f"{source.file}:{source.line}"
 
 
 def message(what: str, *evidence: tuple[str, Source | None] | Source | None, fix: str = "") -> str:

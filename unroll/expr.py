@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .errors import AxisError, here, message
-from .ir import Extent, Operand
+from .errors import AxisError, DTypeError, here, message
+from .ir import Extent, Operand, Ref
 from .ops.core import Op, Symbolic
 from .ops.layout import getitem
 from .text import Writer
@@ -73,8 +73,19 @@ class Expr(Symbolic):
         made: Expr = self._builder.guarded(lambda: getitem(self, key))
         return made
 
+    def __setitem__(self, key: Any, value: Any) -> None:
+        kind = self._builder.decls[self.operand.name].kind if isinstance(self.operand, Ref) else "expression"
+        shown = kind if kind in ("param", "input") else "expression"
+        raise self.__refuse__(f"is {'a' if shown == 'param' else 'an'} {shown}; equations define variables, h[t] = ...")
+
     def __eq__(self, other: object) -> Any:
-        raise TypeError("compare two expressions with ops.equal(a, b), and two objects with `is`")
+        raise self.__refuse__("is compared with ops.equal(a, b), and two objects with `is`")
+
+    def __refuse__(self, text: str) -> Exception:
+        return DTypeError(message(f"{self} {text}", here()))
+
+    def __place__(self, error: Exception) -> Exception:
+        return error if getattr(error, "placed", False) else type(error)(message(str(error), here()))
 
     def __str__(self) -> str:
         return Writer(self._builder.draft()).expression(self.operand)
@@ -89,5 +100,7 @@ def axes_of(over: Any) -> tuple[Axis, ...]:
     for item in items:
         if not (isinstance(item, Index) and item.runs and item.shift == 0 and item.axis is not None):
             raise AxisError(message(f"over= takes a time axis such as t, got {item!r}", here()))
+        if item.axis in axes:
+            raise AxisError(message(f"over= names {item} twice", here()))
         axes.append(item.axis)
     return tuple(axes)

@@ -65,7 +65,7 @@ def constant(value: Any) -> Initializer:
     def fill(rng: np.random.Generator, shape: Shape) -> Any:
         import numpy as np
 
-        return np.broadcast_to(np.asarray(value, dtype=float), shape)
+        return np.broadcast_to(value, shape)
 
     return fill
 
@@ -80,7 +80,7 @@ def normal(std: float, mean: float = 0.0) -> Initializer:
     return lambda rng, shape: rng.normal(mean, std, shape)
 
 
-def initializer(init: Any, shape: Shape) -> Initializer:
+def initializer(init: Any, shape: Shape, name: str = "") -> Initializer:
     """What ``init=`` of a param means. Raises TemplateError, ShapeError."""
     if init is None:
         return NAMED["glorot" if len(shape) >= 2 else "zeros"]
@@ -94,9 +94,20 @@ def initializer(init: Any, shape: Shape) -> Initializer:
         return init  # type: ignore[no-any-return]
     import numpy as np
 
-    if np.shape(init) not in ((), shape):
-        raise ShapeError(message(f"init has shape {np.shape(init)}, the param has {shape}", here()))
-    return constant(init)
+    try:
+        value = np.array(init, dtype=float)
+    except (TypeError, ValueError):
+        known = ", ".join(f'"{n}"' for n in NAMED)
+        raise TemplateError(
+            message(
+                f"init of {name} holds no numbers: {init!r}",
+                here(),
+                fix=f"A number, an array of shape {shape}, a function (rng, shape) -> array, or one of {known}.",
+            )
+        ) from None
+    if value.shape not in ((), shape):
+        raise ShapeError(message(f"init of {name} has shape {value.shape}, the param has {shape}", here()))
+    return constant(value)
 
 
 def initial(system: System, seed: int | np.random.Generator, dtype: str) -> Mapping[str, Any]:
@@ -113,6 +124,10 @@ def initial(system: System, seed: int | np.random.Generator, dtype: str) -> Mapp
             continue
         rng = seed if isinstance(seed, np.random.Generator) else _stream(seed, name)
         value = np.asarray(decl.detail(rng, decl.shape))
+        if value.dtype.kind not in ("fiubc" if dtype.startswith("complex") else "fiub"):
+            raise ShapeError(
+                f"the initialiser of {name} made {value.dtype}; numbers of shape {decl.shape} were expected"
+            )
         if value.shape != decl.shape:
             raise ShapeError(f"the initialiser of {name} made shape {value.shape}; {name} has {decl.shape}")
         params[name] = np.array(value, dtype=dtype, order="C")

@@ -64,6 +64,11 @@ class Decl:
         return self.kind in ("input", "param", "constant")
 
 
+def visible(name: str) -> str:
+    """The name on one line: what cannot be seen is escaped."""
+    return name if name.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name)
+
+
 @dataclass(frozen=True, slots=True)
 class Ref:
     """One instance of a name, or a running one: ``h[t-1]``, ``h[T]``, ``W``."""
@@ -72,7 +77,8 @@ class Ref:
     index: tuple[Index, ...] = ()
 
     def __str__(self) -> str:
-        return f"{self.name}[{', '.join(map(str, self.index))}]" if self.index else self.name
+        name = visible(self.name)
+        return f"{name}[{', '.join(map(str, self.index))}]" if self.index else name
 
     def substitute(self, steps: Mapping[Axis, Index]) -> Ref:
         """The ref with running steps replaced."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,13 +12,13 @@ from .backends.base import AbstractExecutable, Options
 from .binding import FLOATS, Bound, bind
 from .builder import live
 from .compiler import compile_system, expand
-from .dag import check_reads
-from .errors import BackendError, UndefinedError
+from .dag import check_reads, exists
+from .errors import ArrayError, BackendError, LengthError, UndefinedError, from_call, message
 from .initializers import initial
 from .ir import Ref, System
 from .program import Program
 from .simplify import reduced
-from .timeindex import Index, fixed, running
+from .timeindex import TIME, Index, fixed, running
 
 Params = Mapping[str, Any]
 LOSS = "loss~value"  # no name of a user's holds a tilde
@@ -32,6 +32,7 @@ class Net:
     out of all of them. Params are a plain dict of arrays, and nothing of the user's is changed in place.
     """
 
+    @from_call
     def __init__(
         self,
         system: System,
@@ -56,6 +57,7 @@ class Net:
     def __repr__(self) -> str:
         return f"<Net {self.system.name}: {self.backend.name}, {self.dtype}>"
 
+    @from_call
     def init(self, seed: Any = 0) -> dict[str, Any]:
         """New params, drawn by their initialisers.
 
@@ -63,6 +65,7 @@ class Net:
         """
         return dict(initial(self.system, seed, self.dtype))
 
+    @from_call
     def run(self, params: Params, names: Names = None, /, **arrays: Any) -> Any:
         """The outputs, or any variable by name.
 
@@ -72,7 +75,9 @@ class Net:
 
         A variable over t comes as ``(T, B, *shape)``: row 0 is step 1. Raises ArrayError, LengthError.
         """
-        single = isinstance(names, str) or (isinstance(names, tuple) and len(names) > 1 and isinstance(names[1], int))
+        single = isinstance(names, str) or (
+            isinstance(names, tuple) and len(names) > 1 and hasattr(names[1], "__index__")
+        )
         wanted = self._wanted([names] if single else names)
         system, executable = self._forward(wanted)
         bound = self._bind(system, params, arrays)
@@ -80,12 +85,14 @@ class Net:
         shown = {name: self._out(system, name, value, bound) for name, value in results.items()}
         return next(iter(shown.values())) if single else shown
 
+    @from_call
     def loss(self, params: Params, /, **arrays: Any) -> Any:
         """The loss averaged over the batch: one number."""
         self._need_loss()
         value = self.run(params, "loss", **arrays)
         return value.mean() if value.ndim else value[()]
 
+    @from_call
     def value_and_grad(
         self, params: Params, wrt: Sequence[str] | str | None = None, outputs: Names = (), /, **arrays: Any
     ) -> Any:
@@ -111,6 +118,7 @@ class Net:
             return value, grads
         return value, grads, {name: self._out(system, name, results[name], bound) for name in wanted}
 
+    @from_call
     def jvp(self, params: Params, tangents: Mapping[str, Any], of: str = "loss", /, **arrays: Any) -> Any:
         """The value of the loss (or of a variable `of`) and its derivative along `tangents`.
 
@@ -122,6 +130,8 @@ class Net:
         names = tuple(sorted(tangents))
 
         def make() -> System:
+            if of == "loss":
+                self._need_loss()
             if of not in self._simple.decls:
                 raise UndefinedError(f"there is no variable {of!r} in template {self.system.name!r}")
             first = adjoint(self._simple, names, {of: seed})
@@ -141,6 +151,7 @@ class Net:
             return value.mean(), tangent.mean()
         return value, tangent
 
+    @from_call
     def hessian_vector(self, params: Params, vector: Mapping[str, Any], /, **arrays: Any) -> dict[str, Any]:
         """The Hessian of the batch-averaged loss by the params, times `vector`: the adjoint of the adjoint.
 
@@ -152,17 +163,18 @@ class Net:
 
         def make() -> System:
             first = adjoint(self._simple, names)
-            second = adjoint(first, every, {f"{n}~": f"{n}~tangent" for n in names})
+            second = adjoint(first, every, {f"{n}~": f"{n}~vector" for n in names})
             mark = suffix(first)
             return replace(second, outputs={n: second.outputs[n + mark] for n in every})
 
         self._need(names, "vector")
         system, executable = self._get(("hessian", *names), make)
-        bound = self._bind(system, params, arrays, {f"{n}~tangent": vector[n] for n in names})
+        bound = self._bind(system, params, arrays, {f"{n}~vector": vector[n] for n in names})
         results = executable(bound.values, bound.lengths, bound.batch)
         scale = bound.batch if self._simple.decls["loss"].batched else 1
         return {name: results[name] / scale for name in every}
 
+    @from_call
     def program(self, names: Names = None, *, grad: bool = False) -> Program:
         """The program that `run` (or, with ``grad=True``, `value_and_grad`) executes; ``print`` it to read it.
 
@@ -193,7 +205,9 @@ class Net:
             roots = [r.name for r in system.outputs.values()]
             system = reduced(replace(system, loss=None), roots)
             kept = live(system, roots)
-            system = expand(replace(system, decls={n: d for n, d in system.decls.items() if n in kept}))
+            system = expand(
+                replace(system, name=self.system.name, decls={n: d for n, d in system.decls.items() if n in kept})
+            )
             self._built[key] = system, self.backend.build(system, self._options)
         return self._built[key]
 
@@ -206,24 +220,40 @@ class Net:
                     "or declare g.output(name, expr)"
                 )
             return dict(self.system.outputs)
+        if not isinstance(names, Iterable):
+            raise UndefinedError(f"{names!r} is no name; ask for 'h', for ('h', 3), or for a list of such")
         wanted = {}
         for item in names:
             name, *steps = item if isinstance(item, tuple) else (item,)
-            decl = self._simple.decls.get(name)
+            decl = self._simple.decls.get(name) if isinstance(name, str) else None
             if decl is None or decl.kind in ("temporary", "constant"):
                 known = ", ".join(n for n, d in self._simple.decls.items() if d.kind == "variable")
                 raise UndefinedError(f"there is no variable {name!r} in template {self.system.name!r}; it has {known}")
             if steps and len(steps) != len(decl.axes):
-                raise UndefinedError(f"{name} runs along {len(decl.axes)} axes, and {item!r} gives {len(steps)} steps")
+                count = f"{len(decl.axes)} ax{'is' if len(decl.axes) == 1 else 'es'}"
+                raise UndefinedError(f"{name} runs along {count}, and {item!r} gives {len(steps)} steps")
+            self._need_definition(name, bool(steps))
             index: tuple[Index, ...] = tuple(map(fixed, steps)) or tuple(running(a) for a in decl.axes)
             ref = Ref(name, index)
             wanted[str(ref) if steps else name] = ref
         return wanted
 
+    def _need_definition(self, name: str, at_a_step: bool) -> None:
+        decl = self.system.decls[name]
+        written = [e for e in self.system.equations if e.out.name == name]
+        if decl.kind == "variable" and not (
+            written if at_a_step else any(len(e.out.running) == len(decl.axes) for e in written)
+        ):
+            ref = Ref(name, tuple(running(a) for a in decl.axes) or (running(TIME),))
+            only = "only boundaries of it are defined" if written else "no equation defines it"
+            raise UndefinedError(
+                message(f"{name} is asked for, and {only}", (f"variable {name}", decl.source), fix=f"Add {ref} = ...")
+            )
+
     def _wrt(self, wrt: Sequence[str] | str | None) -> tuple[str, ...]:
         if wrt is None:
             return tuple(n for n, d in self.system.decls.items() if d.kind == "param")
-        names = (wrt,) if isinstance(wrt, str) else tuple(wrt)
+        names = (wrt,) if isinstance(wrt, str) or not isinstance(wrt, Iterable) else tuple(wrt)
         self._need(names, "wrt")
         return names
 
@@ -241,6 +271,9 @@ class Net:
     def _bind(
         self, system: System, params: Params, arrays: Mapping[str, Any], extra: Mapping[str, Any] | None = None
     ) -> Bound:
+        if not isinstance(params, Mapping):
+            got = "None" if params is None else f"a {type(params).__name__}"
+            raise ArrayError(f"params is a dict of arrays by name, as net.init(seed=0) makes it; got {got}")
         needed = live(system, [r.name for r in system.outputs.values()])
         extra = extra or {}
         directions = {n: replace(self.system.decls[n.partition("~")[0]], name=n) for n in extra}
@@ -250,9 +283,14 @@ class Net:
         bound = bind(declared, self.backend, self.dtype, self.batch_first, params, arrays, needed)
         key = tuple(sorted(bound.lengths.items()))
         if key not in self._checked:
-            check_reads(system, bound.lengths)
             check_reads(self.system, bound.lengths)
+            check_reads(system, bound.lengths)
             self._checked.add(key)
+        for ref in system.outputs.values():
+            steps = [i.shift for i in ref.index if i.axis is None]
+            if steps and ref.name in self.system.decls and not exists(self.system, ref.name, steps, bound.lengths):
+                at = ", ".join(f"{end} = {n}" for end, n in bound.lengths.items())
+                raise LengthError(f"{ref} is asked for, and at {at} that step does not exist")
         return bound
 
     def _out(self, system: System, name: str, value: Any, bound: Bound) -> Any:

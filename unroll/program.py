@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from .ir import Const, Equation, Extent, Ref, System
-from .text import Writer
+from .ir import Const, Equation, Extent, Operand, Ref, System
+from .text import Writer, view_text
 from .timeindex import Axis, Index, Range
 
 
@@ -93,11 +93,25 @@ class Program:
                 mark = "+=" if step.mode == "add" else "="
                 over = ", ".join(map(str, e.domain))
                 lines.append(
-                    f"{pad}{e.out} {mark} {writer.right(e)}    for {over}"
+                    f"{pad}{e.out} {mark} {writer.right(shown(step))}    for {over}"
                     if over and not depth
-                    else f"{pad}{e.out} {mark} {writer.right(e)}"
+                    else f"{pad}{e.out} {mark} {writer.right(shown(step))}"
                 )
         return "\n".join(lines)
+
+
+def shown(step: Compute) -> Equation:
+    """The equation of a step with what it reads in place written out: ``V.T``, ``h[t][0:3]``."""
+    args: list[Operand] = []
+    for arg in step.args:
+        if isinstance(arg, Access):
+            text = str(arg.ref)
+            for view in arg.views:
+                text += view_text(view.op, dict(view.attrs))
+            args.append(Ref(text) if arg.views else arg.ref)
+        else:
+            args.append(arg)
+    return replace(step.equation, args=tuple(args))
 
 
 def walk(steps: tuple[Compute | Repeat, ...]) -> Iterator[tuple[int, Compute | Repeat]]:

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from .builder import Builder
-from .errors import AxisError, DoubleDefinitionError, DTypeError, ShapeError, TemplateError, here, message
+from .errors import (
+    AxisError,
+    DoubleDefinitionError,
+    DTypeError,
+    LengthError,
+    ShapeError,
+    TemplateError,
+    UndefinedError,
+    from_call,
+    here,
+    message,
+)
 from .expr import Expr, axes_of
 from .initializers import initializer
-from .ir import Decl, Ref, System
+from .ir import Decl, Ref, Source, System, visible
 from .text import system_text
 from .timeindex import TIME, Index, whole
 from .variable import Variable
@@ -25,11 +36,11 @@ Shape = tuple[int, ...]
 
 def _shape(shape: int | Sequence[int]) -> Shape:
     """An int is a vector's length; sizes are positive."""
-    sizes = (shape,) if isinstance(shape, int) else tuple(shape)
+    sizes = tuple(shape) if isinstance(shape, Iterable) else (shape,)
     for n in sizes:
         if isinstance(n, bool) or not hasattr(n, "__index__") or n < 1:
             raise ShapeError(message(f"a shape is made of positive integers, got {shape!r}", here()))
-    return sizes
+    return tuple(n.__index__() for n in sizes)
 
 
 class Template:
@@ -47,6 +58,8 @@ class Template:
       h[t] = a * h[t-1] + x[t]    t = 1..T
       loss = sum(h[t], over=t)
     """
+
+    __slots__ = ("__weakref__", "_builder", "_frozen")  # so that g.lose = ... is an error
 
     def __init__(self, name: str = "template") -> None:
         self._builder = Builder(name)
@@ -93,7 +106,7 @@ class Template:
               "he", "orthogonal", a number, an array, or a function ``(rng, shape) -> array``
         """
         sizes = _shape(shape)
-        self._declare(Decl(name, "param", sizes, detail=initializer(init, sizes), source=here()))
+        self._declare(Decl(name, "param", sizes, detail=initializer(init, sizes, name), source=here()))
         return self._builder.read(Ref(name))
 
     def variable(self, name: str, shape: int | Sequence[int] | None = None, *, dtype: str = "float") -> Variable:
@@ -104,22 +117,27 @@ class Template:
         return Variable(self._builder, name)
 
     def _declare(self, decl: Decl) -> None:
-        if not hasattr(decl.name, "isidentifier") or not decl.name or "." in decl.name or "~" in decl.name:
-            raise TemplateError(
-                message(f"a name is a non-empty text without '.' and '~', got {decl.name!r}", decl.source)
-            )
-        if decl.name in ("loss", *(a.end for a in self._builder.axes.values())):
-            raise TemplateError(message(f"the name {decl.name!r} is taken by the template itself", decl.source))
+        self._free(decl.name, decl.source)
         self._builder.declare(decl)
+
+    def _free(self, name: str, source: Source | None) -> None:
+        """Raises TemplateError for what is no name, or is the template's own."""
+        if not hasattr(name, "isidentifier") or not name or "." in name or "~" in name:
+            raise TemplateError(message(f"a name is a non-empty text without '.' and '~', got {name!r}", source))
+        if name in ("loss", *(a.end for a in self._builder.axes.values())):
+            raise TemplateError(message(f"the name {name!r} is taken by the template itself", source))
 
     def output(self, name: str, expr: Any) -> None:
         """Name a value that `Net.run` returns: an expression, over its time axes or once per example."""
         builder, source = self._builder, here()
         value = builder.operand(expr)
+        known = builder.decls.get(name) if hasattr(name, "isidentifier") else None
+        if known is None or (name == "loss" and name != builder.loss):
+            self._free(name, source)
         if name in builder.outputs:
-            raise TemplateError(message(f"output {name!r} is defined twice", source))
+            known_source = builder.decls[builder.outputs[name].name].source
+            raise TemplateError(message(f"output {name!r} is defined twice", known_source, source))
         operand = value.operand
-        known = builder.decls.get(name)
         plain = isinstance(operand, Ref) and all(i.runs and not i.shift for i in operand.index)
         if known is not None and not (plain and isinstance(operand, Ref) and operand.name == name):
             raise TemplateError(
@@ -145,7 +163,12 @@ class Template:
         value = builder.operand(expr)
         if builder.loss:
             raise DoubleDefinitionError(
-                message("the loss is defined twice", ("loss", builder.decls["loss"].source), ("loss", source))
+                message(
+                    "the loss is defined twice",
+                    builder.decls["loss"].source,
+                    source,
+                    fix="Add the terms up in one g.loss = ...",
+                )
             )
         if value.axes:
             axis = min(a.name for a in value.axes)
@@ -182,7 +205,8 @@ class Template:
             copy.decls[name] = replace(decl, axes=axes)
         return copy
 
-    def adjoint(self, wrt: Sequence[str] | None = None) -> Template:
+    @from_call
+    def adjoint(self, wrt: Sequence[str] | str | None = None) -> Template:
         """Back-propagation through time, as a template: the same equations and those of every cotangent ``h~``.
 
         wrt  the names to differentiate the loss by; by default every param
@@ -193,9 +217,16 @@ class Template:
         from .simplify import simplify
 
         system = simplify(self.system)
-        names = tuple(wrt) if wrt is not None else params_of(system)
+        names = params_of(system) if wrt is None else (wrt,) if isinstance(wrt, str) else tuple(wrt)
+        for name in names:
+            if name not in system.decls or "." in name:
+                known = ", ".join(n for n in system.decls if "." not in n)
+                raise UndefinedError(
+                    f"there is no {name!r} in template {system.name!r} to differentiate by; it has {known}"
+                )
         return Template.of(simplify(adjoint(system, names)))
 
+    @from_call
     def unfold(self, steps: int | None = None, *, detail: str = "variables", **lengths: int) -> Dag:
         """The unfolded graph for given lengths: ``g.unfold(5)``, or ``g.unfold(T=5, S=3)``.
 
@@ -204,10 +235,19 @@ class Template:
         from .unfold import unfold
 
         if steps is not None:
+            if "T" in lengths:
+                raise LengthError(f"T = {lengths['T']} and {steps} steps were given; leave one out")
             lengths = {"T": steps, **lengths}
         return unfold(self.system, lengths, detail)
 
-    def compile(self, backend: str = "auto", **options: Any) -> Net:
+    def compile(
+        self,
+        backend: str = "auto",
+        *,
+        dtype: Any = "float32",
+        batch_first: bool = False,
+        debug_nans: bool = False,
+    ) -> Net:
         """Something callable on arrays: see `unroll.model.Net`.
 
         backend      "reference" or "numpy"; "auto" takes the fastest one installed
@@ -217,7 +257,7 @@ class Template:
         """
         from .model import Net
 
-        return Net(self.system, backend, **options)
+        return Net(self.system, backend, dtype=dtype, batch_first=batch_first, debug_nans=debug_nans)
 
     def draw(self, path: Any = None, **options: Any) -> Any:
         """The folded diagram, a black square on every delay edge; written to `path`, whose suffix names the format.
@@ -238,7 +278,7 @@ class Template:
     def __repr__(self) -> str:
         decls = self._builder.decls.values()
         counts = {kind: sum(d.kind == kind for d in decls) for kind in ("input", "param", "variable")}
-        return f"<Template {self.name}: " + ", ".join(f"{n} {kind}s" for kind, n in counts.items()) + ">"
+        return f"<Template {visible(self.name)}: " + ", ".join(f"{n} {kind}s" for kind, n in counts.items()) + ">"
 
 
 def params_of(system: System) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from .ir import Const, Equation, Extent, Label, Operand, Ref, System
+from .ir import Const, Equation, Extent, Label, Operand, Ref, System, visible
 from .timeindex import Axis, Index, running
 
 Tokens = tuple[str | Operand, ...]
@@ -54,6 +54,9 @@ class Writer:
                 if wrote.axis is not None:
                     steps[wrote.axis] = read
             return tuple(t.substitute(steps) if isinstance(t, Ref) else t for t in tokens), strength
+        if isinstance(operand, Ref) and self.named and self.system.decls[operand.name].kind == "constant":
+            shape = " x ".join(map(str, self.system.decls[operand.name].shape))
+            return (f"array({shape})",), ATOM
         if isinstance(operand, Const):
             return (operand,), 30 if operand.value < 0 else ATOM
         return (operand,), ATOM
@@ -164,12 +167,22 @@ def _parts(parts: Any) -> str:
     return ", ".join(map(one, parts))
 
 
+def view_text(op: str, attrs: Mapping[str, Any]) -> str:
+    """A rearrangement as it stands behind what it rearranges: ``.T``, ``[0:3]``."""
+    if op == "slice":
+        return f"[{_parts(attrs['parts'])}]"
+    return ".T" if not attrs.get("axes") else f".transpose{attrs['axes']}"
+
+
 def _call(name: str, parts: list[tuple[Tokens, int]], attrs: Mapping[str, Any]) -> Tokens:
     tokens: list[str | Operand] = [f"{name}("]
     for position, (inner, _) in enumerate(parts):
         tokens.extend((", ", *inner) if position else inner)
     for key, value in attrs.items():
         if value is False or value is None or (key == "axis" and value in ((-1,), -1)):
+            continue
+        if key == "parts":
+            tokens.append(f", [{_parts(value)}]")
             continue
         shown = value[0] if isinstance(value, tuple) and len(value) == 1 and key == "axis" else value
         tokens.append(f", {key}={shown!r}")
@@ -209,7 +222,7 @@ def declaration(system: System, name: str) -> str:
 def system_text(system: System) -> str:
     """The whole system: its name and what it is given, then one equation a line with its domain."""
     given = [declaration(system, n) for n, d in system.decls.items() if d.kind in ("input", "param")]
-    head = f"template {system.name}({'; '.join(given)})"
+    head = f"template {visible(system.name)}({'; '.join(given)})"
     rows = Writer(system).lines()
     width = min(max((len(text) for text, _ in rows), default=0), 88)
     return "\n".join([head, *(f"  {text:<{width}}    {domain}".rstrip() for text, domain in rows)])

@@ -41,15 +41,42 @@ class Index:
 
     def __add__(self, k: Any) -> Index:
         if not hasattr(k, "__index__"):
-            return NotImplemented
+            return self._other(k, f"{self} + {k}")
         return Index(self.axis, self.anchor, self.shift + k.__index__())
 
     __radd__ = __add__
 
     def __sub__(self, k: Any) -> Index:
         if not hasattr(k, "__index__"):
-            return NotImplemented
+            return self._other(k, f"{self} - {k}")
         return Index(self.axis, self.anchor, self.shift - k.__index__())
+
+    def __rsub__(self, k: Any) -> Index:
+        return self._other(k, f"{k} - {self}")
+
+    def _other(self, k: Any, text: str) -> Index:
+        """An expression says itself that a step is no value; anything else makes no step."""
+        if hasattr(k, "__op__"):
+            return NotImplemented  # type: ignore[no-any-return]
+        raise self._refusal(f"{text}: a step is {self.anchor}+k, {self.anchor}-k or a fixed number")
+
+    def _refusal(self, text: str) -> Exception:
+        from .errors import DTypeError, here, message
+
+        return DTypeError(message(text, here()))
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Index):
+            return (self.axis, self.anchor, self.shift) == (other.axis, other.anchor, other.shift)
+        return bool(self._compared(other)) if isinstance(other, (int, float)) else NotImplemented
+
+    def _compared(self, k: Any) -> Any:
+        raise self._refusal(
+            f"{self} is not a number to compare: it stands for every step. "
+            "A first step of its own is a boundary, h[0] = ..., or an input that tells it apart"
+        )
+
+    __lt__ = __le__ = __gt__ = __ge__ = _compared
 
     def __str__(self) -> str:
         if not self.anchor:
@@ -59,12 +86,20 @@ class Index:
     __repr__ = __str__
 
     def __mul__(self, k: Any) -> Any:
-        raise TypeError(f"a step is {self.anchor}+k, {self.anchor}-k or a fixed number; it cannot be multiplied")
+        raise self._refusal(
+            f"a step is {self.anchor}+k, {self.anchor}-k or a fixed number; it cannot be multiplied or divided"
+        )
 
-    __rmul__ = __neg__ = __mul__
+    __rmul__ = __truediv__ = __rtruediv__ = __floordiv__ = __mod__ = __mul__
+
+    def __neg__(self) -> Any:
+        raise self._refusal(f"a step is {self.anchor}+k, {self.anchor}-k or a fixed number; it cannot be negative")
 
     def __iter__(self) -> Any:
-        raise TypeError(f"{self} is one step; it cannot be iterated over")
+        raise self._refusal(
+            f"{self} is one step; it cannot be iterated over. over={self} names a time axis, "
+            "and axis= counts the axes of one step's value"
+        )
 
     def at(self, steps: Mapping[Axis, int], lengths: Lengths) -> int:
         """The number of this step, given the running step of each axis and the lengths."""
@@ -84,6 +119,16 @@ class Index:
         if self.axis is not None and self.runs and self.axis in steps:
             return steps[self.axis] + self.shift
         return self
+
+
+def bracket(key: Any) -> str:
+    """What stood in brackets, as it was written: ``1:3``, ``t-1, 0``."""
+    if isinstance(key, tuple):
+        return ", ".join(map(bracket, key))
+    if isinstance(key, slice):
+        shown = ["" if k is None else str(k) for k in (key.start, key.stop, key.step)]
+        return ":".join(shown if key.step is not None else shown[:2])
+    return "..." if key is ... else repr(key)
 
 
 def fixed(step: int) -> Index:
@@ -136,7 +181,7 @@ def axis(name: str) -> tuple[Index, Index]:
     The name is one or more lower-case letters; the end is the same in upper case, and is the keyword that gives the
     length where no array does. Raises ValueError.
     """
-    if not (name.isascii() and name.isidentifier() and name.islower()):
+    if not (hasattr(name, "isascii") and name.isascii() and name.isidentifier() and name.islower()):
         raise ValueError(f'an axis is named in lower-case letters, as in axis("s"); got {name!r}')
     made = Axis(name, name.upper())
     return running(made), last(made)

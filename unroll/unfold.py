@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from .dag import Dag, check_reads
 from .errors import LengthError
@@ -18,9 +18,11 @@ def unfold(system: System, lengths: Mapping[str, int], detail: str = "variables"
     return Dag(system, lengths, detail)
 
 
-def used_ends(system: System) -> list[str]:
-    """The ends ("T") of the axes along which the system has anything."""
-    used = {a for d in system.decls.values() for a in d.axes} | {r.axis for e in system.equations for r in e.domain}
+def used_ends(system: System, names: Collection[str] | None = None) -> list[str]:
+    """The ends ("T") of the axes along which the system, or some of its names, has anything."""
+    used = {a for d in system.decls.values() if names is None or d.name in names for a in d.axes} | {
+        r.axis for e in system.equations for r in e.domain
+    }
     return [a.end for a in system.axes if a in used]
 
 
@@ -34,5 +36,10 @@ def check_lengths(system: System, lengths: Mapping[str, int]) -> None:
         if end not in [a.end for a in system.axes]:
             known = f"it has {', '.join(ends)}" if ends else "it has none"
             raise LengthError(f"template {system.name!r} has no axis that ends in {end}; {known}")
-        if isinstance(n, bool) or not hasattr(n, "__index__") or n < 0:
-            raise LengthError(f"{end} = {n!r}: a length is an integer from 0 up")
+        check_length(end, n)
+
+
+def check_length(end: str, n: object) -> None:
+    """Raises LengthError for what is no number of steps."""
+    if isinstance(n, bool) or not hasattr(n, "__index__") or n.__index__() < 0:
+        raise LengthError(f"{end} = {n!r}: a length is an integer from 0 up")

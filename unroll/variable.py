@@ -14,13 +14,14 @@ from .errors import (
     ShapeError,
     TemplateError,
     UndefinedError,
+    code,
     here,
     message,
 )
 from .expr import Expr
-from .ir import Const, Ref, Source
+from .ir import Const, Decl, Ref, Source, visible
 from .ops.core import Symbolic
-from .timeindex import Axis, Index, fixed, whole
+from .timeindex import TIME, Axis, Index, bracket, fixed, whole
 
 Shape = tuple[int, ...]
 
@@ -76,8 +77,19 @@ class Variable(Symbolic):
     def __over__(self, combine: str, over: Any) -> Expr:
         return self.as_expression().__over__(combine, over)
 
+    def __refuse__(self, text: str) -> Exception:
+        return DTypeError(message(f"{self} {text}", here(), fix=f"Read it at a step: {self.name}[t]."))
+
+    def __place__(self, error: Exception) -> Exception:
+        return error if getattr(error, "placed", False) else type(error)(message(str(error), here()))
+
+    def __eq__(self, other: object) -> Any:
+        if other is None or isinstance(other, Variable):
+            return NotImplemented  # by identity, so that a variable can be looked for in a list
+        raise self.__refuse__("is compared with ops.equal(a, b), and two objects with `is`")
+
     def _index(self, key: Any) -> tuple[Index, ...]:
-        """Brackets as steps; settles which axes the variable has. Raises AxisError."""
+        """Brackets as steps, which fit the axes of the variable as far as these are known. Raises AxisError."""
         keys = key if isinstance(key, tuple) else (key,)
         index = []
         for k in keys:
@@ -88,18 +100,23 @@ class Variable(Symbolic):
             else:
                 raise AxisError(
                     message(
-                        f"{self.name}[{key!r}]: a step is t+k, T+k or a number, one per time axis",
+                        f"{self.name}[{bracket(key)}]: a step is t+k, T+k or a number, one per time axis",
                         here(),
                         fix=f"Parts of a value are taken after the step: {self.name}[t][0:3].",
                     )
                 )
-        builder, decl = self._builder, self._builder.decls[self.name]
+        decl = self._builder.decls[self.name]
         axes = [i.axis for i in index]
         if decl.given or decl.axes:
             if len(axes) != len(decl.axes):
-                known = ", ".join(a.name for a in decl.axes)
+                known = ", ".join((TIME if a.name == "?" else a).name for a in decl.axes)
+                has = f"{len(decl.axes)} time ax{'is' if len(decl.axes) == 1 else 'es'} ({known})"
                 raise AxisError(
-                    message(f"{self.name} has {len(decl.axes)} time axes ({known}), got {len(axes)} steps", here())
+                    message(
+                        f"{self.name} has {has}, and {self.name}[{bracket(key)}] gives {len(axes)} steps",
+                        here(),
+                        fix=f"Give one step for each: {self.name}[{known}].",
+                    )
                 )
             for found, known_axis in zip(axes, decl.axes, strict=True):
                 if found is not None and found != known_axis and known_axis.name != "?":
@@ -110,22 +127,25 @@ class Variable(Symbolic):
                             fix=f"Use {known_axis.name} and {known_axis.end} there.",
                         )
                     )
-        merged = tuple(found or (decl.axes[i] if decl.axes else Axis("?", "?")) for i, found in enumerate(axes))
-        builder.know([a for a in merged if a.name != "?"])
-        builder.decls[self.name] = replace(decl, axes=merged)
         return tuple(index)
+
+    def _with_axes(self, index: tuple[Index, ...]) -> Decl:
+        """The declaration with the axes that a definition at `index` settles; a read settles none."""
+        decl = self._builder.decls[self.name]
+        axes = tuple(i.axis or (decl.axes[n] if decl.axes else Axis("?", "?")) for n, i in enumerate(index))
+        return replace(decl, axes=axes)
 
     def __getitem__(self, key: Any) -> Expr:
         index = self._index(key)
         _ = self.shape
+        self._builder.know([i.axis for i in index if i.axis is not None])
         return self._builder.read(Ref(self.name, index))
 
     def __setitem__(self, key: Any, value: Any) -> None:
         builder, source = self._builder, here()
-        index = () if key == () else self._index(key)
+        index = () if isinstance(key, tuple) and not key else self._index(key)
         main = all(i.runs for i in index)
         self._check_left(index, source)
-        builder.know([i.axis for i in index if i.axis is not None])
         expr = builder.operand(value)
         ref = Ref(self.name, index)
         for axis in sorted(expr.axes - set(ref.running), key=lambda a: a.name):
@@ -136,21 +156,24 @@ class Variable(Symbolic):
                     fix=f"Reduce it, ops.sum(..., over={axis.name}), or read it at one step, {axis.end} for the last.",
                 )
             )
-        decl = builder.decls[self.name]
+        decl = self._with_axes(index)
         if decl.detail == "open" and (main or expr.shape):
-            builder.decls[self.name] = decl = replace(decl, shape=expr.shape, dtype=expr.dtype, detail=None)
-        if expr.dtype != decl.dtype and not (decl.dtype == "float" or isinstance(expr.operand, Const)):
+            kind = expr.dtype if decl.dtype == "float" else decl.dtype
+            decl = replace(decl, shape=expr.shape, dtype=kind, detail=None)
+        if not _holds(decl.dtype, expr):
             raise DTypeError(message(f"{ref} is {decl.dtype}, and {expr} is {expr.dtype}", source))
         if decl.detail != "open" and expr.shape not in ((), decl.shape):
             raise ShapeError(
                 message(f"{ref} has shape {decl.shape}, and the right side has shape {expr.shape}: {expr}", source)
             )
         expr = builder._as(expr, decl.dtype)
+        builder.know([i.axis for i in index if i.axis is not None])
+        builder.decls[self.name] = decl
         builder.add(ref, expr, tuple(whole(a) for a in ref.running), decl.batched, source)
 
     def _check_left(self, index: tuple[Index, ...], source: Source | None) -> None:
-        decl, ref = self._builder.decls[self.name], Ref(self.name, index)
-        for i in index:
+        decl, ref = self._with_axes(index), Ref(self.name, index)
+        for i, known in zip(index, decl.axes, strict=True):
             if i.runs and i.shift:
                 back = f"{-i.shift:+d}" if i.shift else ""
                 raise TemplateError(
@@ -161,11 +184,13 @@ class Variable(Symbolic):
                     )
                 )
             if not i.runs and (i.shift < 1 if i.axis is not None else i.shift > 0):
+                axis = TIME if known.name == "?" else known
+                main = ", ".join((TIME if a.name == "?" else a).name for a in decl.axes)
                 raise DoubleDefinitionError(
                     message(
-                        f"{ref} = ...: step {i} lies inside 1..T, where {self.name}[t] is defined",
+                        f"{ref} = ...: step {i} lies inside 1..{axis.end}, where {self.name}[{main}] is defined",
                         source,
-                        fix="A boundary stands at step 0, -1, ... or at T+1, T+2, ...",
+                        fix=f"A boundary stands at step 0, -1, ... or at {axis.end}+1, {axis.end}+2, ...",
                     )
                 )
         if decl.kind == "input" and index and all(i.runs for i in index):
@@ -177,15 +202,24 @@ class Variable(Symbolic):
                 raise DoubleDefinitionError(
                     message(
                         f"{ref} is defined twice",
-                        (str(ref), equation.source),
-                        (str(ref), source),
-                        fix="Each step of a variable has one definition; merge the two right sides.",
+                        equation.source,
+                        source,
+                        fix="Each step of a variable has one definition; merge the two right sides."
+                        + (" += is a second definition too." if "+=" in code(source) else ""),
                     )
                 )
 
     def __str__(self) -> str:
-        return self.name
+        return visible(self.name)
 
     def __repr__(self) -> str:
         decl = self._builder.decls[self.name]
-        return f"<{decl.kind} {self.name} {decl.shape}>"
+        return f"<{decl.kind} {self} {decl.shape}>"
+
+
+def _holds(kind: str, expr: Expr) -> bool:
+    """Whether a variable of a kind can be given this expression; a number counts by its value."""
+    if kind in (expr.dtype, "float"):
+        return True
+    operand = expr.operand
+    return isinstance(operand, Const) and {"int": int, "bool": bool}[kind](operand.value) == operand.value

@@ -8,22 +8,47 @@ from typing import Any
 import numpy as np
 
 from ...dag import Node
-from ...errors import message
-from ...ir import System
+from ...errors import code, message
+from ...ir import Equation, System
 from ...text import Writer
 
 
+def checked(system: System, name: str) -> bool:
+    """Constants may be infinite, and so may a maximum over no steps; all else must be finite."""
+    maxima = any(e.combine == "max" for e in system.equations if e.out.name == name)
+    return system.decls[name].kind != "constant" and not maxima
+
+
 def describe(system: System, name: str, steps: Sequence[int], value: Any) -> str:
-    """What was met, where, in which direction, and the equations it comes from."""
-    decl = system.decls[name]
-    base, direction = name, "forward"
-    while system.decls[base].of is not None and system.decls[base].kind == "cotangent":
-        base, direction = str(system.decls[base].of), "backward"
+    """What was met, where, in which direction, and the user's equations that it comes from.
+
+    A hidden operation is reported as a part of the variable that it serves.
+    """
+    backward = "~" in name
+    owner = name
+    if "." in name:
+        owner = name.partition(".")[0].partition("~")[0] + ("~" if backward else "")
+    known = system.decls.get(owner) or system.decls.get(owner.rstrip("~"))
+    where = tuple(steps) if known is None or len(known.axes) == len(steps) else ()
     what = "nan" if np.any(np.isnan(value)) else "an infinity"
-    shown = str(Node(name, tuple(steps)))
-    owner = base.partition(".")[0]
-    serves = f", an operation inside {owner}" if "." in name else ""
+    written = [e for e in system.equations if e.out.name == name and _reaches(e, steps)]
     writer = Writer(system)
-    rows = [(writer.equation(e), e.source) for e in system.equations if e.out.name == name]
-    given = "; it was given so" if decl.given and not rows else ""
-    return message(f"{what} in {shown}{serves} ({direction}){given}", *rows)
+    made = dict.fromkeys(writer.right(e) for e in written)
+    by = "".join(f"\n    made by {text}" for text in made if "." in name and f"{owner.rstrip('~')}." not in text)
+    given = "; it was given so" if system.decls[name].given and not written else ""
+    direction = "backward" if backward else "forward"
+    rows = [(writer.equation(e), e.source) for e in written]
+    if "." in name:  # the equation that the user wrote there, or else the line of code
+        places = {e.source for e in written}
+        serves = [e for e in system.equations if e.out.name == owner.rstrip("~") and e.source in places]
+        rows = [(writer.equation(e), e.source) for e in serves] or [(code(p), p) for p in places]
+    return message(f"{what} in {Node(owner, where)} ({direction}){given}{by}", *rows)
+
+
+def _reaches(equation: Equation, steps: Sequence[int]) -> bool:
+    """False where an equation cannot write these steps, whatever the length."""
+    for position, step in enumerate(steps):
+        lo, hi = equation.written(position)
+        if (not lo.anchor and step < lo.shift) or (not hi.anchor and step > hi.shift):
+            return False
+    return True

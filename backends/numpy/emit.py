@@ -45,7 +45,7 @@ class Emitter:
         ends = "".join(f", {a.end}" for a in self.system.axes)
         made = [f"    ws[{key!r}] = empty(({shape}), {kind!r})" for key, shape, kind in self.page.memory]
         text = [
-            f'"""{self.system.name!a}: generated for NumPy, {self.page.dtype}."""',
+            f"# {self.system.name!a}: generated for NumPy, {self.page.dtype}",
             "",
             f"def allocate(empty, B{ends}):",
             "    ws = {}",

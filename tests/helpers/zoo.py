@@ -425,7 +425,10 @@ def largest_of_products() -> Template:
     still = g.variable("still")
     still[t] = ops.sin(ops.dot(w, q))  # the same at every step, and perhaps there is none
     flat = ops.max(still[t], over=t), ops.max(ops.dot(w, x[t]) * still[t], over=t)
-    g.loss = sum((ops.where(ops.isfinite(e), e, 0) for e in (*top, *flat)), start=ops.sum(w))
+    scaled = v * x[t][1]
+    g.output("scaled", scaled)
+    both = ops.logsumexp(scaled, over=t), ops.sum(ops.softmax(scaled, over=t) * scaled, over=t)
+    g.loss = sum((ops.where(ops.isfinite(e), e, 0) for e in (*top, *flat, *both)), start=ops.sum(w))
     return g
 
 
@@ -453,10 +456,11 @@ def sums_of_delays() -> Template:
     g = Template("sums_of_delays")
     x, a, b, c = g.input("x"), g.param("a"), g.param("b"), g.input("c", over=None)
     p, q = g.variable("p", ()), g.variable("q", ())
-    p[0], p[-1], p[T + 1] = a, b + 0, 1
+    p[0], p[-1] = a, b + 0
     q[T + 1], q[T + 2] = a + b, c
     p[t] = ops.tanh(a + p[t - 1] + x[t] + b + 0.1 + p[t - 2] * c)
     q[t] = ops.sin((q[t + 1] + 0.117) + (x[t] + a) + (q[t + 2] + c) + p[t + 1])
+    p[T + 1] = 1  # read by q alone, so it may come after the loop of p
     g.loss = ops.sum(p[t] + q[t] + x[t], over=t) + q[T + 1]
     return g
 

@@ -183,3 +183,15 @@ def test_steps_as_text():
     assert list(map(str, (t, t + 1, 1 + t, t - 2, T, T - 1, (T + 1) - 1, s, S + 3))) == [
         "t", "t+1", "t+1", "t-2", "T", "T-1", "T", "s", "S+3",
     ]  # fmt: skip
+
+
+def test_no_name_is_run_as_code(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ('q"""\nprint("run")\n"""', "q'\nprint('run')#", "q\u2028print('run')", "q\\\nprint('run')"):
+        g = Template(name)
+        a, x = g.param(name + "a"), g.variable(name + "x", ())
+        x[0] = a
+        x[t] = x[t - 1] * a
+        g.loss = x[T] * x[T]
+        net = g.compile(backend="numpy", debug_nans=True)
+        net.value_and_grad(net.init(seed=0), T=3)
+    assert "run" not in capsys.readouterr().out

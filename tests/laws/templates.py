@@ -1,4 +1,4 @@
-"""A Hypothesis strategy for templates: a few variables along one or two axes, every kind of read, all kinds of operations.
+"""A Hypothesis strategy for templates: a few variables along one or two axes, all kinds of reads and operations.
 
 Most of what it builds can be computed: within a component the offsets agree with one direction and with a phase per
 variable. A few offsets are drawn without that care, so that the checks have something to refuse.
@@ -337,7 +337,6 @@ class Maker:
             if a == loop:  # only what is known before the loop may be summed along it
                 group = site.target.group if site.target.group >= 0 else 0
                 inner = _Site(_Name(None, (), (), site.shared, group=group - 1, place=99), site.shared)
-                inner = inner if group else _Site(_Name(None, (), (), site.shared, group=-1), site.shared)
         e = self.expression(shape, axes | {a}, inner, depth - 1)
         return self.reduced(e, a) if AXES[a][0].axis in e.axes else e
 
@@ -379,9 +378,7 @@ class Maker:
                 lambda: ops.stack([sub((2,)), sub((2,)), self.param((2,))], axis=1),
                 lambda: ops.softmax(sub((2, 3)), axis=0),
                 lambda: ops.concat([sub((2, 3))[:, 1:], ops.reshape(sub((2,)), (2, 1))], axis=1),
-                lambda: ops.einsum("ij,kj->ki", self.param((3, 2)), sub((2, 2)))
-                if False
-                else ops.einsum("ki,kj->ij", sub((2, 3))[:, :2], sub((2, 3))),
+                lambda: ops.einsum("ki,kj->ij", sub((2, 3))[:, :2], sub((2, 3))),
             ]
         else:
             return ops.broadcast_to(sub(()), shape) + self.param(shape)

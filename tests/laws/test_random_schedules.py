@@ -1,7 +1,7 @@
 """Random systems of linear recurrences against one dense solve: loops with guards, retimed offsets, either direction.
 
-Each variable is a sum of others at any offset from -3 to 3 and of an input at an offset. Given all steps at once that is
-a system of linear equations, ``A z = r``; its transpose gives the gradients. Neither knows of an order of steps.
+Each variable is a sum of others at any offset from -3 to 3 and of an input at an offset. All steps at once are a system
+of linear equations, ``A z = r``, whose transpose gives the gradients. Neither knows of an order of steps.
 """
 
 from __future__ import annotations

@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 from helpers.zoo import arrays_for, params_for
-from hypothesis import HealthCheck, assume, event, given, note, settings
+from hypothesis import HealthCheck, Phase, assume, event, given, note, settings
 from hypothesis import strategies as st
 
 from laws.agreement import EXACT, STEP, Specimen, along, close, complex_step, directions, poison, same
 from laws.templates import templates
 from unroll import Template
 from unroll.errors import LengthError, TemplateError
+from unroll.model import Net
 
 LARGEST = 1e3
 LOOSE = 1e-9  # a derivative of anything at all and the complex step
@@ -94,7 +95,10 @@ def check_second_order(it: Specimen, nets: Nets, seed: int) -> None:
         close(got, want, LOOSE, "hessian_vector, complex step")
 
 
-@settings(suppress_health_check=list(HealthCheck))
+PHASES = (Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink)
+
+
+@settings(suppress_health_check=list(HealthCheck), report_multiple_bugs=False, phases=PHASES)
 @given(templates(), sizes, sizes, st.booleans(), st.integers(0, 2**16))
 def test_any_template(g: Template, size: Any, other: Any, second: bool, seed: int) -> None:
     note(str(g))

@@ -1,7 +1,7 @@
 """The law of the adjoint: unfold(adjoint(g)) == reverse_mode(unfold(g)), cotangent by cotangent.
 
-Reverse mode is written here a second time, over the nodes of the unfolded graph and for one example at a time. It shares
-with the adjoint the rules of the operations and nothing else: no axis, no domain, no offset, no batch.
+Reverse mode is written here a second time, over the nodes of the unfolded graph and for one example at a time. With the
+adjoint it shares the rules of the operations and nothing else: no axis, no domain, no offset, no batch.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from helpers.eager import Eager, cotangents
 from helpers.zoo import ZOO, arrays_for, lengths_for, params_for
+
 from laws.agreement import EXACT, close
 from unroll import Template
 from unroll.adjoint import adjoint
@@ -194,10 +194,10 @@ def depends(system: System, name: str) -> bool:
             return True
         for e in writers[at]:
             for position, arg in enumerate(e.args):
-                if isinstance(arg, Ref) and arg.name not in seen and system.decls[arg.name].dtype == "float":
-                    if e.operation.rule(position) is not None:
-                        seen.add(arg.name)
-                        pending.append(arg.name)
+                if not isinstance(arg, Ref) or arg.name in seen or e.operation.rule(position) is None:
+                    continue
+                seen.add(arg.name)
+                pending.append(arg.name)
     return False
 
 

@@ -1,4 +1,4 @@
-"""The laws on every recurrence of the zoo, at lengths that include none, one, and fewer steps than the longest delay."""
+"""The laws on every recurrence of the zoo, at no step, at one, and at fewer than the longest delay."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from helpers.zoo import ZOO, arrays_for, lengths_for, params_for
+
 from laws.agreement import (
     DERIVED,
     EXACT,
     STEP,
     Specimen,
-    along,
     check_backend,
     check_gradient,
     close,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..flow import Flow, operations
-from ..ir import Equation, Operand, Ref, System
+from ..ir import Equation, Operand, Ref, System, visible
 from ..program import Access, Argument, Buffer, Compute, Program, Repeat, View
 from ..simplify import _steps as steps_of
 from ..simplify import _within as within
@@ -214,6 +214,8 @@ def _emit(work: _Work, flows: list[Flow], steps: Plan) -> tuple[Compute | Repeat
         body = _emit(work, flows, step.body)
         ranges = [flows[f].equation.range(step.axis).shifted(step.direction * s) for f, s in step.shifts.items()]
         bounds = _lowest([r.lo for r in ranges]), _highest([r.hi for r in ranges])
-        through = tuple(dict.fromkeys(f"{flows[d.consumer].out.name} reads {d.read.ref}" for d in step.through))
+        through = tuple(
+            dict.fromkeys(f"{visible(flows[d.consumer].out.name)} reads {d.read.ref}" for d in step.through)
+        )
         result.append(Repeat(step.axis, step.direction, bounds, body, through))
     return tuple(result)

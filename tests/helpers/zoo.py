@@ -461,7 +461,10 @@ def sums_of_delays() -> Template:
     p[t] = ops.tanh(a + p[t - 1] + x[t] + b + 0.1 + p[t - 2] * c)
     q[t] = ops.sin((q[t + 1] + 0.117) + (x[t] + a) + (q[t + 2] + c) + p[t + 1])
     p[T + 1] = 1  # read by q alone, so it may come after the loop of p
-    g.loss = ops.sum(p[t] + q[t] + x[t], over=t) + q[T + 1]
+    r = g.variable("r", ())
+    r[t] = ops.tanh(r[t - 1] + a)
+    r[0], r[T + 1] = 0.2, b
+    g.loss = ops.sum(p[t] + q[t] + x[t] * r[t + 1], over=t) + q[T + 1]
     return g
 
 

@@ -17,10 +17,10 @@ def regroup(system: System) -> System:
     """The system with every chain of additions inside a recurrence split in two: outside, inside."""
     flows = operations(system)
     edges = dependences(flows)
-    group: dict[str, int] = {}
+    group: dict[str, set[int]] = {}  # a name with boundaries has equations in several components
     for number, members in enumerate(components(range(len(flows)), [(e.producer, e.consumer) for e in edges])):
-        for m in members:
-            group[flows[m].out.name] = number if len(members) > 1 else -1 - number
+        for m in members if len(members) > 1 else ():
+            group.setdefault(flows[m].out.name, set()).add(number)
     writers = system.writers()
     readers: dict[str, int] = {}
     for e in system.equations:
@@ -29,13 +29,13 @@ def regroup(system: System) -> System:
     inner: set[str] = set()
     changed: dict[str, Equation] = {}
     for root in reversed(system.equations):
-        if root.op != "add" or root.out.name in inner or group[root.out.name] < 0 or len(writers[root.out.name]) > 1:
+        if root.op != "add" or root.out.name in inner or root.out.name not in group or len(writers[root.out.name]) > 1:
             continue
         terms, links = _terms(system, root, writers, readers)
         inner.update(link.out.name for link in links)
         moving = [t for t in terms if not _recurs(t, root, group)]
         staying = [t for t in terms if _recurs(t, root, group)]
-        if len(moving) < 2 and not (moving and len(staying) > 1):
+        if not staying or (len(moving) < 2 and not (moving and len(staying) > 1)):
             continue
         names = iter(links)
         parts = [_chain(system, moving, names, changed), *staying]
@@ -85,8 +85,8 @@ def _terms(
     return terms, links
 
 
-def _recurs(term: Operand, root: Equation, group: dict[str, int]) -> bool:
-    return isinstance(term, Ref) and group.get(term.name) == group[root.out.name]
+def _recurs(term: Operand, root: Equation, group: dict[str, set[int]]) -> bool:
+    return isinstance(term, Ref) and bool(group.get(term.name, set()) & group[root.out.name])
 
 
 def _chain(system: System, terms: list[Operand], names: object, changed: dict[str, Equation]) -> Operand:

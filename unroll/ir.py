@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .ops.core import OPS, Op
-from .timeindex import Axis, Index, Range
+from .timeindex import Axis, Index, Range, whole
 
 Shape = tuple[int, ...]
 
@@ -211,11 +211,15 @@ class System:
         return result
 
     def reads(self, equation: Equation, ref: Ref) -> tuple[tuple[Index, Index], ...]:
-        """First and last step that an equation reads along each bracket of one of its refs."""
+        """First and last step that an equation reads along each bracket of one of its refs.
+
+        A ref that only its label mentions may run along an axis that was summed over before: that axis counts whole.
+        """
+        ranges = {r.axis: r for r in equation.domain}
         ends = []
         for index in ref.index:
             if index.runs and index.axis is not None:
-                r = equation.range(index.axis)
+                r = ranges.get(index.axis) or whole(index.axis)
                 ends.append((r.lo + index.shift, r.hi + index.shift))
             else:
                 ends.append((index, index))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from .errors import ArrayError, LengthError
-from .ir import Decl, Ref, System
+from .builder import live
+from .dag import check_reads, exists
+from .errors import ArrayError, LengthError, message
+from .ir import Decl, Equation, Ref, System
+from .text import Writer
 from .unfold import check_length, used_ends
 
 FLOATS = ("float32", "float64", "complex128")
@@ -31,51 +34,125 @@ class Bound:
     unbatched: bool
 
 
-def bind(
-    system: System,
-    backend: Arrays,
-    dtype: str,
-    batch_first: bool,
-    params: Mapping[str, Any],
-    given: Mapping[str, Any],
-    needed: set[str],
-) -> Bound:
-    """Check and convert. Raises ArrayError, LengthError.
+class Binder:
+    """Checks and converts the arrays of one program; what does not depend on them is worked out once.
 
-    An input that the requested outputs do not depend on (a label, when only predicting) may be left out.
+    user        the template as the user declared it, whose names messages use
+    system      the program's own system
+    directions  names such as ``W~tangent``, which take arrays like those of W
     """
-    ends = {a.end for a in system.axes}
-    lengths = {name: value for name, value in given.items() if name in ends}
-    arrays = {name: value for name, value in given.items() if name not in ends}
-    for end, n in lengths.items():
-        check_length(end, n)
-    _known(system, params, "param")
-    _known(system, arrays, "input")
-    values: dict[str, Any] = {}
-    found: dict[str, tuple[int, str]] = {}
-    batches: dict[str, int | None] = {}
-    for name, decl in system.decls.items():
-        if decl.kind == "param" and (name in params or name in needed):
-            if name not in params:
-                raise ArrayError(f"param {name} {decl.shape} is missing; net.init(seed=0) makes all of them")
-            array = _convert(backend, decl, params[name], dtype)
-            if tuple(array.shape) != decl.shape:
-                raise ArrayError(f"{_called(decl)} has shape {tuple(array.shape)}, declared {decl.shape}")
-            values[name] = array
-        elif decl.kind == "input" and (name in arrays or name in needed):
-            if name not in arrays:
-                raise ArrayError(f"input {name} is missing: pass {name}=..., of shape {_expected(decl, batch_first)}")
-            array = _convert(backend, decl, arrays[name], dtype)
-            values[name], batches[name] = _steps(decl, array, batch_first, found)
-            _labels(system, backend, decl, values[name])
-    for end, (n, by) in found.items():
-        if lengths.setdefault(end, n) != n:
-            raise LengthError(f"{end} = {lengths[end]} was given, and {by} has {n} steps")
-    for end in used_ends(system, {*needed, *values}):
-        if end not in lengths:
-            raise LengthError(f"no array tells the length {end}: pass {end}=..., the number of steps")
-    batch, unbatched = _batch(batches)
-    return Bound(values, lengths, batch, unbatched)
+
+    def __init__(
+        self,
+        user: System,
+        system: System,
+        backend: Arrays,
+        dtype: str,
+        batch_first: bool,
+        directions: Sequence[str] = (),
+    ) -> None:
+        self.user, self.backend, self.dtype, self.batch_first = user, backend, dtype, batch_first
+        alike = {n: replace(user.decls[n.partition("~")[0]], name=n) for n in directions}
+        self.system = replace(system, decls={**user.decls, **alike, **system.decls})
+        self.own = system
+        self.needed = live(system, [r.name for r in system.outputs.values()])
+        self.ends = {a.end for a in self.system.axes}
+        self.limits: dict[str, list[tuple[int, Equation]]] = {}
+        for name, decl in self.system.decls.items():
+            if decl.kind == "input" and decl.dtype == "int":
+                found = ((_limit(self.system, e, name), e) for e in system.equations)
+                self.limits[name] = [(n, e) for n, e in found if n is not None]
+        self._ends_of: dict[frozenset[str], list[str]] = {}
+        self._fitting: set[tuple[tuple[str, int], ...]] = set()
+
+    def __call__(
+        self, params: Mapping[str, Any], given: Mapping[str, Any], directions: Mapping[str, Any] | None = None
+    ) -> Bound:
+        """Check and convert. Raises ArrayError, LengthError.
+
+        An input that the requested outputs do not depend on (a label, when only predicting) may be left out.
+        """
+        if not isinstance(params, Mapping):
+            got = "None" if params is None else f"a {type(params).__name__}"
+            raise ArrayError(f"params is a dict of arrays by name, as net.init(seed=0) makes it; got {got}")
+        lengths = {name: value for name, value in given.items() if name in self.ends}
+        arrays = {name: value for name, value in given.items() if name not in self.ends}
+        for end, n in lengths.items():
+            check_length(end, n)
+        for name, value in (directions or {}).items():
+            kind = params if self.system.decls[name].kind == "param" else arrays
+            if kind is params:
+                params = {**params, name: value}
+            else:
+                arrays[name] = value
+        _known(self.system, params, "param")
+        _known(self.system, arrays, "input")
+        values, found, batches = self._values(params, arrays)
+        for end, (n, by) in found.items():
+            if lengths.setdefault(end, n) != n:
+                raise LengthError(f"{end} = {lengths[end]} was given, and {by} has {n} steps")
+        names = frozenset(values)
+        if names not in self._ends_of:
+            self._ends_of[names] = used_ends(self.system, {*self.needed, *values})
+        for end in self._ends_of[names]:
+            if end not in lengths:
+                raise LengthError(f"no array tells the length {end}: pass {end}=..., the number of steps")
+        self._fits(lengths)
+        batch, unbatched = _batch(batches)
+        return Bound(values, lengths, batch, unbatched)
+
+    def _values(
+        self, params: Mapping[str, Any], arrays: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], dict[str, tuple[int, str]], dict[str, int | None]]:
+        values: dict[str, Any] = {}
+        found: dict[str, tuple[int, str]] = {}
+        batches: dict[str, int | None] = {}
+        for name, decl in self.system.decls.items():
+            if decl.kind == "param" and (name in params or name in self.needed):
+                if name not in params:
+                    raise ArrayError(f"param {name} {decl.shape} is missing; net.init(seed=0) makes all of them")
+                array = _convert(self.backend, decl, params[name], self.dtype)
+                if tuple(array.shape) != decl.shape:
+                    raise ArrayError(f"{_called(decl)} has shape {tuple(array.shape)}, declared {decl.shape}")
+                values[name] = array
+            elif decl.kind == "input" and (name in arrays or name in self.needed):
+                if name not in arrays:
+                    shape = _expected(decl, self.batch_first)
+                    raise ArrayError(f"input {name} is missing: pass {name}=..., of shape {shape}")
+                array = _convert(self.backend, decl, arrays[name], self.dtype)
+                values[name], batches[name] = _steps(decl, array, self.batch_first, found)
+                self._labels(name, values[name])
+        return values, found, batches
+
+    def _fits(self, lengths: Mapping[str, int]) -> None:
+        """Every step that is read, and every step that is asked for, exists at these lengths."""
+        key = tuple(sorted(lengths.items()))
+        if key in self._fitting:
+            return
+        check_reads(self.user, lengths)
+        check_reads(self.own, lengths)
+        for ref in self.own.outputs.values():
+            steps = [i.shift for i in ref.index if i.axis is None]
+            if steps and ref.name in self.user.decls and not exists(self.user, ref.name, steps, lengths):
+                at = ", ".join(f"{end} = {n}" for end, n in lengths.items())
+                raise LengthError(f"{ref} is asked for, and at {at} that step does not exist")
+        self._fitting.add(key)
+
+    def _labels(self, name: str, array: Any) -> None:
+        """Labels lie in the range of what is looked up with them."""
+        limits = self.limits.get(name)
+        if not limits or not array.size:
+            return
+        low, high = self.backend.bounds(array)
+        for limit, equation in limits:
+            if low < 0 or high >= limit:
+                wrong = low if low < 0 else high
+                raise ArrayError(
+                    message(
+                        f"input {name} holds the label {wrong}, and labels run from 0 to {limit - 1}",
+                        (Writer(self.system).equation(equation), equation.source),
+                    )
+                )
 
 
 def _known(system: System, names: Mapping[str, Any], kind: str) -> None:
@@ -179,28 +256,6 @@ def _batch(batches: Mapping[str, int | None]) -> tuple[int, bool]:
     if batch == 0:
         raise ArrayError(f"the batch is empty: input {next(iter(sizes))} holds no example")
     return batch, False
-
-
-def _labels(system: System, backend: Arrays, decl: Decl, array: Any) -> None:
-    """Labels lie in the range of what is looked up with them."""
-    if decl.dtype != "int" or not array.size:
-        return
-    for equation in system.equations:
-        limit = _limit(system, equation, decl.name)
-        if limit is None:
-            continue
-        low, high = backend.bounds(array)
-        if low < 0 or high >= limit:
-            wrong = low if low < 0 else high
-            from .errors import message
-            from .text import Writer
-
-            raise ArrayError(
-                message(
-                    f"input {decl.name} holds the label {wrong}, and labels run from 0 to {limit - 1}",
-                    (Writer(system).equation(equation), equation.source),
-                )
-            )
 
 
 def _limit(system: System, equation: Any, name: str) -> int | None:

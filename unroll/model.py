@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from . import backends
 from .adjoint import adjoint, suffix
 from .backends.base import AbstractExecutable, Options
-from .binding import FLOATS, Bound, bind
+from .binding import FLOATS, Binder, Bound
 from .builder import live
 from .compiler import compile_system, expand
-from .dag import check_reads, exists
-from .errors import ArrayError, BackendError, LengthError, UndefinedError, from_call, message
+from .errors import BackendError, UndefinedError, from_call, message
 from .initializers import initial
 from .ir import Ref, System
 from .program import Program
@@ -23,6 +22,21 @@ from .timeindex import TIME, Index, fixed, running
 Params = Mapping[str, Any]
 LOSS = "loss~value"  # no name of a user's holds a tilde
 Names = str | tuple[str | int, ...] | Sequence[Any] | None
+
+
+@dataclass(frozen=True)
+class _Built:
+    """A program, and what checks its arrays."""
+
+    system: System
+    executable: AbstractExecutable
+    binder: Binder
+
+    def call(
+        self, params: Params, arrays: Mapping[str, Any], directions: Mapping[str, Any] | None = None
+    ) -> tuple[System, Bound, dict[str, Any]]:
+        bound = self.binder(params, arrays, directions)
+        return self.system, bound, self.executable(bound.values, bound.lengths, bound.batch)
 
 
 class Net:
@@ -50,9 +64,8 @@ class Net:
         self.dtype = dtype
         self.batch_first = batch_first
         self._options = Options(dtype, debug_nans)
-        self._built: dict[Any, tuple[System, AbstractExecutable]] = {}
+        self._built: dict[Any, _Built] = {}
         self._simple = reduced(system, _roots(system))
-        self._checked: set[tuple[tuple[str, int], ...]] = set()
 
     def __repr__(self) -> str:
         return f"<Net {self.system.name}: {self.backend.name}, {self.dtype}>"
@@ -79,9 +92,7 @@ class Net:
             isinstance(names, tuple) and len(names) > 1 and hasattr(names[1], "__index__")
         )
         wanted = self._wanted([names] if single else names)
-        system, executable = self._forward(wanted)
-        bound = self._bind(system, params, arrays)
-        results = executable(bound.values, bound.lengths, bound.batch)
+        system, bound, results = self._forward(wanted).call(params, arrays)
         shown = {name: self._out(system, name, value, bound) for name, value in results.items()}
         return next(iter(shown.values())) if single else shown
 
@@ -107,9 +118,7 @@ class Net:
         names = self._wrt(wrt)
         wanted = self._wanted([outputs] if isinstance(outputs, str) else outputs) if outputs != () else {}
 
-        system, executable = self._gradient(names, wanted)
-        bound = self._bind(system, params, arrays)
-        results = executable(bound.values, bound.lengths, bound.batch)
+        system, bound, results = self._gradient(names, wanted).call(params, arrays)
         batched = self._simple.decls["loss"].batched
         grads = {name: self._mean(results[f"{name}~"], system, name, bound, batched) for name in names}
         value = results[LOSS]
@@ -142,9 +151,9 @@ class Net:
             return replace(second, outputs={of: ref, "tangent": second.outputs[seed + mark]})
 
         self._need(names, "tangent")
-        system, executable = self._get(("jvp", of, *names), make)
-        bound = self._bind(system, params, arrays, {f"{n}~tangent": tangents[n] for n in names})
-        results = executable(bound.values, bound.lengths, bound.batch)
+        directions = {f"{n}~tangent": tangents[n] for n in names}
+        built = self._get(("jvp", of, *names), make, tuple(directions))
+        system, bound, results = built.call(params, arrays, directions)
         value = self._out(system, of, results[of], bound)
         tangent = self._out(system, of, results["tangent"], bound)
         if of == "loss" and value.ndim:
@@ -168,9 +177,9 @@ class Net:
             return replace(second, outputs={n: second.outputs[n + mark] for n in every})
 
         self._need(names, "vector")
-        system, executable = self._get(("hessian", *names), make)
-        bound = self._bind(system, params, arrays, {f"{n}~vector": vector[n] for n in names})
-        results = executable(bound.values, bound.lengths, bound.batch)
+        directions = {f"{n}~vector": vector[n] for n in names}
+        built = self._get(("hessian", *names), make, tuple(directions))
+        _, bound, results = built.call(params, arrays, directions)
         scale = bound.batch if self._simple.decls["loss"].batched else 1
         return {name: results[name] / scale for name in every}
 
@@ -182,16 +191,16 @@ class Net:
         """
         if grad:
             self._need_loss()
-            system, _ = self._gradient(self._wrt(None), {})
+            built = self._gradient(self._wrt(None), {})
         else:
             wanted = self._wanted([names] if isinstance(names, str) else names)
-            system, _ = self._forward(wanted)
-        return compile_system(system)
+            built = self._forward(wanted)
+        return compile_system(built.system)
 
-    def _forward(self, wanted: dict[str, Ref]) -> tuple[System, AbstractExecutable]:
+    def _forward(self, wanted: dict[str, Ref]) -> _Built:
         return self._get(("run", *wanted), lambda: replace(self._simple, outputs=wanted))
 
-    def _gradient(self, names: tuple[str, ...], wanted: dict[str, Ref]) -> tuple[System, AbstractExecutable]:
+    def _gradient(self, names: tuple[str, ...], wanted: dict[str, Ref]) -> _Built:
         def make() -> System:
             system = adjoint(self._simple, names)
             grads = {f"{n}~": system.outputs[f"{n}~"] for n in names}
@@ -199,7 +208,7 @@ class Net:
 
         return self._get(("grad", names, *wanted), make)
 
-    def _get(self, key: Any, make: Any) -> tuple[System, AbstractExecutable]:
+    def _get(self, key: Any, make: Callable[[], System], directions: tuple[str, ...] = ()) -> _Built:
         if key not in self._built:
             system: System = make()
             roots = [r.name for r in system.outputs.values()]
@@ -208,7 +217,8 @@ class Net:
             system = expand(
                 replace(system, name=self.system.name, decls={n: d for n, d in system.decls.items() if n in kept})
             )
-            self._built[key] = system, self.backend.build(system, self._options)
+            binder = Binder(self.system, system, self.backend, self.dtype, self.batch_first, directions)
+            self._built[key] = _Built(system, self.backend.build(system, self._options), binder)
         return self._built[key]
 
     def _wanted(self, names: Any) -> dict[str, Ref]:
@@ -267,31 +277,6 @@ class Net:
     def _need_loss(self) -> None:
         if self.system.loss is None:
             raise UndefinedError(f"template {self.system.name!r} has no loss; set g.loss = ...")
-
-    def _bind(
-        self, system: System, params: Params, arrays: Mapping[str, Any], extra: Mapping[str, Any] | None = None
-    ) -> Bound:
-        if not isinstance(params, Mapping):
-            got = "None" if params is None else f"a {type(params).__name__}"
-            raise ArrayError(f"params is a dict of arrays by name, as net.init(seed=0) makes it; got {got}")
-        needed = live(system, [r.name for r in system.outputs.values()])
-        extra = extra or {}
-        directions = {n: replace(self.system.decls[n.partition("~")[0]], name=n) for n in extra}
-        declared = replace(system, decls={**self.system.decls, **directions, **system.decls})
-        static = {n: v for n, v in extra.items() if declared.decls[n].kind == "param"}
-        params, arrays = {**params, **static}, {**arrays, **{n: v for n, v in extra.items() if n not in static}}
-        bound = bind(declared, self.backend, self.dtype, self.batch_first, params, arrays, needed)
-        key = tuple(sorted(bound.lengths.items()))
-        if key not in self._checked:
-            check_reads(self.system, bound.lengths)
-            check_reads(system, bound.lengths)
-            self._checked.add(key)
-        for ref in system.outputs.values():
-            steps = [i.shift for i in ref.index if i.axis is None]
-            if steps and ref.name in self.system.decls and not exists(self.system, ref.name, steps, bound.lengths):
-                at = ", ".join(f"{end} = {n}" for end, n in bound.lengths.items())
-                raise LengthError(f"{ref} is asked for, and at {at} that step does not exist")
-        return bound
 
     def _out(self, system: System, name: str, value: Any, bound: Bound) -> Any:
         """A result in the user's layout: batch where the inputs have it."""

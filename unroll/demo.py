@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `unroll demo`."""
     parser.add_argument("--text", type=Path, metavar="FILE", help="a UTF-8 text to learn (default: Python's own help)")
     parser.add_argument("-o", "--out", type=Path, default=Path("unroll-demo"), help="folder for the pictures")
-    parser.add_argument("--steps", type=_positive, default=1500, help="training steps (default: %(default)s)")
+    parser.add_argument("--steps", type=_positive, default=1200, help="training steps (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="same seed, same run (default: %(default)s)")
     parser.add_argument("--backend", default="auto", help="reference, numpy or auto (default: %(default)s)")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar")

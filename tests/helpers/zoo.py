@@ -425,6 +425,9 @@ def largest_of_products() -> Template:
     still = g.variable("still")
     still[t] = ops.sin(ops.dot(w, q))  # the same at every step, and perhaps there is none
     flat = ops.max(still[t], over=t), ops.max(ops.dot(w, x[t]) * still[t], over=t)
+    fixed = g.variable("fixed")
+    fixed[t] = ops.sin(v) * 1.0  # the same for every example too
+    flat += (ops.max(fixed[t], over=t),)
     scaled = v * x[t][1]
     g.output("scaled", scaled)
     both = ops.logsumexp(scaled, over=t), ops.sum(ops.softmax(scaled, over=t) * scaled, over=t)

@@ -118,9 +118,14 @@ def everything(net: Net, it: Specimen) -> dict[str, Any]:
     return found
 
 
+def executables(net: Net) -> list[Any]:
+    """What a net has compiled so far, in the backend's own form."""
+    return [built.executable for built in net._built.values()]
+
+
 def poison(net: Net) -> None:
     """Fill the memory that a net on `numpy` keeps with what no result may depend on."""
-    for _, executable in net._built.values():
+    for executable in executables(net):
         for workspaces in executable._idle.values():
             for workspace in workspaces:
                 for array in workspace.values():

@@ -7,14 +7,18 @@ of linear equations, ``A z = r``, whose transpose gives the gradients. Neither k
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
+import networkx as nx
 import numpy as np
+import pytest
 from hypothesis import event, given, note
 from hypothesis import strategies as st
 
-from laws.agreement import DERIVED, close, compiled
+from laws.agreement import DERIVED, close, compiled, executables
 from unroll import T, Template, ops, t
+from unroll.errors import CausalityError
 
 Array = Any
 REACH = 3
@@ -53,6 +57,29 @@ class Recurrences:
                     handle[T + 1 + k] = g.param(f"after_{name}{v}_{k}")
         g.loss = ops.sum(sum(((v + 1) * h[v][t] for v in range(self.count)), start=0 * h[0][t]), over=t)
         return g
+
+
+@st.composite
+def any_recurrences(draw: Any) -> Recurrences:
+    """Systems at whatever offsets; for many of them there is no order."""
+    count = draw(st.integers(1, 4))
+    read = st.tuples(st.integers(0, count - 1), st.integers(-REACH, REACH), st.sampled_from((0.5, -0.4)))
+    reads = tuple(tuple(draw(st.lists(read, max_size=2))) for _ in range(count))
+    return Recurrences(reads, (0,) * count)
+
+
+def has_an_order(it: Recurrences) -> bool:
+    """By every simple cycle: those that share a variable, however far around, all cross steps in one direction."""
+    graph = nx.DiGraph([(u, v) for v, reads in enumerate(it.reads) for u, _, _ in reads])
+    for members in nx.strongly_connected_components(graph):
+        totals = set()
+        for cycle in nx.simple_cycles(graph.subgraph(members)):
+            links = zip(cycle, [*cycle[1:], cycle[0]], strict=True)
+            offsets = [[k for w, k, _ in it.reads[v] if w == u] for u, v in links]
+            totals |= {sum(choice) for choice in product(*offsets)}
+        if totals and not (min(totals) > 0 or max(totals) < 0):
+            return False
+    return True
 
 
 @st.composite
@@ -149,5 +176,22 @@ def test_linear_recurrences(it: Recurrences, lengths: list[int], seed: int) -> N
         want = dense.gradient()
         for name in gradient:
             close(gradient[name], want[name], DERIVED, f"gradient by {name} at T = {steps}")
-    lines = [line.lstrip() for _, executable in net._built.values() for line in executable.source.splitlines()]
+    lines = [line.lstrip() for executable in executables(net) for line in executable.source.splitlines()]
     event("loops with guards" if any(line.startswith("if ") for line in lines) else "no guards")
+
+
+@given(any_recurrences())
+def test_what_has_an_order_passes_the_checks_and_nothing_else(it: Recurrences) -> None:
+    g = it.template()
+    note(str(g))
+    if has_an_order(it):
+        _ = g.system
+    else:
+        with pytest.raises(CausalityError):
+            _ = g.system
+
+
+def test_delays_that_cancel_are_called_a_loop() -> None:
+    reads = (((1, 2, 0.5),), ((2, -1, 0.5), (0, -3, 0.5)), ((0, -1, 0.5), (2, -1, 0.5)))
+    with pytest.raises(CausalityError, match=r"depends on itself: the delays along .* add up to 0"):
+        _ = Recurrences(reads, (0, 0, 0)).template().system

@@ -232,4 +232,4 @@ def test_simplified_adjoint(name: str, steps: int) -> None:
     g = ZOO[name]()
     lengths, params, inputs = material(name, g, steps)
     left_out = check_law(simplify(g.system), g.adjoint(floats(g)).system, lengths, params, inputs, trimmed=True)
-    assert all("." in n or n == "loss" for n in left_out)  # what only an operation's own cotangent needed
+    assert not left_out & set(floats(g))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.zoo import ZOO, arrays_for, lengths_for, params_for
+from helpers.zoo import ZOO, S, arrays_for, lengths_for, params_for, s
 
 from laws.agreement import (
     DERIVED,
@@ -25,7 +25,8 @@ from laws.agreement import (
     nonsmooth,
     same,
 )
-from unroll import Template
+from unroll import T, Template, ops, t
+from unroll.errors import LengthError
 
 LENGTHS = (0, 1, 2, 7)
 BATCH = 3
@@ -226,3 +227,36 @@ def test_layout_of_what_is_given_does_not_matter(name: str) -> None:
     odd = with_inputs(it, strided)
     odd = Specimen(odd.template, {n: strided(n, p) for n, p in it.params.items()}, odd.arrays)
     same(everything(it.net(), odd), everything(it.net(), it), EXACT, "strided arrays")
+
+
+@pytest.mark.parametrize("backend", ["numpy", "reference"])
+def test_a_step_that_nobody_defines_has_no_value(backend: str) -> None:
+    g = Template("corner")
+    x, c, v = g.input("x", over=(t, s)), g.param("c"), g.variable("v", ())
+    v[t, s] = c * x[t, s]
+    v[t, 0], v[0, s] = 1, 2  # the read of v[T, 0] is one of v[0, 0] where T is 0
+    g.loss = ops.sum(v[T, s - 1], over=s)
+    net, params = g.compile(backend, dtype="float64"), {"c": np.float64(3)}
+    assert net.loss(params, x=np.ones((1, 3))) == 7
+    with pytest.raises(LengthError, match="that step does not exist"):
+        net.loss(params, x=np.ones((0, 3)))
+
+
+@pytest.mark.parametrize("backend", ["numpy", "reference"])
+def test_the_last_step_of_nothing(backend: str) -> None:
+    g = Template("last")
+    x, y = g.input("x", over=s), g.input("y")
+    g.loss = ops.sum(y[t] * x[S], over=t)
+    net = g.compile(backend, dtype="float64")
+    assert net.loss({}, x=np.ones(2), y=np.ones(0)) == 0
+    with pytest.raises(LengthError, match="that step does not exist"):
+        net.loss({}, x=np.ones(0), y=np.ones(0))
+
+
+@pytest.mark.parametrize("backend", ["numpy", "reference"])
+def test_a_sum_over_no_steps_is_zero_even_of_nan(backend: str) -> None:
+    g = Template("nan")
+    x, w = g.input("x"), g.param("w")
+    g.loss = ops.sum(x[t] * ops.mean(x[t], over=t), over=t) * w + w
+    value, gradient = g.compile(backend, dtype="float64").value_and_grad({"w": np.float64(2)}, x=np.ones(0))
+    assert (value, gradient["w"]) == (2, 1)

@@ -164,7 +164,8 @@ def _share_of_max(builder: Builder, equation: Equation, g: Expr, total: Expr, va
     builder.equations.append(
         Equation(out, "copy", (chosen.operand,), (), equation.domain, equation.batched, "sum", equation.source)
     )
-    shared: Expr = chosen * (g / builder.read(out))
+    reached = builder.read(out)
+    shared: Expr = chosen * (g / where(equal(reached, 0), 1, reached))  # over no steps nothing reaches it
     return shared
 
 

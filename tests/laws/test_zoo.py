@@ -33,6 +33,7 @@ BATCH = 3
 SINGLE = 5e-4  # float32 against float64, after a few dozen operations
 
 every_length = pytest.mark.parametrize("steps", LENGTHS)
+two_lengths = pytest.mark.parametrize("steps", [0, 2])
 every_recurrence = pytest.mark.parametrize("name", ZOO)
 
 
@@ -131,7 +132,7 @@ def test_hessian_vector_along_one_param(name: str, rng: np.random.Generator) -> 
     same({n: sum(p[n] for p in parts) for n in whole}, whole, DERIVED, "sum over the params")
 
 
-@every_length
+@two_lengths
 @every_recurrence
 def test_unbatched_is_a_batch_of_one(name: str, steps: int) -> None:
     one = specimen(name, steps, None)
@@ -143,7 +144,7 @@ def test_unbatched_is_a_batch_of_one(name: str, steps: int) -> None:
     same(got, want, 0, "unbatched")
 
 
-@every_length
+@two_lengths
 @every_recurrence
 def test_batch_first_is_transposed(name: str, steps: int) -> None:
     it = specimen(name, steps)

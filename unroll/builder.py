@@ -23,6 +23,7 @@ class Builder:
         self.name = name
         self.decls: dict[str, Decl] = {}
         self.equations: list[Equation] = []
+        self.defined: dict[Ref, Source | None] = {}  # where the user defined each instance
         self.outputs: dict[str, Ref] = {}
         self.loss: str | None = None
         self.axes: dict[str, Axis] = {}
@@ -36,6 +37,7 @@ class Builder:
         builder = cls(system.name)
         builder.decls = dict(system.decls)
         builder.equations = list(system.equations)
+        builder.defined = {e.out: e.source for e in system.equations if not e.out.name.startswith(".")}
         builder.outputs = dict(system.outputs)
         builder.loss = system.loss
         builder.axes = {a.name: a for a in system.axes}
@@ -246,6 +248,7 @@ class Builder:
     def add(self, out: Ref, value: Expr, domain: Domain, batched: bool, source: Source | None) -> None:
         """Add the equation ``out += value``."""
         self.equations.append(Equation(out, "copy", (value.operand,), (), domain, batched, "sum", source))
+        self.defined.setdefault(out, source)
 
     def freeze(self, roots: Sequence[str] = ()) -> System:
         """The finished system: batch and axes settled, unused temporaries left out, the others renamed.
@@ -286,7 +289,7 @@ def _placed(kind: type[Exception], text: str) -> Exception:
 
 def live(system: System, roots: Sequence[str]) -> set[str]:
     """The names that the roots are computed from, the roots included."""
-    writers = system.writers()
+    writers = system.writers
     seen = set(roots)
     pending = list(roots)
     while pending:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from itertools import product
 
@@ -30,7 +31,12 @@ def check(system: System) -> System:
 
 
 def _row(system: System, flow: Flow) -> tuple[str, object]:
-    return Writer(system).equation(flow.equation), flow.equation.source
+    return _rows(system, [flow])[0]
+
+
+def _rows(system: System, flows: Iterable[Flow]) -> list[tuple[str, object]]:
+    writer = Writer(system)
+    return [(writer.equation(f.equation), f.equation.source) for f in flows]
 
 
 def defined(system: System, flows: list[Flow]) -> None:
@@ -160,7 +166,7 @@ def _boundary(system: System, decl: Decl, holes: list[tuple[Flow, Read, tuple[Pl
     shown = inside or holes
     refs = list(dict.fromkeys(str(at(place)) for _, _, place in shown))
     reads = list(dict.fromkeys(_plain(read.ref) for _, read, _ in shown))
-    rows = list(dict.fromkeys(_row(system, flow) for flow, _, _ in shown))[:SHOWN]
+    rows = _rows(system, {id(flow): flow for flow, _, _ in shown}.values())[:SHOWN]
     if inside:
         what = f"{reads[0]} is read, and only boundaries of {decl.name} are defined"
         fix = f"Add {refs[0]} = ..."
@@ -194,7 +200,7 @@ def _causality(system: System, flows: list[Flow], error: NoOrder) -> CausalityEr
     path = list(error.cycle)
     names = [str(flows[e.producer].out) for e in path]
     rows = list(dict.fromkeys(e.consumer for e in path))
-    evidence = [_row(system, flows[n]) for n in rows]
+    evidence = _rows(system, (flows[n] for n in rows))
     walk = " -> ".join([*names, names[0]])
     whole = [e for e in path if e.read.over or not all(i.runs for i in e.read.ref.index)]
     if error.instant and whole:
@@ -218,7 +224,7 @@ def _causality(system: System, flows: list[Flow], error: NoOrder) -> CausalityEr
         f"{', '.join(dict.fromkeys(flows[e.producer].out.name for e in error.edges))}: no order of steps exists: "
         + ("; ".join(reads))
     )
-    evidence = [_row(system, flows[n]) for n in dict.fromkeys(e.consumer for e in error.edges)]
+    evidence = _rows(system, (flows[n] for n in dict.fromkeys(e.consumer for e in error.edges)))
     fix = (
         "Around one group of equations all delays must point the same way along some axis, and a sum or a fixed step "
         "cannot read what depends on it. Split the two directions into variables of their own."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from itertools import islice, product
 from typing import Any, NamedTuple
 
@@ -10,9 +11,10 @@ from .errors import LengthError, UndefinedError, from_call, message
 from .flow import Flow, Read, collapsed, operations
 from .ir import Equation, Ref, System, visible
 from .text import Writer
-from .timeindex import Axis, Index, bracket, fixed
+from .timeindex import Axis, Index, bracket, fixed, last
 
 Steps = tuple[int, ...]
+Ends = tuple[tuple[Index, Index], ...]
 LISTED = 4
 """Nodes of a name that a message lists."""
 
@@ -55,8 +57,19 @@ class Dag:
             for read in flow.reads:
                 self._readers.setdefault(read.ref.name, []).append((flow, read))
 
+    @cached_property
+    def _writer(self) -> Writer:
+        return Writer(self.system)
+
+    @cached_property
+    def _all_boxes(self) -> dict[str, list[tuple[range, ...]]]:
+        return {name: self._find_boxes(name) for name in self._shown}
+
     def _boxes(self, name: str) -> list[tuple[range, ...]]:
         """The steps at which a name has nodes, as boxes that do not overlap for a name defined once."""
+        return self._all_boxes[name]
+
+    def _find_boxes(self, name: str) -> list[tuple[range, ...]]:
         decl = self.system.decls[name]
         boxes = []
         if decl.given:
@@ -72,8 +85,12 @@ class Dag:
 
     def names(self) -> list[str]:
         """The names that have nodes, in order of declaration."""
+        return list(self._shown)
+
+    @cached_property
+    def _shown(self) -> dict[str, None]:
         shown = [n for n in self.system.decls if self.detail == "ops" or "." not in n]
-        return [n for n in shown if self.system.decls[n].given or n in self._writers]
+        return {n: None for n in shown if self.system.decls[n].given or n in self._writers}
 
     def steps(self, name: str) -> Iterator[Steps]:
         """The steps of a name, each once, in order."""
@@ -116,7 +133,7 @@ class Dag:
 
     def __contains__(self, key: Any) -> bool:
         name, steps = _key(key)
-        if name not in self.names() or not all(hasattr(k, "__index__") for k in steps):
+        if name not in self._shown or not all(hasattr(k, "__index__") for k in steps):
             return False
         return any(
             len(box) == len(steps) and all(k in r for k, r in zip(steps, box, strict=True)) for box in self._boxes(name)
@@ -217,9 +234,8 @@ class Dag:
         return [self._at_step(flow.equation, steps) for flow, steps in self.writers(node)]
 
     def _at_step(self, equation: Equation, steps: Mapping[Axis, int]) -> str:
-        writer = Writer(self.system)
         at: dict[Axis, Index] = {axis: fixed(k) for axis, k in steps.items()}
-        return writer.equation(equation, at)
+        return self._writer.equation(equation, at)
 
     def to_networkx(self) -> Any:
         """The whole graph as a networkx.DiGraph of `Node`, edges from operand to result."""
@@ -282,6 +298,34 @@ def exists(system: System, name: str, steps: Sequence[int], lengths: Mapping[str
     )
 
 
+def _missing(system: System, name: str, read: Ends, lengths: Mapping[str, int]) -> list[int] | None:
+    """A step among those read at which a name has no instance; None where it has all of them."""
+    decl = system.decls[name]
+    written = [tuple(map(e.written, range(len(read)))) for e in system.writers[name]]
+    if decl.given:
+        written.append(tuple((fixed(1), last(a)) for a in decl.axes))
+    left = [tuple(_numbers(ends, lengths) for ends in read)]
+    for box in written:
+        left = [piece for part in left for piece in _outside(part, [_numbers(ends, lengths) for ends in box])]
+    return [r.start for r in left[0]] if left else None
+
+
+def _numbers(ends: tuple[Index, Index], lengths: Mapping[str, int]) -> range:
+    return range(ends[0].at({}, lengths), ends[1].at({}, lengths) + 1)
+
+
+def _outside(part: tuple[range, ...], box: Sequence[range]) -> Iterator[tuple[range, ...]]:
+    """What is left of `part` without `box`, in boxes."""
+    inner = list(part)
+    for position, (r, b) in enumerate(zip(part, box, strict=True)):
+        for piece in (range(r.start, min(r.stop, b.start)), range(max(r.start, b.stop), r.stop)):
+            if piece:
+                yield (*inner[:position], piece, *inner[position + 1 :])
+        inner[position] = range(max(r.start, b.start), min(r.stop, b.stop))
+        if not inner[position]:
+            return
+
+
 def check_reads(system: System, lengths: Mapping[str, int]) -> None:
     """Every step read at a fixed place or counted from the end exists at these lengths. Raises LengthError."""
     for equation in system.equations:
@@ -294,8 +338,8 @@ def check_reads(system: System, lengths: Mapping[str, int]) -> None:
             decl = system.decls[ref.name]
             if decl.kind in ("cotangent", "temporary") or all(i.runs for i in ref.index):
                 continue
-            steps = [hi.at({}, lengths) for _, hi in system.reads(equation, ref)]
-            if not exists(system, ref.name, steps, lengths):
+            steps = _missing(system, ref.name, system.reads(equation, ref), lengths)
+            if steps is not None:
                 at = ", ".join(f"{end} = {n}" for end, n in lengths.items())
                 raise LengthError(
                     message(

@@ -46,7 +46,7 @@ def operations(system: System) -> list[Flow]:
 
 def collapsed(system: System) -> list[Flow]:
     """One flow per equation of a declared name; hidden names (``h.4``, ``h.4~``) are seen through to what they read."""
-    writers = system.writers()
+    writers = system.writers
     flows = []
     for equation in system.equations:
         if "." in equation.out.name:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from .ops.core import OPS, Op
@@ -203,7 +204,8 @@ class System:
     outputs: Mapping[str, Ref] = field(default_factory=dict)
     loss: str | None = None
 
-    def writers(self) -> dict[str, list[Equation]]:
+    @cached_property
+    def writers(self) -> Mapping[str, list[Equation]]:
         """The equations that define each name."""
         result: dict[str, list[Equation]] = {name: [] for name in self.decls}
         for equation in self.equations:
@@ -237,7 +239,7 @@ class System:
         decl = self.decls[equation.out.name]
         if equation.summed or (equation.batched and not decl.batched):
             return False
-        return all(e is equation or not _overlap(e, equation) for e in self.equations if e.out.name == decl.name)
+        return all(e is equation or not _overlap(e, equation) for e in self.writers[decl.name])
 
 
 def _overlap(a: Equation, b: Equation) -> bool:

@@ -49,7 +49,7 @@ def _single(system: System) -> dict[str, Equation]:
     """Names with one equation that holds at each point by itself, neither summed nor added to."""
     return {
         name: equations[0]
-        for name, equations in system.writers().items()
+        for name, equations in system.writers.items()
         if len(equations) == 1
         and not system.decls[name].given
         and equations[0].combine == "sum"
@@ -209,7 +209,7 @@ def _into_copies(system: System, roots: set[str]) -> System:
     for e in system.equations:
         for ref in e.refs:
             readers[ref.name] = readers.get(ref.name, 0) + 1
-    writers = system.writers()
+    writers = system.writers
     taken: set[str] = set()
     equations = []
     for e in system.equations:

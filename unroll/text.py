@@ -23,7 +23,7 @@ class Writer:
     def __init__(self, system: System, inline: bool = True) -> None:
         self.system = system
         self.named = inline
-        writers = system.writers()
+        writers = system.writers
         self.uses: dict[str, int] = {}
         for equation in system.equations:
             for ref in equation.refs:
@@ -120,12 +120,12 @@ class Writer:
 
     def _adds(self, equation: Equation) -> bool:
         decl = self.system.decls[equation.out.name]
-        return decl.kind == "cotangent" and len(self.system.writers()[decl.name]) > 1
+        return decl.kind == "cotangent" and len(self.system.writers[decl.name]) > 1
 
     def lines(self) -> list[tuple[str, str]]:
         """Each equation that is not written out elsewhere, with its domain."""
         rows = {id(e): e for e in self.system.equations if e.out.name not in self.inlined}
-        writers = self.system.writers()
+        writers = self.system.writers
         mentioned: set[str] = set()
         pending = [e for e in rows.values() if "." not in e.out.name]
         while pending:  # what stands only inside a labelled expression is not shown

@@ -69,7 +69,7 @@ class Variable(Symbolic):
         return self._builder.read(Ref(self.name))
 
     def _defined_once(self) -> bool:
-        return any(e.out == Ref(self.name) for e in self._builder.equations)
+        return Ref(self.name) in self._builder.defined
 
     def __op__(self, op: Any, args: Sequence[Any], attrs: Mapping[str, Any]) -> Expr:
         return self._builder.apply(op, args, attrs)
@@ -197,17 +197,16 @@ class Variable(Symbolic):
             raise DoubleDefinitionError(
                 message(f"{self.name} is an input: its steps 1..T come from an array", source, fix="Use a variable.")
             )
-        for equation in self._builder.equations:
-            if equation.out == ref:
-                raise DoubleDefinitionError(
-                    message(
-                        f"{ref} is defined twice",
-                        equation.source,
-                        source,
-                        fix="Each step of a variable has one definition; merge the two right sides."
-                        + (" += is a second definition too." if "+=" in code(source) else ""),
-                    )
+        if ref in self._builder.defined:
+            raise DoubleDefinitionError(
+                message(
+                    f"{ref} is defined twice",
+                    self._builder.defined[ref],
+                    source,
+                    fix="Each step of a variable has one definition; merge the two right sides."
+                    + (" += is a second definition too." if "+=" in code(source) else ""),
                 )
+            )
 
     def __str__(self) -> str:
         return visible(self.name)

@@ -16,7 +16,7 @@ from ..source import load
 from .arrays import NumpyArrays
 from .debug import checked, describe
 from .emit import Emitter
-from .kernels import compute, scatter_sum
+from .kernels import at, compute, scatter_sum
 
 KEPT = 2
 """Workspaces kept per shape: as many as run at the same time in different threads, at most."""
@@ -31,7 +31,7 @@ class NumpyExecutable(AbstractExecutable):
         self.options = options
         emitted = Emitter(self.program, options.dtype, options.debug_nans).emit()
         self.source = emitted.text
-        scope: dict[str, Any] = {"np": np, "scatter_sum": scatter_sum, "check": self._check}
+        scope: dict[str, Any] = {"np": np, "scatter_sum": scatter_sum, "at": at, "check": self._check}
         dtype = np.dtype(options.dtype)
         for name, value in emitted.scope.items():
             scope[name] = _kernel(value, dtype) if isinstance(value, tuple) else value

@@ -92,6 +92,17 @@ COMPLEX: dict[str, Callable[..., Array]] = {
 """
 
 
+def at(x: Array, key: Any) -> Array:
+    """``x[key]``; zeros of its shape where a statement over no steps names one that does not exist."""
+    try:
+        return x[key]
+    except IndexError:
+        keys = key if isinstance(key, tuple) else (key,)
+        spans = x[tuple(slice(0) if isinstance(k, int) else k for k in keys)]
+        gone = {i for i, k in enumerate(keys) if isinstance(k, int)}
+        return np.zeros([n for i, n in enumerate(spans.shape) if i not in gone], x.dtype)
+
+
 def _lead(x: Array, rank: int) -> tuple[int, ...]:
     lead: tuple[int, ...] = x.shape[: x.ndim - rank]
     return lead

@@ -26,7 +26,7 @@ class Page:
         self.system = program.system
         self.dtype, self.debug = dtype, debug
         ends = {a.end for a in self.system.axes}
-        self.names = Names({"np", "B", "given", "ws", "empty", "run", "allocate", "check", "scatter_sum", *ends})
+        self.names = Names({"np", "B", "given", "ws", "empty", "run", "allocate", "check", "scatter_sum", "at", *ends})
         self.variables = {a: self.names.fresh(a.name) for a in self.system.axes}
         self.lines: list[str] = []
         self.before: list[str] = []
@@ -61,7 +61,7 @@ class Page:
         kept = {r.axis: r.lo for r in buffer.axes} if buffer else {a: fixed(1) for a in decl.axes}
         ends = {r.axis: r.hi for r in buffer.axes} if buffer else {a: last(a) for a in decl.axes}
         spans = {r.axis: r for r in where.spans}
-        parts, lead, whole = [], [], set()
+        parts, lead, whole, present = [], [], set(), True
         moving = ref.name in where.changing
         for index, axis in zip(ref.index, decl.axes, strict=True):
             if axis not in kept:
@@ -78,6 +78,8 @@ class Page:
             else:
                 parts.append(linear(*difference(index, kept[axis], where.loops)))
                 moving = moving or (index.runs and index.axis in where.loops)
+                here = kept[axis].never_after(index) and index.never_after(ends[axis])
+                present = present and (here or index.runs)
         if decl.batched:
             lead.append(BATCH)
             whole.add(BATCH)
@@ -86,7 +88,8 @@ class Page:
         text = self.names(ref.name)
         if parts:
             dims = sum(":" in p for p in parts) + decl.batched + len(decl.shape) + (len(kept) - len(parts))
-            text += f"[{', '.join(parts)}{'' if dims else ', ...'}]"
+            key = f"{', '.join(parts)}{'' if dims else ', ...'}"
+            text = f"at({text}, np.s_[{key}])" if where.spans and not present else f"{text}[{key}]"
         found = Operand(text, tuple(lead), decl.shape, moving, frozenset(whole))
         for view in access.views:
             found = viewed(found, view.op, dict(view.attrs))

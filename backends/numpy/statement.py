@@ -209,9 +209,10 @@ class Statement:
             right = self.page.hoist(right, product.repack[1]) if product.hoist[1] else right
         absent = [x for x in self.summed if x not in a.lead and x not in b.lead]
         factor = "".join(f" * {sizes[x]}" for x in absent)
+        apart = [x for x in self.summed if x != BATCH and (x not in a.lead or x not in b.lead)]
         call = f"np.{product.kind}({left}, {right}"
         into = self._matrix_target(product.groups, want, sizes)
-        if into is not None and product.axes == want and not factor:
+        if into is not None and product.axes == want and not apart:
             if self.step.mode == "set":
                 self.page.line(f"{call}, out={into(self.target.text)})", self.page.note(self.e))
             else:
@@ -225,6 +226,8 @@ class Statement:
         if have != want and have:
             marks = [":" if x in have else "None" for x in want[want.index(have[0]) :]]
             value = f"({value})[{', '.join(marks)}]"
+        if apart:  # one operand stands outside the sum, and is not to be touched where the sum is empty
+            value = f"{value} if {' and '.join(sizes[x] for x in apart)} else 0"
         self._store(value)
 
     def _matrix_target(self, groups: Any, want: tuple[str, ...], sizes: Mapping[str, str]) -> Any:

@@ -187,7 +187,7 @@ def inside(node: Node, axes: tuple[Axis, ...], lengths: Mapping[str, int]) -> bo
 def depends(system: System, name: str) -> bool:
     """True if a name is a param or an input, or is computed from one through operations that have a derivative."""
     seen, pending = {name}, [name]
-    writers = system.writers()
+    writers = system.writers
     while pending:
         at = pending.pop()
         if system.decls[at].kind in ("param", "input"):

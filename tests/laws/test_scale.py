@@ -96,7 +96,6 @@ def test_reference_walks_a_deep_graph() -> None:
     np.testing.assert_allclose(gradient["a"], want_gradient["a"], rtol=1e-12)
 
 
-@pytest.mark.xfail(run=False, reason="passes are quadratic in the number of equations: minutes at 3,000")
 def test_long_expression() -> None:
     terms = 3_000
     with shallow():
@@ -122,7 +121,6 @@ def test_long_expression() -> None:
     np.testing.assert_allclose(gradient["w"], terms / 2 * 2.5, rtol=1e-9)
 
 
-@pytest.mark.xfail(run=False, reason="passes are quadratic in the number of equations: minutes at 3,000")
 @pytest.mark.parametrize("shape", ["a loop of all", "one after the other"])
 def test_many_variables(shape: str) -> None:
     count = 300
@@ -148,7 +146,6 @@ def test_many_variables(shape: str) -> None:
     np.testing.assert_allclose(gradient["a"], moved.imag / 1e-20, rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.xfail(run=False, reason="passes are quadratic in the number of equations: minutes at 3,000")
 def test_long_cycle_is_reported() -> None:
     count = 300
     g = Template("ring")

@@ -244,14 +244,17 @@ def test_a_step_that_nobody_defines_has_no_value(backend: str) -> None:
 
 
 @pytest.mark.parametrize("backend", ["numpy", "reference"])
-def test_the_last_step_of_nothing(backend: str) -> None:
+def test_the_last_step_of_nothing_matters_only_where_it_is_read(backend: str) -> None:
     g = Template("last")
-    x, y = g.input("x", over=s), g.input("y")
-    g.loss = ops.sum(y[t] * x[S], over=t)
-    net = g.compile(backend, dtype="float64")
-    assert net.loss({}, x=np.ones(2), y=np.ones(0)) == 0
+    x, y, w = g.input("x", over=s), g.input("y"), g.param("w")
+    g.output("z", y[t] * x[S])
+    g.loss = ops.sum(y[t] * w * x[S], over=t) + ops.sum(y[t] * w + y[T], over=t)
+    net, params = g.compile(backend, dtype="float64"), {"w": np.float64(2)}
+    value, gradient = net.value_and_grad(params, x=np.ones(0), y=np.ones(0))
+    assert (value, gradient["w"]) == (0, 0)
+    assert net.run(params, x=np.ones(0), y=np.ones(0))["z"].shape == (0,)
     with pytest.raises(LengthError, match="that step does not exist"):
-        net.loss({}, x=np.ones(0), y=np.ones(0))
+        net.loss(params, x=np.ones(0), y=np.ones(1))
 
 
 @pytest.mark.parametrize("backend", ["numpy", "reference"])

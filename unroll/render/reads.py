@@ -80,7 +80,7 @@ def drawn_params(system: System, found: list[Arrow]) -> list[str]:
 
 def loss_terms(system: System, found: list[Arrow]) -> Range | None:
     """The steps over which the loss is a plain sum, or None: then each step has a term of its own to draw."""
-    writers = system.writers()
+    writers = system.writers
     pending = list(writers.get(system.loss or "", ()))
     summing: Equation | None = None
     while len(pending) == 1:
@@ -104,7 +104,7 @@ def loss_terms(system: System, found: list[Arrow]) -> Range | None:
 class _Reader:
     def __init__(self, system: System) -> None:
         self._decls = system.decls
-        self._writers = system.writers()
+        self._writers = system.writers
         self._made: dict[str, tuple[str, ...]] = {}
 
     def multipliers(self, flow: Flow) -> dict[Read, dict[str, None]]:

@@ -28,9 +28,14 @@ def lower(system: System) -> Program:
     work.arguments.update({n: tuple(_access(a, views) for a in e.args) for n, e in enumerate(system.equations)})
     work.places.update(_places(steps))
     order = [n for n in _in_order(steps) if system.equations[n].out.name not in views]
-    buffers = {}
-    for name in dict.fromkeys(system.equations[n].out.name for n in order):
-        buffers[name] = _buffer(work, name, [n for n in order if system.equations[n].out.name == name], order)
+    writers: dict[str, list[int]] = {}
+    reads: dict[str, list[tuple[int, Ref]]] = {}
+    for n in order:
+        writers.setdefault(system.equations[n].out.name, []).append(n)
+        for a in work.arguments[n]:
+            if isinstance(a, Access):
+                reads.setdefault(a.ref.name, []).append((n, a.ref))
+    buffers = {name: _buffer(work, name, by, reads.get(name, [])) for name, by in writers.items()}
     return Program(system, buffers, _emit(work, flows, steps))
 
 
@@ -49,7 +54,7 @@ def _views(system: System) -> dict[str, Equation]:
     """Names that need no memory of their own: every read of them can look through to what they rearrange."""
     wanted = {r.name for r in system.outputs.values()}
     found = {}
-    for name, writers in system.writers().items():
+    for name, writers in system.writers.items():
         e = writers[0] if len(writers) == 1 else None
         if e is None or name in wanted or e.op not in VIEWS or not isinstance(e.args[0], Ref):
             continue
@@ -109,9 +114,8 @@ def _in_order(steps: Plan) -> list[int]:
     return order
 
 
-def _buffer(work: _Work, name: str, writers: list[int], order: list[int]) -> Buffer:
+def _buffer(work: _Work, name: str, writers: list[int], reads: list[tuple[int, Ref]]) -> Buffer:
     system, decl = work.system, work.system.decls[name]
-    reads = [(n, a.ref) for n in order for a in work.arguments[n] if isinstance(a, Access) and a.ref.name == name]
     spans: list[tuple[tuple[Index, Index], ...]] = [
         tuple(system.equations[w].written(p) for p in range(len(decl.axes))) for w in writers
     ]

@@ -51,14 +51,30 @@ class NoOrder(Exception):
 
 def plan(flows: list[Flow], axes: Sequence[Axis]) -> Plan:
     """The order in which to run the flows. Raises NoOrder."""
-    return _plan(range(len(flows)), dependences(flows), tuple(axes))
+    try:
+        return _plan(range(len(flows)), dependences(flows), tuple(axes))
+    except _Stuck as error:
+        raise _no_order(error.inner, tuple(axes)) from None
+
+
+class _Stuck(Exception):
+    """The edges inside a component that no axis orders."""
+
+    def __init__(self, inner: list[Dependence]) -> None:
+        super().__init__("no axis orders these edges")
+        self.inner = inner
 
 
 def _plan(nodes: Sequence[int] | range, edges: Sequence[Dependence], axes: tuple[Axis, ...]) -> Plan:
     steps: list[Once | Loop] = []
-    for members in components(nodes, [(e.producer, e.consumer) for e in edges]):
-        inside = set(members)
-        inner = [e for e in edges if e.producer in inside and e.consumer in inside]
+    groups = components(nodes, [(e.producer, e.consumer) for e in edges])
+    group = {m: number for number, members in enumerate(groups) for m in members}
+    inside: dict[int, list[Dependence]] = {}
+    for e in edges:
+        if group[e.producer] == group[e.consumer]:
+            inside.setdefault(group[e.producer], []).append(e)
+    for number, members in enumerate(groups):
+        inner = inside.get(number)
         if not inner:
             steps.extend(Once(m) for m in members)
             continue
@@ -82,7 +98,7 @@ def _loop(members: list[int], inner: list[Dependence], axes: tuple[Axis, ...]) -
             across = tuple(e for e, w in zip(inner, left, strict=True) if w > 0)
             rest = tuple(a for a in axes if a != axis)
             return Loop(axis, direction, shifts, _plan(members, within, rest), across)
-    raise _no_order(inner, axes)
+    raise _Stuck(inner)
 
 
 def potentials(nodes: Sequence[int], edges: Sequence[tuple[int, int, int]]) -> dict[int, int] | None:
@@ -121,7 +137,7 @@ def _along(path: list[int], edges: Sequence[Dependence]) -> list[Dependence]:
 
 
 def _zero_cycle(inner: list[Dependence], axes: tuple[Axis, ...]) -> list[Dependence]:
-    """A cycle whose delays cancel, where one axis alone tells: retimed to 0, its edges form a cycle."""
+    """A cycle along which the delays of every axis add up to 0, where one axis alone finds it by retiming."""
     for axis in axes:
         if any(axis not in e.distance for e in inner):
             continue
@@ -132,6 +148,7 @@ def _zero_cycle(inner: list[Dependence], axes: tuple[Axis, ...]) -> list[Depende
             if shifts is not None:
                 flat = [e for e, (u, v, w) in zip(inner, weights, strict=True) if w + shifts[v] - shifts[u] == 0]
                 path = cycle((e.producer, e.consumer) for e in flat)
-                if path:
-                    return _along(path, flat)
+                found = _along(path, flat) if path else []
+                if found and not any(sum(e.distance.get(a, 0) for e in found) for a in axes):
+                    return found
     return []

@@ -21,7 +21,7 @@ def regroup(system: System) -> System:
     for number, members in enumerate(components(range(len(flows)), [(e.producer, e.consumer) for e in edges])):
         for m in members if len(members) > 1 else ():
             group.setdefault(flows[m].out.name, set()).add(number)
-    writers = system.writers()
+    writers = system.writers
     readers: dict[str, int] = {}
     for e in system.equations:
         for ref in e.refs:

@@ -5,6 +5,7 @@ Changes the order of additions, and so the rounding, of sums with more than two 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from ..flow import dependences, operations
@@ -54,7 +55,7 @@ def regroup(system: System) -> System:
 
 
 def _terms(
-    system: System, root: Equation, writers: dict[str, list[Equation]], readers: dict[str, int]
+    system: System, root: Equation, writers: Mapping[str, list[Equation]], readers: dict[str, int]
 ) -> tuple[list[Operand], list[Equation]]:
     """The summands of a chain of additions over one domain, and the additions between."""
     terms: list[Operand] = []

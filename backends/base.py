@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..ir import System
+from ..program import Program
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,17 +17,23 @@ class Options:
 
     dtype       "float32", "float64" or "complex128" (for complex-step checks)
     debug_nans  stop at the first nan or infinity
+    without     passes to leave out
     """
 
     dtype: str = "float32"
     debug_nans: bool = False
+    without: tuple[str, ...] = ()
 
 
 class AbstractExecutable(ABC):
     """A system ready to run at any lengths and batch size. Final subclasses only.
 
+    program  what it runs; None where it follows no schedule
+
     Law: the result equals that of the `reference` backend, to rounding.
     """
+
+    program: Program | None = None
 
     @abstractmethod
     def __call__(self, values: Mapping[str, Any], lengths: Mapping[str, int], batch: int) -> dict[str, Any]:
@@ -51,6 +58,10 @@ class AbstractBackend(ABC):
     @abstractmethod
     def asarray(self, value: Any, dtype: str | None) -> Any:
         """An array of this backend; `dtype` None keeps the value's own. No copy where none is needed."""
+
+    @abstractmethod
+    def fits(self, value: Any, dtype: str) -> bool:
+        """True for an array that `asarray` would return as it is."""
 
     @abstractmethod
     def bounds(self, array: Any) -> tuple[int, int]:

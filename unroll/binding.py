@@ -21,6 +21,8 @@ class Arrays(Protocol):
 
     def asarray(self, value: Any, dtype: str | None) -> Any: ...
 
+    def fits(self, value: Any, dtype: str) -> bool: ...
+
     def bounds(self, array: Any) -> tuple[int, int]: ...
 
 
@@ -55,6 +57,8 @@ class Binder:
         alike = {n: replace(user.decls[n.partition("~")[0]], name=n) for n in directions}
         self.system = replace(system, decls={**user.decls, **alike, **system.decls})
         self.own = system
+        self.params = {n: d for n, d in self.system.decls.items() if d.kind == "param"}
+        self.inputs = {n: d for n, d in self.system.decls.items() if d.kind == "input"}
         self.needed = live(system, [r.name for r in system.outputs.values()])
         self.ends = {a.end for a in self.system.axes}
         self.limits: dict[str, list[tuple[int, Equation]]] = {}
@@ -85,8 +89,8 @@ class Binder:
                 params = {**params, name: value}
             else:
                 arrays[name] = value
-        _known(self.system, params, "param")
-        _known(self.system, arrays, "input")
+        _known(self.system, params, self.params, "param")
+        _known(self.system, arrays, self.inputs, "input")
         values, found, batches = self._values(params, arrays)
         for end, (n, by) in found.items():
             if lengths.setdefault(end, n) != n:
@@ -107,15 +111,16 @@ class Binder:
         values: dict[str, Any] = {}
         found: dict[str, tuple[int, str]] = {}
         batches: dict[str, int | None] = {}
-        for name, decl in self.system.decls.items():
-            if decl.kind == "param" and (name in params or name in self.needed):
+        for name, decl in self.params.items():
+            if name in params or name in self.needed:
                 if name not in params:
                     raise ArrayError(f"param {name} {decl.shape} is missing; net.init(seed=0) makes all of them")
                 array = _convert(self.backend, decl, params[name], self.dtype)
                 if tuple(array.shape) != decl.shape:
                     raise ArrayError(f"{_called(decl)} has shape {tuple(array.shape)}, declared {decl.shape}")
                 values[name] = array
-            elif decl.kind == "input" and (name in arrays or name in self.needed):
+        for name, decl in self.inputs.items():
+            if name in arrays or name in self.needed:
                 if name not in arrays:
                     shape = _expected(decl, self.batch_first)
                     raise ArrayError(f"input {name} is missing: pass {name}=..., of shape {shape}")
@@ -155,8 +160,7 @@ class Binder:
                 )
 
 
-def _known(system: System, names: Mapping[str, Any], kind: str) -> None:
-    declared = [n for n, d in system.decls.items() if d.kind == kind]
+def _known(system: System, names: Mapping[str, Any], declared: Mapping[str, Decl], kind: str) -> None:
     for name in names:
         if name not in declared:
             there = ", ".join(n for n in declared if "~" not in n) or "none"
@@ -180,6 +184,8 @@ def _expected(decl: Decl, batch_first: bool) -> str:
 
 
 def _convert(backend: Arrays, decl: Decl, value: Any, dtype: str) -> Any:
+    if backend.fits(value, dtype if decl.dtype == "float" else {"int": "int64"}.get(decl.dtype, decl.dtype)):
+        return value
     what = _called(decl)
     if hasattr(value, "mask") and hasattr(value, "filled"):
         raise ArrayError(f"{what} is a masked array, and its mask would be lost: pass {decl.name}.filled(0)")

@@ -2,26 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from .builder import Builder
 from .expr import Expr
 from .ir import Const, Equation, Ref, System
 from .program import Program
+from .schedule.fuse import fuse
 from .schedule.lower import lower
+from .schedule.merge import merge
 from .schedule.regroup import regroup
+from .schedule.sink import sink
 
 PASSES: tuple[tuple[str, Callable[[Any], Any]], ...] = (
+    ("merge", merge),  # System -> System: products that share an operand, or that add up, are one product
     ("regroup", regroup),  # System -> System: sums split into what recurs and what does not
     ("lower", lower),  # System -> Program: loops, views, buffers
+    ("sink", sink),  # Program -> Program: what is cheap is computed anew in the loop that needs it
+    ("fuse", fuse),  # Program -> Program: pointwise statements over the same points are one kernel
 )
+OPTIONAL = tuple(name for name, _ in PASSES if name != "lower")
+"""The passes that may be left out: none of them changes a value beyond rounding."""
 
 
-def compile_system(system: System, on_pass: Callable[[str, Any], None] | None = None) -> Program:
-    """The program of a simplified system; `on_pass` sees the result of every pass by name."""
+def compile_system(
+    system: System, on_pass: Callable[[str, Any], None] | None = None, without: Collection[str] = ()
+) -> Program:
+    """The program of a simplified system; `on_pass` sees the result of every pass by name.
+
+    without  names out of `OPTIONAL`, to leave out
+    """
     stage: Any = system
     for name, run in PASSES:
+        if name in without:
+            continue
         stage = run(stage)
         if on_pass is not None:
             on_pass(name, stage)

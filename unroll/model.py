@@ -11,7 +11,7 @@ from .adjoint import adjoint, suffix
 from .backends.base import AbstractExecutable, Options
 from .binding import FLOATS, Binder, Bound
 from .builder import live
-from .compiler import compile_system, expand
+from .compiler import OPTIONAL, compile_system, expand
 from .errors import BackendError, UndefinedError, from_call, message
 from .initializers import initial
 from .ir import Ref, System
@@ -55,6 +55,7 @@ class Net:
         dtype: str = "float32",
         batch_first: bool = False,
         debug_nans: bool = False,
+        without: Sequence[str] = (),
     ) -> None:
         dtype = str(getattr(dtype, "__name__", dtype))
         if dtype not in FLOATS:
@@ -63,7 +64,10 @@ class Net:
         self.backend = backends.load(backend)
         self.dtype = dtype
         self.batch_first = batch_first
-        self._options = Options(dtype, debug_nans)
+        unknown = [name for name in without if name not in OPTIONAL]
+        if unknown:
+            raise BackendError(f"without={unknown[0]!r}: the passes that can be left out are {', '.join(OPTIONAL)}")
+        self._options = Options(dtype, debug_nans, tuple(without))
         self._built: dict[Any, _Built] = {}
         self._simple = reduced(system, _roots(system))
 
@@ -195,7 +199,7 @@ class Net:
         else:
             wanted = self._wanted([names] if isinstance(names, str) else names)
             built = self._forward(wanted)
-        return compile_system(built.system)
+        return built.executable.program or compile_system(built.system)
 
     def _forward(self, wanted: dict[str, Ref]) -> _Built:
         return self._get(("run", *wanted), lambda: replace(self._simple, outputs=wanted))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from .ir import Const, Equation, Extent, Operand, Ref, System
+from .ops.core import OPS
 from .text import Writer, view_text
 from .timeindex import Axis, Index, Range
 
@@ -46,6 +47,17 @@ class Compute:
 
 
 @dataclass(frozen=True, slots=True)
+class Fuse:
+    """A kernel: statements over the same points, all of them computed at one point before the next.
+
+    inner  the names that only the kernel reads, which need no memory
+    """
+
+    body: tuple[Compute, ...]
+    inner: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Repeat:
     """`body` once per step of `axis` in `steps`, upwards or downwards.
 
@@ -55,20 +67,26 @@ class Repeat:
     axis: Axis
     direction: int
     steps: tuple[Index, Index]
-    body: tuple[Compute | Repeat, ...]
+    body: tuple[Step, ...]
     through: tuple[str, ...] = ()
+
+
+Step = Compute | Fuse | Repeat
 
 
 @dataclass(frozen=True, slots=True)
 class Buffer:
     """The memory of one name: the steps it holds along each axis kept, and what is cleared before the run.
 
-    clear  None for nothing, "all", or per kept axis the steps before and after those that the first statement sets
+    clear   None for nothing, "all", or per kept axis the steps before and after those that the first statement sets
+    inside  None, or the buffer in which it lies, and at which element of the last axis it begins there; both hold the
+            same steps
     """
 
     name: str
     axes: tuple[Range, ...]
     clear: Any = None
+    inside: tuple[str, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -77,24 +95,35 @@ class Program:
 
     system: System
     buffers: Mapping[str, Buffer]
-    steps: tuple[Compute | Repeat, ...]
+    steps: tuple[Step, ...]
+
+    @property
+    def joined(self) -> dict[str, list[str]]:
+        """The buffers that others lie in, with those in the order in which they lie there."""
+        found: dict[str, list[str]] = {}
+        for b in sorted(self.buffers.values(), key=lambda b: b.inside or ("", 0)):
+            if b.inside is not None:
+                found.setdefault(b.inside[0], []).append(b.name)
+        return found
 
     def __str__(self) -> str:
-        """One step a line, loops indented."""
+        """What lies in one piece, then one step a line, loops indented."""
         writer = Writer(self.system, inline=False)
-        lines = []
+        lines = [f"{name} = {', '.join(parts)} side by side" for name, parts in self.joined.items()]
         for depth, step in walk(self.steps):
             pad = "  " * depth
             if isinstance(step, Repeat):
                 lo, hi = step.steps if step.direction > 0 else step.steps[::-1]
                 lines.append(f"{pad}for {step.axis.name} = {lo}, ..., {hi}:    # {'; '.join(step.through)}")
+            elif isinstance(step, Fuse):
+                lines.append(f"{pad}at every point:")
             else:
                 e = step.equation
                 mark = "+=" if step.mode == "add" else "="
                 over = ", ".join(map(str, e.domain))
                 lines.append(
                     f"{pad}{e.out} {mark} {writer.right(shown(step))}    for {over}"
-                    if over and not depth
+                    if over and not step.offsets
                     else f"{pad}{e.out} {mark} {writer.right(shown(step))}"
                 )
         return "\n".join(lines)
@@ -114,11 +143,34 @@ def shown(step: Compute) -> Equation:
     return replace(step.equation, args=tuple(args))
 
 
-def walk(steps: tuple[Compute | Repeat, ...]) -> Iterator[tuple[int, Compute | Repeat]]:
+Guard = tuple[tuple[Axis, str, Index], ...]
+"""What must hold of the loop variables around a statement: (axis, ">=" or "<=", step)."""
+
+
+def guard(step: Compute, loops: Sequence[Repeat]) -> Guard:
+    """Where a loop runs over more steps than the statement's own domain: what must hold for it to run."""
+    offsets = dict(step.offsets)
+    found = []
+    for loop in loops:
+        r = step.equation.range(loop.axis).shifted(-offsets[loop.axis])
+        found += [(loop.axis, ">=", r.lo)] if r.lo != loop.steps[0] else []
+        found += [(loop.axis, "<=", r.hi)] if r.hi != loop.steps[1] else []
+    return tuple(found)
+
+
+def access_shape(system: System, access: Access) -> tuple[int, ...]:
+    """Per-example shape of what an access reads, its views applied."""
+    shape = system.decls[access.ref.name].shape
+    for view in access.views:
+        shape = OPS[view.op].family.shape([shape], dict(view.attrs))
+    return shape
+
+
+def walk(steps: tuple[Step, ...]) -> Iterator[tuple[int, Step]]:
     """Every step with its depth, in order."""
     stack = [(0, step) for step in reversed(steps)]
     while stack:
         depth, step = stack.pop()
         yield depth, step
-        if isinstance(step, Repeat):
+        if not isinstance(step, Compute):
             stack.extend((depth + 1, inner) for inner in reversed(step.body))

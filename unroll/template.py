@@ -247,17 +247,19 @@ class Template:
         dtype: Any = "float32",
         batch_first: bool = False,
         debug_nans: bool = False,
+        without: Sequence[str] = (),
     ) -> Net:
         """Something callable on arrays: see `unroll.model.Net`.
 
-        backend      "reference" or "numpy"; "auto" takes the fastest one installed
+        backend      "reference", "numpy" or "native"; "auto" takes the fastest one installed
         dtype        "float32" (the default), "float64", or "complex128" for complex-step checks
         batch_first  True where arrays come as (B, T, ...) instead of (T, B, ...)
         debug_nans   True to stop at the first nan or infinity, naming variable, step and direction
+        without      passes of the compiler to leave out: "merge", "regroup", "sink", "fuse"
         """
         from .model import Net
 
-        return Net(self.system, backend, dtype=dtype, batch_first=batch_first, debug_nans=debug_nans)
+        return Net(self.system, backend, dtype=dtype, batch_first=batch_first, debug_nans=debug_nans, without=without)
 
     def draw(self, path: Any = None, **options: Any) -> Any:
         """The folded diagram, a black square on every delay edge; written to `path`, whose suffix names the format.

@@ -18,6 +18,8 @@ from .debug import checked, describe
 from .emit import Emitter
 from .kernels import at, compute, scatter_sum
 
+PER_STEP = ("sink", "fuse")
+"""Passes that save memory traffic, at the price of more calls a step."""
 KEPT = 2
 """Workspaces kept per shape: as many as run at the same time in different threads, at most."""
 
@@ -27,7 +29,8 @@ class NumpyExecutable(AbstractExecutable):
 
     def __init__(self, system: System, options: Options) -> None:
         self.system = system
-        self.program = compile_system(system)
+        as_written = ("merge",) if options.debug_nans else ()  # so that what is found has the user's own name
+        self.program = compile_system(system, without=(*as_written, *PER_STEP, *options.without))
         self.options = options
         emitted = Emitter(self.program, options.dtype, options.debug_nans).emit()
         self.source = emitted.text

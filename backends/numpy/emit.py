@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ...ir import Ref
-from ...program import Access, Buffer, Compute, Program, Repeat, walk
+from ...program import Access, Buffer, Compute, Fuse, Program, Repeat, Step, guard, walk
 from ...timeindex import Axis, Range, fixed, last
 from ..source import difference, linear
 from .operand import Where
@@ -34,7 +34,8 @@ class Emitter:
         """The whole text."""
         head = self._head()
         for buffer in self.page.buffers.values():
-            self._allocate(buffer)
+            if buffer.inside is None:
+                self._allocate(buffer)
         for step in self.program.steps:
             self.page.before = []
             self.page.hoisted = {}
@@ -65,9 +66,12 @@ class Emitter:
 
     def _head(self) -> list[str]:
         lines = []
+        parts = []
         for name, decl in self.system.decls.items():
             local = self.page.names(name)
-            if decl.kind == "constant":
+            if name in self.page.buffers and self.page.buffers[name].inside is not None:
+                parts += self._part(self.page.buffers[name], local)
+            elif decl.kind == "constant":
                 key = self.page.names.fresh(f"const_{local}")
                 self.page.scope[key] = decl.detail.astype(self.page.dtype) if decl.dtype == "float" else decl.detail
                 lines.append(f"    {local} = {key}")
@@ -76,7 +80,14 @@ class Emitter:
             elif name in self.page.buffers:
                 lines.append(f"    {local} = ws[{name!r}]")
                 lines += self._cleared(self.page.buffers[name], local)
-        return lines
+        return lines + parts
+
+    def _part(self, buffer: Buffer, local: str) -> list[str]:
+        """A buffer inside another, as a view of that."""
+        host, start = buffer.inside or ("", 0)
+        end = start + self.system.decls[buffer.name].shape[-1]
+        line = f"    {local} = {self.page.names(host)}[..., {start}:{end}]"
+        return [line, *self._cleared(buffer, local)]
 
     def _cleared(self, buffer: Buffer, local: str) -> list[str]:
         decl = self.system.decls[buffer.name]
@@ -110,21 +121,31 @@ class Emitter:
 
     # -- steps -----------------------------------------------------------------------------------------------------
 
-    def _step(self, step: Compute | Repeat, loops: Mapping[Axis, tuple[str, Repeat]], changing: frozenset[str]) -> None:
+    def _step(self, step: Step, loops: Mapping[Axis, tuple[str, Repeat]], changing: frozenset[str]) -> None:
         """One step; loops nest no deeper than there are axes."""
         if isinstance(step, Compute):
             self._compute(step, loops, changing)
+            return
+        if isinstance(step, Fuse):
+            for statement in step.body:
+                self._compute(statement, loops, changing)
             return
         variable = self.page.variables[step.axis]
         lo, hi = (linear(*difference(i, fixed(0), {})) for i in step.steps)
         after, under = (linear(*difference(i, fixed(0), {})) for i in (step.steps[1] + 1, step.steps[0] - 1))
         span = f"range({lo}, {after})" if step.direction > 0 else f"range({hi}, {under}, -1)"
         self.page.line(f"for {variable} in {span}:", "; ".join(step.through))
-        inside = frozenset(s.equation.out.name for _, s in walk(step.body) if isinstance(s, Compute))
+        inside = self._written(s.equation.out.name for _, s in walk(step.body) if isinstance(s, Compute))
         self.page.depth += 1
         for inner in step.body:
             self._step(inner, {**loops, step.axis: (variable, step)}, changing | inside)
         self.page.depth -= 1
+
+    def _written(self, names: Iterable[str]) -> frozenset[str]:
+        """The names, and what lies in the same memory as they do."""
+        found = set(names)
+        hosts = {b.inside[0] for n in found if (b := self.page.buffers[n]).inside is not None}
+        return frozenset(found | hosts | {n for n, b in self.page.buffers.items() if b.inside and b.inside[0] in hosts})
 
     def _compute(self, step: Compute, loops: Mapping[Axis, tuple[str, Repeat]], changing: frozenset[str]) -> None:
         e, offsets = step.equation, dict(step.offsets)
@@ -134,13 +155,10 @@ class Emitter:
             e.batched,
             changing,
         )
-        outside = []  # a loop may run over more steps than this statement's own domain
-        for axis, (name, loop) in loops.items():
-            r = e.range(axis).shifted(-offsets[axis])
-            if r.lo != loop.steps[0]:
-                outside.append(f"{name} >= {linear(*difference(r.lo, fixed(0), {}))}")
-            if r.hi != loop.steps[1]:
-                outside.append(f"{name} <= {linear(*difference(r.hi, fixed(0), {}))}")
+        outside = [
+            f"{loops[axis][0]} {sign} {linear(*difference(edge, fixed(0), {}))}"
+            for axis, sign, edge in guard(step, [loop for _, loop in loops.values()])
+        ]
         if outside:
             self.page.line(f"if {' and '.join(outside)}:")
         self.page.depth += bool(outside)

@@ -83,6 +83,8 @@ class Page:
         if decl.batched:
             lead.append(BATCH)
             whole.add(BATCH)
+        if buffer is not None and buffer.inside is not None:
+            whole.clear()  # its neighbours' elements lie between its steps
         while parts and parts[-1] == ":":
             parts.pop()
         text = self.names(ref.name)

@@ -235,7 +235,8 @@ class Statement:
         if all(len(g) == 1 for g in groups):
             return lambda text: text
         mergeable = self.target.whole | {x for x in want if x not in self.where.lead}
-        if self.target.text.endswith(")") or any(x not in mergeable for g in groups for x in g[1:]):
+        apart = self.page.buffers[self.e.out.name].inside is not None
+        if apart or self.target.text.endswith(")") or any(x not in mergeable for g in groups for x in g[1:]):
             return None
         shape = ", ".join(" * ".join(sizes[x] for x in g) or "1" for g in groups)
         return lambda text: f"{text}.reshape({shape})"

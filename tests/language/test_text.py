@@ -149,7 +149,7 @@ def test_an_array_prints_as_one():
 
 
 def test_program():
-    assert f"{elman().compile().program('h')}\n" == PROGRAM
+    assert f"{elman().compile("numpy").program('h')}\n" == PROGRAM
 
 
 def test_the_program_of_a_gradient():
@@ -281,4 +281,4 @@ def test_reprs():
     assert repr(h) == "<variable extra (2, 3)>"
     assert str(h) == "extra"
     assert repr(g.unfold(2)) == "<Dag elman: 15 nodes, T = 2>"
-    assert repr(g.compile()) == "<Net elman: numpy, float32>"
+    assert repr(g.compile("numpy")) == "<Net elman: numpy, float32>"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import accumulate
 
 from ..flow import Flow, operations
 from ..ir import Equation, Operand, Ref, System, visible
@@ -24,7 +25,7 @@ def lower(system: System) -> Program:
     flows = operations(system)
     steps = plan(flows, system.axes)
     views = _views(system)
-    work = _Work(system, views, {}, {}, {})
+    work = _Work(system, views, {}, {}, {}, {})
     work.arguments.update({n: tuple(_access(a, views) for a in e.args) for n, e in enumerate(system.equations)})
     work.places.update(_places(steps))
     order = [n for n in _in_order(steps) if system.equations[n].out.name not in views]
@@ -35,19 +36,26 @@ def lower(system: System) -> Program:
         for a in work.arguments[n]:
             if isinstance(a, Access):
                 reads.setdefault(a.ref.name, []).append((n, a.ref))
-    buffers = {name: _buffer(work, name, by, reads.get(name, [])) for name, by in writers.items()}
+    kept = {name: _kept(work, name, by, reads.get(name, [])) for name, by in writers.items()}
+    work.parts.update(placed(system, {name: steps for name, (steps, _) in kept.items()}))
+    _share_axes(work.parts, {name: dropped for name, (_, dropped) in kept.items()})
+    buffers = {name: _buffer(work, name, by, *kept[name]) for name, by in writers.items()}
     return Program(system, buffers, _emit(work, flows, steps))
 
 
 @dataclass(frozen=True)
 class _Work:
-    """What is known of each equation, by its number: equal equations are two statements."""
+    """What is known of each equation, by its number: equal equations are two statements.
+
+    parts  by name, the joined vector in whose memory it lies and where; that vector's equation needs no statement
+    """
 
     system: System
     views: Mapping[str, Equation]
     arguments: dict[int, tuple[Argument, ...]]
     places: dict[int, Place]
     modes: dict[int, str]
+    parts: dict[str, tuple[str, int]]
 
 
 def _views(system: System) -> dict[str, Equation]:
@@ -114,7 +122,10 @@ def _in_order(steps: Plan) -> list[int]:
     return order
 
 
-def _buffer(work: _Work, name: str, writers: list[int], reads: list[tuple[int, Ref]]) -> Buffer:
+def _kept(
+    work: _Work, name: str, writers: list[int], reads: list[tuple[int, Ref]]
+) -> tuple[tuple[Range, ...], set[Axis]]:
+    """The steps of a name that are written or read along each of its axes, and the axes where one slot is enough."""
     system, decl = work.system, work.system.decls[name]
     spans: list[tuple[tuple[Index, Index], ...]] = [
         tuple(system.equations[w].written(p) for p in range(len(decl.axes))) for w in writers
@@ -128,9 +139,66 @@ def _buffer(work: _Work, name: str, writers: list[int], reads: list[tuple[int, R
         Range(axis, _lowest([s[p][0] for s in spans]), _highest([s[p][1] for s in spans]))
         for p, axis in enumerate(decl.axes)
     )
-    dropped = _contracted(work, name, writers, reads)
+    return ranges, _contracted(work, name, writers, reads)
+
+
+def _buffer(work: _Work, name: str, writers: list[int], ranges: tuple[Range, ...], dropped: set[Axis]) -> Buffer:
     clear = _clearing(work, name, writers, ranges)
-    return Buffer(name, tuple(r for r in ranges if r.axis not in dropped), None if dropped else clear)
+    kept = tuple(r for r in ranges if r.axis not in dropped)
+    return Buffer(name, kept, None if dropped else clear, work.parts.get(name))
+
+
+def placed(system: System, steps: Mapping[str, tuple[Range, ...]]) -> dict[str, tuple[str, int]]:
+    """The vectors that are written where a concatenation wants them: by name, in which one and at which element.
+
+    steps  of every name that has memory of its own, the steps it holds
+
+    Longer concatenations first: a shorter one of neighbours in it is a part of it, and needs no memory either.
+    """
+    parts: dict[str, tuple[str, int]] = {}
+    hosts: set[str] = set()
+    found = [e for name in steps if len(by := system.writers[name]) == 1 and _joins(system, e := by[0], steps)]
+    for e in sorted(found, key=lambda e: -system.decls[e.out.name].shape[0]):
+        names = [r.name for r in e.refs]
+        ends = list(accumulate((system.decls[n].shape[0] for n in names[:-1]), initial=0))
+        home, first = parts.get(e.out.name), parts.get(names[0])
+        if (
+            first
+            and not home
+            and all(parts.get(n) == (first[0], first[1] + k) for n, k in zip(names, ends, strict=True))
+        ):
+            parts[e.out.name] = first
+        elif not any(n in parts or n in hosts for n in names):
+            host, start = home or (e.out.name, 0)
+            hosts.add(e.out.name)
+            parts.update((n, (host, start + k)) for n, k in zip(names, ends, strict=True))
+    return parts
+
+
+def _joins(system: System, e: Equation, steps: Mapping[str, tuple[Range, ...]]) -> bool:
+    """True for a concatenation of vectors that have memory like its own, step by step."""
+    decl = system.decls[e.out.name]
+    if e.op != "concat" or len(decl.shape) != 1 or e.combine != "sum" or not system.exclusive(e):
+        return False
+    names = [a.name for a in e.args if isinstance(a, Ref) and a.index == e.out.index]
+    if len(set(names)) != len(e.args) or not all(i.runs and not i.shift for i in e.out.index):
+        return False
+    return all(
+        steps.get(n) == steps[e.out.name]
+        and (d := system.decls[n]).batched == decl.batched
+        and d.axes == decl.axes
+        and d.dtype == decl.dtype
+        and not d.given
+        for n in names
+    )
+
+
+def _share_axes(parts: Mapping[str, tuple[str, int]], dropped: Mapping[str, set[Axis]]) -> None:
+    """Parts and what they lie in have one slot along the same axes: those where all of them need no more."""
+    for name, (host, _) in parts.items():
+        dropped[host].intersection_update(dropped[name])
+    for name, (host, _) in parts.items():
+        dropped[name].intersection_update(dropped[host])
 
 
 def _asked(ref: Ref, axes: tuple[Axis, ...]) -> tuple[tuple[Index, Index], ...]:
@@ -205,13 +273,19 @@ def _clearing(work: _Work, name: str, writers: list[int], ranges: tuple[Range, .
     return "all"
 
 
+def _joined(work: _Work, e: Equation) -> bool:
+    """True for a concatenation whose operands are written in its own place."""
+    home, first = work.parts.get(e.out.name), work.parts.get(e.refs[0].name) if e.refs else None
+    return e.op == "concat" and first is not None and first == (home or (e.out.name, 0))
+
+
 def _emit(work: _Work, flows: list[Flow], steps: Plan) -> tuple[Compute | Repeat, ...]:
     """The plan as program steps; it descends into loops, which nest no deeper than there are axes."""
     result: list[Compute | Repeat] = []
     for step in steps:
         if isinstance(step, Once):
             e = flows[step.flow].equation
-            if e.out.name not in work.views:
+            if e.out.name not in work.views and not _joined(work, e):
                 offsets = tuple((axis, k) for _, axis, k in work.places[step.flow])
                 result.append(Compute(e, work.arguments[step.flow], work.modes[step.flow], offsets))
             continue

@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.util import find_spec
 
 from ..errors import BackendError
 from .base import AbstractBackend
 
-NAMES = {"reference": "reference", "numpy": "numpy.backend"}
+NAMES = {"reference": "reference", "numpy": "numpy.backend", "native": "native.backend"}
 """Name -> module; each module has one `BACKEND`."""
 
-FASTEST = ("numpy",)
+NEEDS = {"native": ("llvmlite", "scipy")}
+"""Packages beyond the core that a backend is made of."""
+
+FASTEST = ("native", "numpy")
 """What "auto" tries, in order."""
+
+
+def missing(name: str) -> list[str]:
+    """The packages that a backend needs and that are not installed."""
+    return [package for package in NEEDS.get(name, ()) if find_spec(package) is None]
 
 
 def load(name: str) -> AbstractBackend:
     """The backend of that name. Raises BackendError where it is unknown or cannot be imported."""
     if name == "auto":
-        name = FASTEST[0]
+        name = next(n for n in FASTEST if not missing(n))
     if name not in NAMES:
         raise BackendError(f"there is no backend {name!r}; choose one of {', '.join(sorted(NAMES))}, or auto")
+    if lacks := missing(name):
+        raise BackendError(
+            f"backend {name!r} needs {' and '.join(lacks)}: pip install 'unroll-graph[{name}]', or choose numpy"
+        )
     module = import_module(f".{NAMES[name]}", __name__)
     backend: AbstractBackend = module.BACKEND
     return backend

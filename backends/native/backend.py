@@ -1,0 +1,166 @@
+"""The native backend: the whole program as one compiled function, its memory one arena planned per lengths."""
+
+from __future__ import annotations
+
+import ctypes
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ...compiler import compile_system
+from ...ir import Ref, System
+from ...timeindex import fixed, last
+from ..base import AbstractBackend, AbstractExecutable, Options
+from ..numpy.arrays import NumpyArrays
+from ..numpy.backend import BACKEND as NUMPY
+from . import blas
+from .emit import emit, unsupported
+from .machine import Compiled, vector_bytes
+from .place import ALIGNED, Layout, Lives, offsets
+
+KEPT = 2
+"""Workspaces kept per shape, and shapes kept: as many as run at the same time, at most."""
+
+
+class Workspace:
+    """The memory of one run at given lengths, the table of pointers into it, and views of it as arrays."""
+
+    def __init__(self, run: NativeExecutable, numbers: Mapping[str, int]) -> None:
+        emitted, system = run.emitted, run.system
+        itemsize = {"float": run.dtype.itemsize, "int": 8, "bool": 1}
+        own = [h for h in emitted.hosts if h not in run.borrowed]
+        sizes = {h: emitted.layouts[h].elements.at(numbers) * itemsize[emitted.layouts[h].kind] for h in own}
+        when = emitted.lives
+        for name, elements, number in emitted.packs:
+            sizes[name] = elements * run.dtype.itemsize
+            when = Lives({**when.first, name: number}, {**when.final, name: number})
+        where, self.bytes = offsets(sizes, when)
+        raw = np.empty(self.bytes + ALIGNED, np.uint8)
+        start = -raw.ctypes.data % ALIGNED
+        self.arena = raw[start : start + self.bytes]
+        self.table = np.zeros(len(emitted.hosts) + len(emitted.packs), np.uintp)
+        self.numbers = np.array([numbers["B"], *(numbers[a.end] for a in system.axes)], np.int64)
+        self.arrays: dict[str, Any] = {}
+        for n, host in enumerate(emitted.hosts):
+            if host in where:
+                layout = emitted.layouts[host]
+                shape = _shape(layout, numbers)
+                size = sizes[host]
+                part = self.arena[where[host] : where[host] + size]
+                self.arrays[host] = part.view(run.kind(layout.kind)).reshape(shape)
+                self.table[n] = self.arena.ctypes.data + where[host]
+        for n, (name, _, _) in enumerate(emitted.packs, len(emitted.hosts)):
+            self.table[n] = self.arena.ctypes.data + where[name]
+        self.results = {name: self._result(emitted.layouts, ref, numbers) for name, ref in system.outputs.items()}
+        self.pointers = ctypes.c_void_p(self.table.ctypes.data), ctypes.c_void_p(self.numbers.ctypes.data)
+
+    def _result(self, layouts: Mapping[str, Layout], ref: Ref, numbers: Mapping[str, int]) -> Any:
+        """Where a result lies: its host, and the part of it; None for what was given."""
+        layout = layouts[ref.name]
+        kept = {r.axis: r for r in layout.axes}
+        parts: list[Any] = []
+        for index, axis in zip(ref.index, layout.brackets, strict=True):
+            if axis in kept:
+                lo = kept[axis].lo.at({}, numbers)
+                if index.runs:
+                    parts.append(slice(fixed(1).at({}, numbers) - lo, last(axis).at({}, numbers) + 1 - lo))
+                else:
+                    parts.append(index.at({}, numbers) - lo)
+        if layout.host != ref.name:
+            size = layout.shape[-1]
+            parts += [Ellipsis, slice(layout.offset, layout.offset + size)]
+        return layout.host, tuple(parts)
+
+
+def _shape(layout: Layout, numbers: Mapping[str, int]) -> tuple[int, ...]:
+    steps = [len(r.steps(numbers)) for r in layout.axes]
+    return (*steps, *([numbers["B"]] if layout.batched else []), *layout.shape)
+
+
+class NativeExecutable(AbstractExecutable):
+    """One program as a compiled function."""
+
+    def __init__(self, system: System, options: Options) -> None:
+        self.system = system
+        self.dtype = np.dtype(options.dtype)
+        self.program = compile_system(system, without=options.without)
+        system = self.program.system  # with the names that the passes made
+        self.emitted = emit(self.program, options.dtype, vector_bytes())
+        self._compiled = Compiled(self.emitted.text, {f"unroll_{n}": blas.address(n) for n in self.emitted.blas})
+        self._run = self._compiled.function("run")
+        self.borrowed = {n for n, d in system.decls.items() if d.given and n not in self.program.buffers}
+        self.constants = {
+            n: np.ascontiguousarray(d.detail, self.kind(d.dtype))
+            for n, d in system.decls.items()
+            if d.kind == "constant"
+        }
+        self._idle: dict[tuple[int, ...], list[Workspace]] = {}
+
+    def kind(self, kind: str) -> Any:
+        """The dtype of a kind in memory."""
+        return {"float": self.dtype, "int": np.dtype(np.int64), "bool": np.dtype(np.bool_)}[kind]
+
+    def __call__(self, values: Mapping[str, Any], lengths: Mapping[str, int], batch: int) -> dict[str, Any]:
+        numbers = {"B": batch, **{a.end: int(lengths.get(a.end, 0)) for a in self.system.axes}}
+        shape = tuple(numbers.values())
+        idle = self._idle.get(shape)
+        space = idle.pop() if idle else Workspace(self, numbers)
+        table = space.table
+        given = {**values, **self.constants}
+        held = []  # keeps what the table points to alive
+        for n, host in enumerate(self.emitted.hosts):
+            if host in self.borrowed:
+                array = np.ascontiguousarray(given[host], self.kind(self.program.system.decls[host].dtype))
+                held.append(array)
+                table[n] = array.ctypes.data
+            elif self.program.system.decls[host].given:
+                self._placed(space.arrays[host], host, given[host], numbers)
+        self._run(*space.pointers)
+        results = {}
+        for name, (host, part) in space.results.items():
+            source = space.arrays[host] if host in space.arrays else given[host]
+            results[name] = source[part].copy()
+        self._keep(shape, space)
+        return results
+
+    def _placed(self, array: Any, name: str, value: Any, numbers: Mapping[str, int]) -> None:
+        """An input with boundaries: its own steps between them."""
+        ranges = self.emitted.layouts[name].axes
+        inside = tuple(
+            slice(1 - r.lo.at({}, numbers), last(r.axis).at({}, numbers) + 1 - r.lo.at({}, numbers)) for r in ranges
+        )
+        array[inside] = value
+
+    def _keep(self, shape: tuple[int, ...], space: Workspace) -> None:
+        if shape not in self._idle:
+            while len(self._idle) >= KEPT:
+                self._idle.pop(next(iter(self._idle)))
+            self._idle[shape] = []
+        if len(self._idle[shape]) < KEPT:
+            self._idle[shape].append(space)
+
+    def __str__(self) -> str:
+        return str(self.program)
+
+
+class Native(NumpyArrays, AbstractBackend):
+    """Compiles for the processor at hand, with LLVM and SciPy's BLAS."""
+
+    name = "native"
+
+    def build(self, system: System, options: Options) -> AbstractExecutable:
+        """Compile; NumPy serves complex steps, the search for nans, and operations that are Python functions."""
+        if op := unsupported(system):
+            warnings.warn(
+                f"ops.{op} is defined by a Python function alone: template {system.name!r} runs on numpy instead of "
+                f"native; give ops.define(..., body=) an expression in other operations",
+                stacklevel=2,
+            )
+        if op or options.dtype == "complex128" or options.debug_nans:
+            return NUMPY.build(system, options)
+        return NativeExecutable(system, options)
+
+
+BACKEND = Native()

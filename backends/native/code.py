@@ -1,0 +1,270 @@
+"""LLVM code by hand: types, loops with vector bodies and scalar tails, and the pointers that run along with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from llvmlite import ir
+
+from .sizes import ONE, ZERO, Size
+
+I64, I32, I8, I1 = ir.IntType(64), ir.IntType(32), ir.IntType(8), ir.IntType(1)
+POINTER = ir.PointerType()
+Value = Any
+
+
+@dataclass(frozen=True)
+class Strided:
+    """Elements in memory along named dimensions; a dimension it lacks has stride 0.
+
+    fresh  True where it is only written, or must be read anew each time: never loaded ahead of a loop
+    """
+
+    pointer: Value
+    strides: Mapping[str, Size]
+    kind: str
+    fresh: bool = False
+
+    def along(self, key: str) -> Size:
+        """Elements from one step of a dimension to the next."""
+        return self.strides.get(key, ZERO)
+
+
+Dims = list[tuple[str, Size]]
+
+
+@dataclass(frozen=True)
+class Point:
+    """Where a loop nest stands: one point, or `width` neighbours along the innermost dimension.
+
+    pointers  one an operand
+    inner     whether each operand moves along the innermost dimension
+    ahead     values loaded before the innermost loop, for operands that do not
+    index     the number of each dimension's step; a vector along the innermost
+    """
+
+    width: int
+    pointers: tuple[Value, ...]
+    inner: tuple[bool, ...]
+    ahead: Mapping[int, Value]
+    index: Mapping[str, Value]
+
+
+class Code:
+    """One function under construction."""
+
+    def __init__(self, dtype: str, vector_bytes: int) -> None:
+        self.float: Any = ir.FloatType() if dtype == "float32" else ir.DoubleType()
+        self.bytes = {"float": 4 if dtype == "float32" else 8, "int": 8, "bool": 1}
+        self.width = vector_bytes // self.bytes["float"]
+        self.module = ir.Module("unroll")
+        kind = ir.FunctionType(ir.VoidType(), [POINTER, POINTER])
+        self.function = ir.Function(self.module, kind, "run")
+        self.entry = ir.IRBuilder(self.function.append_basic_block("entry"))
+        self.b = ir.IRBuilder(self.function.append_basic_block("body"))
+        self._symbols: dict[tuple[str, int], Value] = {}
+        self._sizes: dict[Size, Value] = {}
+        self.inputs: dict[str, Value] = {}
+
+    def finish(self) -> str:
+        """The text of the module."""
+        self.b.ret_void()
+        self.entry.branch(self.function.basic_blocks[1])
+        return str(self.module)
+
+    # -- types and numbers -----------------------------------------------------------------------------------------
+
+    def memory(self, kind: str) -> Any:
+        """The type of an element in memory."""
+        return {"float": self.float, "int": I64, "bool": I8}[kind]
+
+    def type(self, kind: str, width: int = 1) -> Any:
+        """The type of a value in registers."""
+        one = {"float": self.float, "int": I64, "bool": I1}[kind]
+        return one if width == 1 else ir.VectorType(one, width)
+
+    def i64(self, value: int) -> Value:
+        return ir.Constant(I64, value)
+
+    def constant(self, kind: str, value: Any, width: int = 1) -> Value:
+        """A number, in every lane."""
+        one = ir.Constant(self.type(kind), float(value) if kind == "float" else int(value))
+        return one if width == 1 else ir.Constant(self.type(kind, width), [one] * width)
+
+    def splat(self, value: Value, width: int) -> Value:
+        """A scalar in every lane."""
+        if width == 1:
+            return value
+        kind = ir.VectorType(value.type, width)
+        first = self.b.insert_element(ir.Constant(kind, ir.Undefined), value, ir.Constant(I32, 0))
+        zeros = ir.Constant(ir.VectorType(I32, width), [0] * width)
+        return self.b.shuffle_vector(first, ir.Constant(kind, ir.Undefined), zeros)
+
+    # -- sizes -----------------------------------------------------------------------------------------------------
+
+    def size(self, size: Size) -> Value:
+        """A size as a number; computed once, at the entry."""
+        if size.known:
+            return self.i64(size.factor)
+        if size not in self._sizes:
+            value: Value = None
+            for end, k in size.symbols:
+                if (end, k) not in self._symbols:
+                    moved = self.entry.add(self.inputs[end], self.i64(k))
+                    positive = self.entry.icmp_signed(">", moved, self.i64(0))
+                    self._symbols[end, k] = self.entry.select(positive, moved, self.i64(0))
+                symbol = self._symbols[end, k]
+                value = symbol if value is None else self.entry.mul(value, symbol)
+            self._sizes[size] = value if size.factor == 1 else self.entry.mul(value, self.i64(size.factor))
+        return self._sizes[size]
+
+    # -- memory ----------------------------------------------------------------------------------------------------
+
+    def slot(self, kind: Any, name: str = "") -> Value:
+        """A variable of the function, which becomes a register."""
+        return self.entry.alloca(kind, name=name)
+
+    def moved(self, pointer: Value, kind: str, steps: Value) -> Value:
+        """The pointer so many elements on."""
+        return self.b.gep(pointer, [steps], source_etype=self.memory(kind))
+
+    def load(self, pointer: Value, kind: str, width: int = 1) -> Value:
+        """One element, or neighbours."""
+        one = self.memory(kind)
+        wide = one if width == 1 else ir.VectorType(one, width)
+        value = self.b.load(pointer, typ=wide, align=self.bytes[kind])
+        if kind == "bool":
+            none = ir.Constant(I8, 0) if width == 1 else ir.Constant(wide, [0] * width)
+            return self.b.icmp_unsigned("!=", value, none)
+        return value
+
+    def store(self, value: Value, pointer: Value, kind: str, width: int = 1) -> None:
+        """Write one element, or neighbours."""
+        if kind == "bool":
+            value = self.b.zext(value, I8 if width == 1 else ir.VectorType(I8, width))
+        self.b.store(value, pointer, align=self.bytes[kind])
+
+    # -- control ---------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def loop(self, start: Value, stop: Value, step: int = 1) -> Iterator[Value]:
+        """``for i in range(start, stop, step)``."""
+        counter = self.slot(I64)
+        self.b.store(start, counter)
+        test, body, end = (self.function.append_basic_block() for _ in range(3))
+        self.b.branch(test)
+        self.b.position_at_end(test)
+        i = self.b.load(counter, typ=I64)
+        self.b.cbranch(self.b.icmp_signed("<" if step > 0 else ">", i, stop), body, end)
+        self.b.position_at_end(body)
+        yield i
+        self.b.store(self.b.add(i, self.i64(step)), counter)
+        self.b.branch(test)
+        self.b.position_at_end(end)
+
+    @contextmanager
+    def when(self, condition: Value) -> Iterator[None]:
+        """``if condition``."""
+        with self.b.if_then(condition):
+            yield
+
+    def nest(self, dims: Dims, operands: Sequence[Strided], body: Callable[[Point], None], wide: bool = True) -> None:
+        """Run `body` at every point of `dims`, the last innermost; wide, where the operands allow, along the last."""
+        self._level(dims, tuple(o.pointer for o in operands), operands, body, wide, {})
+
+    def _level(
+        self,
+        dims: Dims,
+        pointers: tuple[Value, ...],
+        operands: Sequence[Strided],
+        body: Callable[[Point], None],
+        wide: bool,
+        index: Mapping[str, Value],
+    ) -> None:
+        """One loop of a nest and those inside it: no deeper than a value has axes."""
+        if not dims:
+            body(Point(1, pointers, (False,) * len(operands), {}, index))
+            return
+        (key, extent), *rest = dims
+        stop = self.size(extent)
+        if rest:
+            with self.loop(self.i64(0), stop) as i:
+                moved = self._at(pointers, operands, key, i)
+                self._level(rest, moved, operands, body, wide, {**index, key: i})
+            return
+        width = self.width if wide and not (extent.known and extent.factor < self.width) else 1
+        inner = tuple(o.along(key) != ZERO for o in operands)
+        with self.when(self.b.icmp_signed(">", stop, self.i64(0))):
+            ahead = {
+                n: self.load(pointers[n], o.kind)
+                for n, o in enumerate(operands)
+                if not inner[n] and not o.fresh
+            }  # fmt: skip
+            whole = self.i64(0)
+            if width > 1:
+                whole = self.b.and_(stop, self.i64(-width))
+                with self.loop(self.i64(0), whole, width) as i:
+                    lanes = ir.Constant(ir.VectorType(I64, width), list(range(width)))
+                    at = {**index, key: self.b.add(self.splat(i, width), lanes)}
+                    body(Point(width, self._at(pointers, operands, key, i), inner, ahead, at))
+            if width == 1 or not extent.known or extent.factor % width:
+                with self.loop(whole, stop) as i:
+                    body(Point(1, self._at(pointers, operands, key, i), inner, ahead, {**index, key: i}))
+
+    def _at(self, pointers: Sequence[Value], operands: Sequence[Strided], key: str, i: Value) -> tuple[Value, ...]:
+        return tuple(
+            p if o.along(key) == ZERO else self.moved(p, o.kind, self._times(i, o.along(key)))
+            for p, o in zip(pointers, operands, strict=True)
+        )
+
+    def _times(self, i: Value, size: Size) -> Value:
+        return i if size == ONE else self.b.mul(i, self.size(size))
+
+    def value(self, operands: Sequence[Strided], point: Point, n: int) -> Value:
+        """What operand `n` holds at a point."""
+        if n in point.ahead:
+            return self.splat(point.ahead[n], point.width)
+        if point.inner[n]:
+            return self.load(point.pointers[n], operands[n].kind, point.width)
+        return self.splat(self.load(point.pointers[n], operands[n].kind), point.width)
+
+    def total(self, vector: Value, combine: Callable[[Value, Value], Value]) -> Value:
+        """All lanes combined, pairwise."""
+        width = vector.type.count if isinstance(vector.type, ir.VectorType) else 1
+        while width > 1:
+            width //= 2
+            mask = ir.VectorType(I32, width)
+            low = self.b.shuffle_vector(vector, vector, ir.Constant(mask, list(range(width))))
+            high = self.b.shuffle_vector(vector, vector, ir.Constant(mask, list(range(width, 2 * width))))
+            vector = combine(low, high)
+        if isinstance(vector.type, ir.VectorType):
+            vector = self.b.extract_element(vector, ir.Constant(I32, 0))
+        return vector
+
+
+def collapsed(
+    dims: Dims, operands: Sequence[Strided], kept: frozenset[str] = frozenset()
+) -> tuple[Dims, list[Strided]]:
+    """The same points with fewer dimensions: of size 1 left out, neighbours that lie end to end made one."""
+    merged: Dims = []
+    strides = [dict(o.strides) for o in operands]
+    for key, extent in dims:
+        if extent == ONE and key not in kept:
+            continue
+        if merged and key not in kept and merged[-1][0] not in kept:
+            before, outer = merged[-1]
+            if all(s.get(before, ZERO) == s.get(key, ZERO) * extent for s in strides) or all(
+                s.get(before, ZERO).factor == 0 and s.get(key, ZERO).factor == 0 for s in strides
+            ):
+                merged[-1] = (key, outer * extent)
+                continue
+        merged.append((key, extent))
+    return merged, [replace(o, strides=s) for o, s in zip(operands, strides, strict=True)]
+
+
+def can_be_wide(dims: Dims, operands: Sequence[Strided]) -> bool:
+    """True if along the last dimension every operand lies side by side or stays where it is."""
+    return bool(dims) and all(o.along(dims[-1][0]) in (ZERO, ONE) for o in operands)

@@ -1,0 +1,205 @@
+"""Program -> one LLVM function: loops, kernels and products in the order of the program."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ...ir import Ref, System
+from ...ops.shapes import elementwise
+from ...program import Access, Compute, Fuse, Program, Repeat, Step, guard, walk
+from ...timeindex import Range, running
+from .code import I64, POINTER, Code, Value
+from .operations import Operations
+from .place import Layout, Lives, layouts, lives
+from .products import Products
+from .statement import Memory, Statements, Where
+
+CONTRACTIONS = ("matmul", "dot", "outer", "einsum")
+
+
+@dataclass(frozen=True)
+class Emitted:
+    """The text of a module, the hosts in the order of the table of pointers, and what the run needs to know of them."""
+
+    text: str
+    hosts: tuple[str, ...]
+    layouts: dict[str, Layout]
+    lives: Lives
+    blas: tuple[str, ...]
+    packs: tuple[tuple[str, int, int], ...]
+
+
+def unsupported(system: System) -> str:
+    """The first operation that has no form here: one that a user defined by a Python function alone; "" if none."""
+    return next((e.op for e in system.equations if e.operation.compute is not None), "")
+
+
+def emit(program: Program, dtype: str, vector_bytes: int) -> Emitted:
+    """The function ``run(pointers, sizes)``: a pointer per host, then the batch size and the length of each axis."""
+    return _Emitter(program, dtype, vector_bytes).emit()
+
+
+class _Emitter:
+    def __init__(self, program: Program, dtype: str, vector_bytes: int) -> None:
+        self.program, self.system = program, program.system
+        self.c = Code(dtype, vector_bytes)
+        self.layouts = layouts(program)
+        self.absent = _inner(program.steps)
+        self.lives = lives(program, self.layouts, self.absent)
+        hosts = tuple(dict.fromkeys(self.layouts[n].host for n in self.layouts if n not in self.absent))
+        self.hosts = tuple(h for h in hosts if h in self.lives.first)
+        pointers: dict[str, Value] = {}
+        c = self.c
+        table, sizes = c.function.args
+        for number, end in enumerate(("B", *(a.end for a in self.system.axes))):
+            at = c.entry.gep(sizes, [c.i64(number)], source_etype=I64)
+            c.inputs[end] = c.entry.load(at, typ=I64)
+        for number, host in enumerate(self.hosts):
+            at = c.entry.gep(table, [c.i64(number)], source_etype=POINTER)
+            pointers[host] = c.entry.load(at, typ=POINTER)
+        self.memory = Memory(c, self.layouts, pointers)
+        self.statements = Statements(self.memory)
+        self.products = Products(self.statements, 32 if vector_bytes == 64 else 16)
+        self.packs: list[tuple[str, int, int]] = []
+        self.operations = Operations(self.statements)
+
+    def emit(self) -> Emitted:
+        """The whole program."""
+        for number, step in enumerate(self.program.steps):
+            self.number = number
+            for host in self.hosts:
+                if self.lives.first[host] == number:
+                    self.clear(host)
+            self.step(step, ())
+        for host in self.hosts:
+            if self.lives.first[host] >= len(self.program.steps):
+                self.clear(host)
+        text = self.c.finish()
+        return Emitted(
+            text, self.hosts, self.layouts, self.lives, tuple(sorted(self.products.blas.used)), tuple(self.packs)
+        )
+
+    def clear(self, host: str) -> None:
+        """Zeros where the program counts on them, in a host and its parts."""
+        for name, layout in self.layouts.items():
+            if layout.host != host or name in self.absent:
+                continue
+            buffer = self.program.buffers.get(name)
+            if buffer is not None and buffer.clear is not None and buffer.clear != "all":
+                (r,), (first, final) = layout.axes, buffer.clear
+                if first:
+                    self.zero(name, (Range(r.axis, r.lo, r.lo + (first - 1)),))
+                if final:
+                    self.zero(name, (Range(r.axis, r.hi - (final - 1), r.hi),))
+            elif buffer.clear == "all" if buffer is not None else not self.system.decls[name].given:
+                self.zero(name, layout.axes)
+
+    def zero(self, name: str, ranges: tuple[Range, ...]) -> None:
+        """Zeros over ranges of steps."""
+        layout = self.layouts[name]
+        where = Where({}, ranges, layout.batched)
+        ref = Ref(name, tuple(running(a) for a in layout.brackets))
+        self.statements.fill(self.memory.operand(Access(ref), where), where, 0)
+
+    def step(self, step: Step, loops: tuple[tuple[Repeat, Value], ...]) -> None:
+        """One step; loops nest no deeper than there are axes."""
+        if isinstance(step, Compute):
+            self.guarded([step], (), loops)
+        elif isinstance(step, Fuse):
+            self.guarded(step.body, step.inner, loops)
+        else:
+            c = self.c
+            none = Where({}, (), False)
+            if not loops:
+                self.prepare(step)
+            lo, hi = (self.memory.step(i, none) for i in step.steps)
+            start, end = (lo, hi) if step.direction > 0 else (hi, lo)
+            with c.loop(start, c.b.add(end, c.i64(step.direction)), step.direction) as i:
+                for inner in step.body:
+                    self.step(inner, (*loops, (step, i)))
+
+    def prepare(self, loop: Repeat) -> None:
+        """Before a loop: pack the matrices that stay the same in it."""
+        inside = [s for _, s in walk((loop,)) if isinstance(s, Compute)]
+        axes = [s.axis for _, s in walk((loop,)) if isinstance(s, Repeat)]
+        written = {self.layouts[s.equation.out.name].host for s in inside}
+        for s in inside:
+            if s.equation.op not in CONTRACTIONS:
+                continue
+            refs = [a.ref for a in s.args if isinstance(a, Access)]
+            steady = [
+                len(refs) == 2 and self.layouts[r.name].host not in written and not set(r.running) & set(axes)
+                for r in refs
+            ]
+            if any(steady) and not all(steady):
+                spans = tuple(r for a in self.system.axes for r in s.equation.domain if r.axis == a and a not in axes)
+                where = Where(dict.fromkeys(axes, self.c.i64(0)), spans, s.equation.batched)
+                self.products.prepare(s, where, steady, self.room)
+
+    def room(self, elements: int) -> Value:
+        """Memory for a packed matrix during one step of the program."""
+        c = self.c
+        number = len(self.hosts) + len(self.packs)
+        self.packs.append((f" pack {len(self.packs)}", elements, self.number))
+        at = c.entry.gep(c.function.args[0], [c.i64(number)], source_etype=POINTER)
+        return c.entry.load(at, typ=POINTER)
+
+    def guarded(self, body: Sequence[Compute], inner: Sequence[str], loops: tuple[tuple[Repeat, Value], ...]) -> None:
+        """Statements over the same points, each left out at steps of a loop that lie outside its domain."""
+        c, e, offsets = self.c, body[0].equation, dict(body[0].offsets)
+        none = Where({}, (), False)
+        running = {loop.axis: i for loop, i in loops}
+        steps = {a: c.b.add(i, c.i64(offsets[a])) if offsets[a] else i for a, i in running.items()}
+        spans = tuple(r for a in self.system.axes for r in e.domain if r.axis == a and a not in steps)
+        where = Where(steps, spans, e.batched)
+        guards = [guard(s, [loop for loop, _ in loops]) for s in body]
+        wanted = list(dict.fromkeys(g for g in guards if g))
+        if not wanted:
+            self.write(body, inner, where)
+            return
+        (first,) = wanted
+        inside: Value = None
+        for axis, sign, edge in first:
+            test = c.b.icmp_signed(sign, running[axis], self.memory.step(edge, none))
+            inside = test if inside is None else c.b.and_(inside, test)
+        always = [s for s, g in zip(body, guards, strict=True) if not g]
+        if not always:
+            with c.when(inside):
+                self.write(body, inner, where)
+            return
+        with c.b.if_else(inside) as (here, elsewhere):
+            with here:
+                self.write(body, inner, where)
+            with elsewhere:
+                self.write(always, inner, where)
+
+    def write(self, body: Sequence[Compute], inner: Sequence[str], where: Where) -> None:
+        """A kernel, or one statement by its operation."""
+        step = body[0]
+        e = step.equation
+        layout = self.layouts[e.out.name]
+        if len(body) > 1 or inner:
+            self.statements.kernel(body, inner, where)
+        elif e.op in CONTRACTIONS:
+            self.products.write(step, where)
+        elif e.operation.family is elementwise:
+            if e.summed or e.batched != layout.batched or e.combine == "max":
+                self.statements.elementwise(step, where)
+            else:
+                self.statements.kernel(body, inner, where)
+        else:
+            self.operations.table[e.op](step, where)
+
+
+def _inner(steps: Sequence[Step]) -> set[str]:
+    """Names that never reach memory."""
+    found: set[str] = set()
+    pending = list(steps)
+    while pending:
+        step = pending.pop()
+        if isinstance(step, Repeat):
+            pending.extend(step.body)
+        elif isinstance(step, Fuse):
+            found.update(step.inner)
+    return found

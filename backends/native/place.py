@@ -1,0 +1,138 @@
+"""Where names lie in memory: strides of every buffer, and the memory that a run needs at given lengths."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ...ir import System
+from ...program import Access, Buffer, Compute, Fuse, Program, Repeat, Step
+from ...timeindex import Axis, Range, fixed, last
+from .sizes import BATCH, ONE, Size, count, product
+
+ALIGNED = 64
+"""Bytes: a cache line, and the widest vector."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One name's array: steps of each kept axis, then the batch, then the per-example shape.
+
+    host     the name whose memory it is a part of (its own name where it has its own)
+    offset   elements into the host
+    strides  elements, by axis name and "batch"; per-example strides follow from `shape` and the last stride
+    """
+
+    name: str
+    kind: str
+    axes: tuple[Range, ...]
+    batched: bool
+    shape: tuple[int, ...]
+    host: str
+    offset: int
+    strides: Mapping[str, Size]
+    steps: tuple[Size, ...]
+    brackets: tuple[Axis, ...]
+
+    @property
+    def elements(self) -> Size:
+        """Of the whole array."""
+        inner = ONE
+        for n in self.shape:
+            inner = inner * Size(n)
+        return product((*(count(r) for r in self.axes), *([BATCH] if self.batched else []), inner))
+
+
+def layouts(program: Program) -> dict[str, Layout]:
+    """The layout of every name that a program mentions."""
+    system = program.system
+    found: dict[str, Layout] = {}
+    buffers = dict(program.buffers)
+    for name, decl in system.decls.items():
+        if name not in buffers and (decl.given or decl.kind == "cotangent"):
+            buffers[name] = Buffer(name, tuple(Range(a, fixed(1), last(a)) for a in decl.axes), "all")
+    for name, buffer in buffers.items():
+        host, offset = name, 0
+        while host in buffers and (inside := buffers[host].inside) is not None:
+            host, offset = inside[0], offset + inside[1]
+        found[name] = _layout(system, buffer, host, offset)
+    return found
+
+
+def _layout(system: System, buffer: Buffer, host: str, offset: int) -> Layout:
+    decl = system.decls[buffer.name]
+    steps: list[Size] = []
+    inner = ONE
+    for n in reversed(system.decls[host].shape):
+        steps.insert(0, inner)
+        inner = inner * Size(n)
+    strides: dict[str, Size] = {}
+    if decl.batched:
+        strides["batch"] = inner
+        inner = inner * BATCH
+    for r in reversed(buffer.axes):
+        strides[r.axis.name] = inner
+        inner = inner * count(r)
+    return Layout(
+        buffer.name, decl.dtype, buffer.axes, decl.batched, decl.shape, host, offset, strides, tuple(steps), decl.axes
+    )
+
+
+@dataclass(frozen=True)
+class Lives:
+    """For every host in memory: the first and the last top-level step that touches it, and what touches it first."""
+
+    first: Mapping[str, int]
+    final: Mapping[str, int]
+
+
+def lives(program: Program, found: Mapping[str, Layout], absent: set[str]) -> Lives:
+    """When each host is in use."""
+    first: dict[str, int] = {}
+    final: dict[str, int] = {}
+    for number, step in enumerate(program.steps):
+        pending: list[Step] = [step]
+        while pending:
+            inner = pending.pop()
+            if isinstance(inner, Repeat | Fuse):
+                pending.extend(inner.body)
+                continue
+            for name in names(inner):
+                if name not in absent:
+                    host = found[name].host
+                    first.setdefault(host, number)
+                    final[host] = number
+    end = len(program.steps)
+    for ref in program.system.outputs.values():
+        host = found[ref.name].host
+        first.setdefault(host, 0)
+        final[host] = end
+    return Lives(first, final)
+
+
+def names(step: Compute) -> list[str]:
+    """What a statement reads and writes."""
+    return [*(a.ref.name for a in step.args if isinstance(a, Access)), step.equation.out.name]
+
+
+def offsets(sizes: Mapping[str, int], when: Lives) -> tuple[dict[str, int], int]:
+    """Bytes into one arena for each host, two of which share memory only where they are never in use together.
+
+    Largest first, each at the lowest place that is free for all of its life.
+    """
+    placed: list[tuple[int, int, str]] = []
+    where: dict[str, int] = {}
+    total = 0
+    for name in sorted(sizes, key=lambda n: (-sizes[n], n)):
+        need = -(-max(sizes[name], 1) // ALIGNED) * ALIGNED
+        at = 0
+        for start, stop, other in sorted(placed):
+            if when.final[other] < when.first[name] or when.final[name] < when.first[other]:
+                continue
+            if start - at >= need:
+                break
+            at = max(at, stop)
+        where[name] = at
+        placed.append((at, at + need, name))
+        total = max(total, at + need)
+    return where, total

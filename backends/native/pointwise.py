@@ -1,0 +1,163 @@
+"""Pointwise operations on LLVM values, scalar or vector alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from llvmlite import ir
+
+from .code import I64, Code, Value
+from .elementary import FUNCTIONS, emit
+
+COMPARISONS = {
+    "greater": ">", "greater_equal": ">=", "less": "<", "less_equal": "<=", "equal": "==", "not_equal": "!=",
+}  # fmt: skip
+CHAINS = {2.0: (1,), 3.0: (1, 0), 4.0: (1, 1)}
+"""Powers by multiplication: 1 squares, 0 multiplies by the base."""
+ARITHMETIC = {"add": "add", "sub": "sub", "mul": "mul"}
+NAMES = frozenset({
+    *COMPARISONS, *ARITHMETIC, *FUNCTIONS, "copy", "cast", "stop_gradient", "div", "neg", "sqrt", "relu", "abs",
+    "sign", "maximum", "minimum", "where", "logical_and", "logical_or", "logical_not", "isfinite",
+})  # fmt: skip
+
+Typed = tuple[Value, str]
+"""A value and its kind."""
+
+
+def width_of(value: Value) -> int:
+    """Its lanes."""
+    return value.type.count if isinstance(value.type, ir.VectorType) else 1
+
+
+def convert(c: Code, typed: Typed, kind: str) -> Value:
+    """The value as another kind."""
+    value, own = typed
+    width = width_of(value)
+    if own == kind:
+        return value
+    to = c.type(kind, width)
+    if kind == "float":
+        return c.b.sitofp(value, to) if own == "int" else c.b.uitofp(value, to)
+    if kind == "int":
+        return c.b.zext(value, to) if own == "bool" else c.b.fptosi(value, to)
+    none = c.constant(own, 0, width)
+    return c.b.fcmp_unordered("!=", value, none) if own == "float" else c.b.icmp_signed("!=", value, none)
+
+
+def call(c: Code, name: str, *args: Value) -> Value:
+    """An intrinsic of LLVM's, such as "llvm.fabs"."""
+    kind = args[0].type
+    one = kind.element if isinstance(kind, ir.VectorType) else kind
+    lanes = f"v{kind.count}" if isinstance(kind, ir.VectorType) else ""
+    full = f"{name}.{lanes}{one.intrinsic_name}"
+    function = c.module.globals.get(full)
+    if function is None:
+        function = ir.Function(c.module, ir.FunctionType(kind, [a.type for a in args]), full)
+    return c.b.call(function, args)
+
+
+def pointwise(c: Code, op: str, args: Sequence[Typed], result: str, exponent: Any = None) -> Typed:
+    """``op(*args)`` of the kind `result`, or of a comparison's own.
+
+    exponent  the number that a power is raised to, where it is one
+    """
+    b = c.b
+    if op in ("copy", "cast", "stop_gradient"):
+        return convert(c, args[0], result), result
+    if op in COMPARISONS:
+        return _compared(c, COMPARISONS[op], args), "bool"
+    if op.startswith("logical"):
+        values = [convert(c, a, "bool") for a in args]
+        if op == "logical_not":
+            return b.not_(values[0]), "bool"
+        return (b.and_ if op == "logical_and" else b.or_)(*values), "bool"
+    if op == "isfinite":
+        size = call(c, "llvm.fabs", convert(c, args[0], "float"))
+        return b.fcmp_ordered("<", size, c.constant("float", float("inf"), width_of(size))), "bool"
+    if op == "where":
+        chosen = convert(c, args[0], "bool")
+        return b.select(chosen, convert(c, args[1], result), convert(c, args[2], result)), result
+    values = [convert(c, a, result) for a in args]
+    width = width_of(values[0])
+    if result == "int":
+        return _whole(c, op, values, width), result
+    if op in ARITHMETIC:
+        return getattr(b, f"f{ARITHMETIC[op]}")(*values), result
+    if op == "div":
+        return b.fdiv(*values), result
+    if op == "neg":
+        return b.fneg(values[0]), result
+    if op == "sqrt":
+        return call(c, "llvm.sqrt", values[0]), result
+    if op == "abs":
+        return call(c, "llvm.fabs", values[0]), result
+    if op == "relu":
+        return larger(c, values[0], c.constant("float", 0, width)), result
+    if op == "maximum":
+        return larger(c, *values), result
+    if op == "minimum":
+        return smaller(c, *values), result
+    if op == "sign":
+        x, zero = values[0], c.constant("float", 0, width)
+        one = call(c, "llvm.copysign", c.constant("float", 1, width), x)
+        apart = b.fcmp_ordered("!=", x, zero)
+        return b.select(apart, one, x), result  # 0 and nan are their own signs
+    if op == "pow":
+        return _power(c, values, exponent), result
+    return emit(op, b, *values), result
+
+
+def _power(c: Code, values: Sequence[Value], exponent: Any) -> Value:
+    base = values[0]
+    if exponent == 1:
+        return base
+    if exponent == 0.5:
+        return call(c, "llvm.sqrt", base)
+    if exponent == -1:
+        return c.b.fdiv(c.constant("float", 1, width_of(base)), base)
+    if exponent in CHAINS:
+        value = base
+        for square in CHAINS[float(exponent)]:
+            value = c.b.fmul(value, value if square else base)
+        return value
+    return emit("pow", c.b, *values)
+
+
+def _compared(c: Code, sign: str, args: Sequence[Typed]) -> Value:
+    kinds = {k for _, k in args}
+    kind = "float" if "float" in kinds else "int" if "int" in kinds else "bool"
+    values = [convert(c, a, kind) for a in args]
+    if kind == "float":
+        return (c.b.fcmp_unordered if sign == "!=" else c.b.fcmp_ordered)(sign, *values)
+    return (c.b.icmp_signed if kind == "int" else c.b.icmp_unsigned)(sign, *values)
+
+
+def _whole(c: Code, op: str, values: Sequence[Value], width: int) -> Value:
+    """Integer arithmetic."""
+    b, zero = c.b, c.constant("int", 0, width)
+    if op in ARITHMETIC:
+        return getattr(b, ARITHMETIC[op])(*values)
+    if op == "neg":
+        return b.neg(values[0])
+    if op == "abs":
+        return b.select(b.icmp_signed("<", values[0], zero), b.neg(values[0]), values[0])
+    if op == "sign":
+        positive, negative = b.icmp_signed(">", values[0], zero), b.icmp_signed("<", values[0], zero)
+        kind = I64 if width == 1 else ir.VectorType(I64, width)
+        return b.sub(b.zext(positive, kind), b.zext(negative, kind))
+    first, second = values
+    greater = b.icmp_signed(">", first, second)
+    return b.select(greater, first, second) if op == "maximum" else b.select(greater, second, first)
+
+
+def larger(c: Code, x: Value, y: Value) -> Value:
+    """The larger; a nan wins."""
+    wins = c.b.or_(c.b.fcmp_ordered(">", x, y), c.b.fcmp_unordered("uno", x, x))
+    return c.b.select(wins, x, y)
+
+
+def smaller(c: Code, x: Value, y: Value) -> Value:
+    """The smaller; a nan wins."""
+    wins = c.b.or_(c.b.fcmp_ordered("<", x, y), c.b.fcmp_unordered("uno", x, x))
+    return c.b.select(wins, x, y)

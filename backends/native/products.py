@@ -1,0 +1,135 @@
+"""Products: blocks of registers for packed matrices, BLAS for other matrix products, loop nests for the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from ...program import Access, Compute
+from ..numpy.kernels import letters
+from .code import Dims, Point, Strided, Value
+from .gemm import NOTHING, Blas, Group
+from .packed import Packer, Panels
+from .pointwise import Typed
+from .sizes import ONE, ZERO, Size
+from .statement import Statements, Where
+
+SMALLEST = 64
+"""Elements of a matrix worth packing."""
+
+
+class Products:
+    """Writes contractions of two operands."""
+
+    def __init__(self, statements: Statements, registers: int) -> None:
+        self.s, self.m, self.c = statements, statements.m, statements.c
+        self.blas = Blas(self.c)
+        self.packer = Packer(self.c, registers)
+        self.packed: dict[int, tuple[Panels, bool]] = {}
+
+    def prepare(self, step: Compute, where: Where, steady: Sequence[bool], memory: Callable[[int], Value]) -> None:
+        """Pack what stays the same in the loops around a product, `steady` of its operands; `memory` gives room."""
+        left, right, out, dims = self.operands(step, where)
+        plan = self.plan(dims, left, right, out)
+        if plan is None or step.equation.combine == "max":
+            return
+        _, rows, columns, deep = plan
+        turned = not steady[1]
+        if turned:
+            rows, columns, deep = columns.turned(), rows.turned(), deep.turned()
+        if not steady[0 if turned else 1] or not columns.extent.known or not deep.extent.known:
+            return
+        if columns is NOTHING or columns.out != ONE or deep.extent.factor * columns.extent.factor < SMALLEST:
+            return
+        matrix = left.pointer if turned else right.pointer
+        room = memory(self.packer.elements(deep.extent.factor, columns.extent.factor))
+        self.packed[id(step)] = self.packer.pack(room, matrix, deep, columns), turned
+
+    def operands(self, step: Compute, where: Where) -> tuple[Strided, Strided, Strided, Dims]:
+        """Both operands and the left-hand side along the letters of a product, and its dimensions."""
+        e = step.equation
+        a, b = (self.m.operand(x, where) for x in step.args if isinstance(x, Access))
+        target = self.s.left(step, where)
+        named = letters(e.op, [len(a.shape), len(b.shape)], dict(e.attrs))
+        la, lb, lo = ([f"*{x}" for x in part] for part in named)
+        sizes = dict(zip((*la, *lb), (*a.shape, *b.shape), strict=True))
+        left = Strided(a.pointer, {**a.lead, **dict(zip(la, a.steps, strict=True))}, a.kind)
+        right = Strided(b.pointer, {**b.lead, **dict(zip(lb, b.steps, strict=True))}, b.kind)
+        out = Strided(target.pointer, {**target.lead, **dict(zip(lo, target.steps, strict=True))}, target.kind)
+        inner = [x for x in la if x not in lo]  # every letter stands in two places
+        dims = [*where.dims, *((x, Size(sizes[x])) for x in (*lo, *inner))]
+        return left, right, out, [(key, n) for key, n in dims if n != ONE]
+
+    def write(self, step: Compute, where: Where) -> None:
+        """``out (+)= sum of a * b``."""
+        e = step.equation
+        target, adds = self.s.left(step, where), step.mode == "add"
+        left, right, out, dims = self.operands(step, where)
+        inner = [key for key, _ in dims if key.startswith("*") and out.along(key) == ZERO]
+        plan = self.plan(dims, left, right, out)
+        if plan is None or e.combine == "max":
+            target, adds = self.s.target(step, where)
+            if inner and not adds:
+                self.s.fill(target, where, 0)
+
+            def value(point: Point, operands: Sequence[Strided]) -> Typed:
+                x, y = (self.c.value(operands, point, n) for n in (0, 1))
+                return self.c.b.fmul(x, y), "float"
+
+            self.s.map(dims, [left, right], out, value, self.s.combine(step) if adds or inner else None)
+            return
+        loops, rows, columns, deep = plan
+        again = any(out.along(key) == ZERO for key, _ in loops)
+        if again and not adds:
+            self.s.fill(target, where, 0)
+
+        def at(point: Point) -> None:
+            x, y, z = point.pointers
+            if id(step) in self.packed:
+                panels, turned = self.packed[id(step)]
+                groups = (columns.turned(), rows.turned(), deep.turned()) if turned else (rows, columns, deep)
+                self.packer.product(panels, *groups, y if turned else x, z, adds or again)
+                return
+            self.blas.product(rows, columns, deep, x, y, z, adds or again)
+
+        self.c.nest(loops, [left, right, out], at, False)
+
+    def plan(self, dims: Dims, left: Strided, right: Strided, out: Strided) -> tuple[Dims, Group, Group, Group] | None:
+        """Dimensions looped over, rows, columns and what is summed; None where BLAS has no word for it."""
+        groups: dict[str, list[tuple[str, Group]]] = {"rows": [], "columns": [], "deep": [], "loops": []}
+        for key, n in dims:
+            group = Group(n, left.along(key), right.along(key), out.along(key))
+            has = (group.left != ZERO, group.right != ZERO, group.out != ZERO)
+            role = {
+                (True, False, True): "rows", (False, True, True): "columns", (True, True, False): "deep"
+            }.get(has, "loops")  # fmt: skip
+            groups[role].append((key, group))
+        if not groups["deep"] or not (groups["rows"] or groups["columns"]):
+            return None
+        if any(g.left != ZERO and g.right != ZERO and g.out != ZERO for _, g in groups["loops"]):
+            return None
+        made = {}
+        loops = [(key, g.extent) for key, g in groups["loops"]]
+        for role in ("rows", "columns", "deep"):
+            merged = NOTHING
+            for key, g in reversed(groups[role]):
+                if merged is NOTHING:
+                    merged = g
+                elif all(
+                    x == y * merged.extent
+                    for x, y in ((g.left, merged.left), (g.right, merged.right), (g.out, merged.out))
+                ):
+                    merged = Group(g.extent * merged.extent, merged.left, merged.right, merged.out)
+                else:
+                    loops.append((key, g.extent))
+            made[role] = merged
+        rows, columns, deep = made["rows"], made["columns"], made["deep"]
+        steps = [rows.left, rows.out, columns.right, columns.out, deep.left, deep.right]
+        if any(s.factor < 0 for s in steps):
+            return None
+        if rows is not NOTHING and ONE not in (rows.left, deep.left):
+            return None
+        if columns is not NOTHING and ONE not in (columns.right, deep.right):
+            return None
+        if rows is not NOTHING and columns is not NOTHING and ONE not in (rows.out, columns.out):
+            return None
+        return loops, rows, columns, deep

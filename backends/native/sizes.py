@@ -1,0 +1,53 @@
+"""Sizes as products of lengths and the batch size, ``64 * B * (T+1)``, which compare without being known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ...timeindex import Range
+
+Symbol = tuple[str, int]
+"""An end and what is added to it, ``("T", 1)``, never below 0; or ``("B", 0)``, the batch size."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """``factor`` times a product of symbols, in sorted order."""
+
+    factor: int
+    symbols: tuple[Symbol, ...] = ()
+
+    def __mul__(self, other: Size) -> Size:
+        return Size(self.factor * other.factor, tuple(sorted((*self.symbols, *other.symbols))))
+
+    @property
+    def known(self) -> bool:
+        """True for a plain number."""
+        return not self.symbols
+
+    def at(self, lengths: Mapping[str, int]) -> int:
+        """Its value; `lengths` holds the batch size under "B"."""
+        value = self.factor
+        for end, k in self.symbols:
+            value *= max(lengths[end] + k, 0)
+        return value
+
+
+ZERO, ONE = Size(0), Size(1)
+BATCH = Size(1, (("B", 0),))
+
+
+def count(r: Range) -> Size:
+    """The number of steps of a range."""
+    if r.hi.anchor == r.lo.anchor:
+        return Size(max(r.hi.shift - r.lo.shift + 1, 0))
+    return Size(1, ((r.hi.anchor, r.hi.shift - r.lo.shift + 1),))
+
+
+def product(sizes: tuple[Size, ...]) -> Size:
+    """All of them multiplied."""
+    result = ONE
+    for size in sizes:
+        result = result * size
+    return result

@@ -1,0 +1,356 @@
+"""Statements as loop nests: every operation read and written element by element, whatever its strides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ...ir import Const
+from ...ops.shapes import as_slice
+from ...program import Access, Argument, Compute, View
+from ...timeindex import Axis, Index, Range
+from .code import Code, Dims, Point, Strided, Value, can_be_wide, collapsed
+from .place import Layout
+from .pointwise import Typed, convert, larger, pointwise
+from .sizes import BATCH, ZERO, Size, count
+
+
+@dataclass(frozen=True)
+class Combine:
+    """How several values of one left-hand side join, and the number that changes nothing."""
+
+    join: Callable[[Value, Value], Value]
+    identity: float
+
+
+@dataclass(frozen=True)
+class Operand:
+    """A view of a name's memory at one place of the program: lead strides by axis name, per-example axes in order."""
+
+    pointer: Value
+    kind: str
+    lead: dict[str, Size]
+    shape: tuple[int, ...]
+    steps: tuple[Size, ...]
+
+    def placed(self, names: Sequence[str], full: Sequence[int], fresh: bool = False) -> Strided:
+        """Its strides along the lead and along `names`, which stand for the last per-example axes; size 1 stretches."""
+        strides = dict(self.lead)
+        for name, n, size, step in zip(
+            names[::-1], tuple(full)[::-1], self.shape[::-1], self.steps[::-1], strict=False
+        ):
+            strides[name] = ZERO if size == 1 and n != 1 else step
+        return Strided(self.pointer, strides, self.kind, fresh)
+
+
+@dataclass(frozen=True)
+class Where:
+    """The loops around a statement (axis -> its running step here) and the ranges that it spans at once."""
+
+    loops: dict[Axis, Value]
+    spans: tuple[Range, ...]
+    batched: bool
+
+    @property
+    def dims(self) -> Dims:
+        """What it spans, as dimensions."""
+        return [*((r.axis.name, count(r)) for r in self.spans), *([("batch", BATCH)] if self.batched else [])]
+
+
+def features(shape: Sequence[int]) -> Dims:
+    """Names and sizes of per-example axes."""
+    return [(f".{i - len(shape)}", Size(n)) for i, n in enumerate(shape)]
+
+
+def keys(dims: Dims) -> list[str]:
+    """The names of dimensions."""
+    return [key for key, _ in dims]
+
+
+class Memory:
+    """Names of the program as operands."""
+
+    def __init__(self, code: Code, layouts: dict[str, Layout], pointers: dict[str, Value]) -> None:
+        self.c, self.layouts, self.pointers = code, layouts, pointers
+
+    def step(self, index: Index, where: Where) -> Value:
+        """A step as a number."""
+        if index.runs and index.axis is not None:
+            base = where.loops[index.axis]
+        elif index.anchor:
+            base = self.c.inputs[index.anchor]
+        else:
+            return self.c.i64(index.shift)
+        return self.c.b.add(base, self.c.i64(index.shift)) if index.shift else base
+
+    def operand(self, access: Access, where: Where) -> Operand:
+        """What an access reads, seen from a statement."""
+        ref, layout = access.ref, self.layouts[access.ref.name]
+        spans = {r.axis: r for r in where.spans}
+        kept = {r.axis.name: r for r in layout.axes}
+        lead: dict[str, Size] = {}
+        at = self.c.i64(layout.offset)
+        for index, axis in zip(ref.index, layout.brackets, strict=True):
+            r = kept.get(axis.name)
+            if r is None:
+                continue
+            stride = layout.strides[axis.name]
+            start = index
+            if index.runs and index.axis in spans:
+                start = spans[index.axis].lo + index.shift
+                lead[index.axis.name] = stride
+            steps = self.c.b.sub(self.step(start, where), self.step(r.lo, where))
+            at = self.c.b.add(at, self.c.b.mul(steps, self.c.size(stride)))
+        if layout.batched:
+            lead["batch"] = layout.strides["batch"]
+        pointer = self.c.moved(self.pointers[layout.host], layout.kind, at)
+        found = Operand(pointer, layout.kind, lead, layout.shape, layout.steps)
+        for view in access.views:
+            found = self.viewed(found, view)
+        return found
+
+    def viewed(self, x: Operand, view: View) -> Operand:
+        """The operand seen through a transpose or a slice."""
+        attrs = dict(view.attrs)
+        if view.op == "transpose":
+            axes = attrs.get("axes")
+            order = list(range(len(x.shape)))[::-1] if axes is None else [a + len(x.shape) for a in axes]
+            return replace(x, shape=tuple(x.shape[i] for i in order), steps=tuple(x.steps[i] for i in order))
+        return self.part(x, attrs["parts"])
+
+    def part(self, x: Operand, parts: Sequence[Any]) -> Operand:
+        """A slice of the per-example axes."""
+        shape, steps, pointer = [], [], x.pointer
+        for part, n, step in zip(parts, x.shape, x.steps, strict=False):
+            chosen = as_slice(part)
+            if isinstance(chosen, int):
+                first = chosen % n
+            else:
+                taken = range(*chosen.indices(n))
+                first = taken.start
+                shape.append(len(taken))
+                steps.append(Size(taken.step) * step)
+            if first and (isinstance(chosen, int) or len(taken)):
+                pointer = self.c.moved(pointer, x.kind, self.c.size(Size(first) * step))
+        rest = len(parts)
+        return Operand(pointer, x.kind, x.lead, (*shape, *x.shape[rest:]), (*steps, *x.steps[rest:]))
+
+
+class Statements:
+    """Writes statements as loop nests."""
+
+    def __init__(self, memory: Memory) -> None:
+        self.m, self.c = memory, memory.c
+
+    # -- numbers -------------------------------------------------------------------------------------------------
+
+    def number(self, arg: Argument, width: int) -> Typed:
+        """A number written in an equation, or the length of an axis."""
+        if isinstance(arg, Const):
+            kind = "bool" if isinstance(arg.value, bool) else "int" if isinstance(arg.value, int) else "float"
+            return self.c.constant(kind, arg.value, width), kind
+        assert not isinstance(arg, Access)
+        return self.c.splat(self.c.inputs[arg.axis.end], width), "int"
+
+    def compute(self, step: Compute, args: Sequence[Typed], kind: str) -> Typed:
+        """A pointwise operation; numbers take the kind of what they meet."""
+        e = step.equation
+        exponent = None
+        if e.op == "pow" and isinstance(step.args[1], Const):
+            exponent = step.args[1].value
+        if e.op.startswith("logical") or e.op == "isfinite":
+            return pointwise(self.c, e.op, args, kind)
+        return pointwise(self.c, e.op, args, kind, exponent)
+
+    # -- kernels -------------------------------------------------------------------------------------------------
+
+    def kernel(self, body: Sequence[Compute], inner: Sequence[str], where: Where) -> None:
+        """Pointwise statements over the same points, all of them at one point before the next."""
+        out = body[0].equation.out
+        shape = self.m.layouts[out.name].shape
+        dims = where.dims + features(shape)
+        names = keys(features(shape))
+        operands: list[Strided] = []
+        reads: dict[Access, int] = {}
+        writes: dict[str, int] = {}
+
+        def read(access: Access, fresh: bool = False) -> None:
+            if access not in reads:
+                reads[access] = len(operands)
+                operands.append(self.m.operand(access, where).placed(names, shape, fresh))
+
+        seen: set[str] = set()
+        known: dict[str, Access] = {}
+        for step in body:
+            for arg in step.args:
+                if isinstance(arg, Access) and known.get(arg.ref.name) != arg:
+                    read(arg)
+            target = Access(step.equation.out)
+            name = target.ref.name
+            if step.mode == "add" and name not in seen:
+                read(target)
+            seen.add(name)
+            known[name] = target
+        for name in seen:
+            if name not in inner:
+                writes[name] = len(operands)
+                operands.append(replace(self.m.operand(known[name], where).placed(names, shape), fresh=True))
+        dims, operands = collapsed(dims, operands)
+
+        def at(point: Point) -> None:
+            values: dict[Access, Typed] = {}
+
+            def value(arg: Argument) -> Typed:
+                if not isinstance(arg, Access):
+                    return self.number(arg, point.width)
+                if arg not in values:
+                    n = reads[arg]
+                    values[arg] = self.c.value(operands, point, n), operands[n].kind
+                return values[arg]
+
+            for step in body:
+                target = Access(step.equation.out)
+                kind = self.m.layouts[target.ref.name].kind
+                made = self.compute(step, [value(a) for a in step.args], kind)
+                result = convert(self.c, made, kind)
+                if step.mode == "add":
+                    result = pointwise(self.c, "add", [value(target), (result, kind)], kind)[0]
+                values[target] = result, kind
+            for name, n in writes.items():
+                self.c.store(values[known[name]][0], point.pointers[n], operands[n].kind, point.width)
+
+        self.c.nest(dims, operands, at, can_be_wide(dims, operands))
+
+    # -- one statement -------------------------------------------------------------------------------------------
+
+    def combine(self, step: Compute) -> Combine:
+        """How several values of one left-hand side join."""
+        if step.equation.combine == "max":
+            return Combine(lambda x, y: larger(self.c, x, y), float("-inf"))
+        kind = self.m.layouts[step.equation.out.name].kind
+        return Combine(lambda x, y: pointwise(self.c, "add", [(x, kind), (y, kind)], kind)[0], 0)
+
+    def left(self, step: Compute, where: Where) -> Operand:
+        """The left-hand side."""
+        out = step.equation.out
+        return self.m.operand(Access(out), replace(where, batched=self.m.layouts[out.name].batched))
+
+    def target(self, step: Compute, where: Where) -> tuple[Operand, bool]:
+        """The left-hand side, and whether values are added to it; cleared where several are, and it held nothing."""
+        e = step.equation
+        target = self.left(step, where)
+        adds = step.mode == "add" or e.combine == "max"
+        summed = any(key not in target.lead for key, _ in where.dims)
+        if summed and step.mode == "set":
+            self.fill(target, where, float("-inf") if e.combine == "max" else 0)
+        return target, adds or summed
+
+    def fill(self, target: Operand, where: Where, number: float) -> None:
+        """One number everywhere a left-hand side goes."""
+        names = features(target.shape)
+        dims = [(key, n) for key, n in where.dims if key in target.lead] + names
+        placed = target.placed(keys(names), target.shape, fresh=True)
+        dims, (placed,) = collapsed(dims, [placed])
+
+        def at(point: Point) -> None:
+            self.c.store(self.c.constant(target.kind, number, point.width), point.pointers[0], target.kind, point.width)
+
+        self.c.nest(dims, [placed], at, can_be_wide(dims, [placed]))
+
+    def map(
+        self,
+        dims: Dims,
+        reads: Sequence[Strided],
+        target: Strided,
+        value: Callable[[Point, Sequence[Strided]], Typed],
+        combine: Combine | None,
+        kept: frozenset[str] = frozenset(),
+    ) -> None:
+        """``target = value`` at every point, or, with `combine`, joined with what it holds."""
+        operands: list[Strided] = [*reads, replace(target, fresh=True)]
+        dims, operands = collapsed(dims, operands, kept)
+        wide = can_be_wide(dims, operands)
+        last = len(operands) - 1
+        if combine is not None and dims and operands[last].along(dims[-1][0]) == ZERO:
+            self._accumulated(dims, operands, value, combine, wide)
+            return
+
+        def at(point: Point) -> None:
+            result = convert(self.c, value(point, operands), target.kind)
+            if combine is not None:
+                result = combine.join(self.c.load(point.pointers[last], target.kind, point.width), result)
+            self.c.store(result, point.pointers[last], target.kind, point.width)
+
+        self.c.nest(dims, operands, at, wide)
+
+    def _accumulated(
+        self, dims: Dims, operands: list[Strided], value: Callable[..., Typed], combine: Combine, wide: bool
+    ) -> None:
+        """Along the last dimension in registers, then once into memory."""
+        *outer, last = dims
+        target = operands[-1]
+        c = self.c
+
+        def row(point: Point) -> None:
+            inner = [replace(o, pointer=p) for o, p in zip(operands, point.pointers, strict=True)]
+            slots: dict[int, Value] = {}
+
+            def at(deep: Point) -> None:
+                whole = replace(deep, index={**point.index, **deep.index})
+                slot = slots[deep.width]
+                kind = c.type(target.kind, deep.width)
+                joined = combine.join(c.b.load(slot, typ=kind), convert(c, value(whole, inner), target.kind))
+                c.b.store(joined, slot)
+
+            for width in {1, c.width if wide else 1}:
+                slots[width] = c.slot(c.type(target.kind, width))
+                c.b.store(c.constant(target.kind, combine.identity, width), slots[width])
+            c.nest([last], inner, at, wide)
+            total = c.b.load(slots[1], typ=c.type(target.kind))
+            if wide and c.width > 1:
+                lanes = c.b.load(slots[c.width], typ=c.type(target.kind, c.width))
+                total = combine.join(total, c.total(lanes, combine.join))
+            before = c.load(point.pointers[-1], target.kind)
+            c.store(combine.join(before, total), point.pointers[-1], target.kind)
+
+        c.nest(outer, operands, row, False)
+
+    def elementwise(self, step: Compute, where: Where) -> None:
+        """A pointwise operation that is summed, or whose result is stretched."""
+        target, adds = self.target(step, where)
+        shape = target.shape
+        names = keys(features(shape))
+        places = [n for n, a in enumerate(step.args) if isinstance(a, Access)]
+        reads = [self.m.operand(step.args[n], where).placed(names, shape) for n in places]  # type: ignore[arg-type]
+        kind = self.m.layouts[step.equation.out.name].kind
+
+        def value(point: Point, operands: Sequence[Strided]) -> Typed:
+            args = []
+            for n, arg in enumerate(step.args):
+                if n in places:
+                    at = places.index(n)
+                    args.append((self.c.value(operands, point, at), operands[at].kind))
+                else:
+                    args.append(self.number(arg, point.width))
+            return self.compute(step, args, kind)
+
+        dims = where.dims + features(shape)
+        self.map(dims, reads, target.placed(names, shape), value, self.combine(step) if adds else None)
+
+    def moved(self, step: Compute, source: Operand, target: Operand, dims: Dims, adds: bool) -> None:
+        """A copy between two views, whose per-example axes correspond one to one (size 1 stretches on either side)."""
+        names = keys(features(source.shape if len(source.shape) >= len(target.shape) else target.shape))
+        full = tuple(max(a, b) for a, b in _aligned(source.shape, target.shape))
+        whole = dims + [(k, Size(n)) for k, n in zip(names, full, strict=True)]
+
+        def value(point: Point, operands: Sequence[Strided]) -> Typed:
+            return self.c.value(operands, point, 0), source.kind
+
+        read, write = source.placed(names, full), target.placed(names, full)
+        self.map(whole, [read], write, value, self.combine(step) if adds else None)
+
+
+def _aligned(a: Sequence[int], b: Sequence[int]) -> list[tuple[int, int]]:
+    rank = max(len(a), len(b))
+    return list(zip((1,) * (rank - len(a)) + tuple(a), (1,) * (rank - len(b)) + tuple(b), strict=True))

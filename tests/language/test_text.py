@@ -149,7 +149,7 @@ def test_an_array_prints_as_one():
 
 
 def test_program():
-    assert f"{elman().compile("numpy").program('h')}\n" == PROGRAM
+    assert f"{elman().compile('numpy').program('h')}\n" == PROGRAM
 
 
 def test_the_program_of_a_gradient():

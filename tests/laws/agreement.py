@@ -124,12 +124,12 @@ def executables(net: Net) -> list[Any]:
 
 
 def poison(net: Net) -> None:
-    """Fill the memory that a net on `numpy` keeps with what no result may depend on."""
+    """Fill the memory that a net keeps with what no result may depend on."""
     for executable in executables(net):
         for workspaces in executable._idle.values():
             for workspace in workspaces:
-                for array in workspace.values():
-                    array.fill({"f": np.nan, "c": np.nan, "i": -9, "b": True}[array.dtype.kind])
+                for array in workspace.values() if isinstance(workspace, dict) else [workspace.arena]:
+                    array.fill({"f": np.nan, "c": np.nan, "i": -9, "b": True, "u": 255}[array.dtype.kind])
 
 
 def check_backend(it: Specimen, backend: str = "numpy") -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from unroll import Template
 from unroll.errors import LengthError, TemplateError
 from unroll.model import Net
 
+NATIVE = int(os.environ.get("UNROLL_NATIVE_EXAMPLES", "40"))  # each compiles for a quarter of a second or more
 LARGEST = 1e3
 LOOSE = 1e-9  # a derivative of anything at all and the complex step
 
@@ -53,10 +55,10 @@ class Nets:
     exact: Net
 
     @classmethod
-    def of(cls, g: Template) -> Nets:
-        """For the numpy backend."""
+    def of(cls, g: Template, backend: str) -> Nets:
+        """For one backend."""
         exact = g.compile("reference", dtype="complex128")
-        return cls(g.compile("numpy", dtype="float64"), g.compile("reference", dtype="float64"), exact)
+        return cls(g.compile(backend, dtype="float64"), g.compile("reference", dtype="float64"), exact)
 
 
 def compare(it: Specimen, nets: Nets, seed: int) -> None:
@@ -98,16 +100,15 @@ def check_second_order(it: Specimen, nets: Nets, seed: int) -> None:
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink)
 
 
-@settings(suppress_health_check=list(HealthCheck), report_multiple_bugs=False, phases=PHASES)
-@given(templates(), sizes, sizes, st.booleans(), st.integers(0, 2**16))
-def test_any_template(g: Template, size: Any, other: Any, second: bool, seed: int) -> None:
+def check(g: Template, size: Any, other: Any, second: bool, seed: int, backend: str) -> None:
+    """One template at two lengths, on one backend."""
     note(str(g))
     try:
         _ = g.system
     except TemplateError as error:
         event(type(error).__name__)
         assume(False)
-    nets = Nets.of(g)
+    nets = Nets.of(g, backend)
     try:
         compare(specimen(g, size, seed), nets, seed)
         compare(specimen(g, other, seed), nets, seed)  # the same net at another length
@@ -117,3 +118,15 @@ def test_any_template(g: Template, size: Any, other: Any, second: bool, seed: in
         event(type(error).__name__)
         assume(False)
     event("compared")
+
+
+@settings(suppress_health_check=list(HealthCheck), report_multiple_bugs=False, phases=PHASES)
+@given(templates(), sizes, sizes, st.booleans(), st.integers(0, 2**16))
+def test_any_template(g: Template, size: Any, other: Any, second: bool, seed: int) -> None:
+    check(g, size, other, second, seed, "numpy")
+
+
+@settings(suppress_health_check=list(HealthCheck), report_multiple_bugs=False, phases=PHASES, max_examples=NATIVE)
+@given(templates(), sizes, sizes, st.booleans(), st.integers(0, 2**16))
+def test_any_template_natively(g: Template, size: Any, other: Any, second: bool, seed: int) -> None:
+    check(g, size, other, second, seed, "native")

@@ -121,7 +121,7 @@ class NativeExecutable(AbstractExecutable):
         results = {}
         for name, (host, part) in space.results.items():
             source = space.arrays[host] if host in space.arrays else given[host]
-            results[name] = source[part].copy()
+            results[name] = np.array(source[part])
         self._keep(shape, space)
         return results
 

@@ -102,6 +102,10 @@ def lives(program: Program, found: Mapping[str, Layout], absent: set[str]) -> Li
                     host = found[name].host
                     first.setdefault(host, number)
                     final[host] = number
+    for name in program.buffers:
+        if program.system.decls[name].given:
+            first[found[name].host] = -1  # filled before the run
+            final.setdefault(found[name].host, -1)
     end = len(program.steps)
     for ref in program.system.outputs.values():
         host = found[ref.name].host

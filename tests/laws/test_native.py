@@ -88,8 +88,7 @@ def test_threads_have_memory_of_their_own() -> None:
     assert not wrong
 
 
-def test_an_operation_that_is_a_python_function_runs_on_numpy_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ops.core, "OPS", dict(ops.core.OPS))
+def test_an_operation_that_is_a_python_function_runs_on_numpy_and_says_so() -> None:
     made: Any = ops.define("halved_here", ops.elementwise, lambda g, y, x: 0.5 * g, compute=lambda xp, x: 0.5 * x)
     try:
         g = Template("halves")
@@ -98,4 +97,4 @@ def test_an_operation_that_is_a_python_function_runs_on_numpy_and_says_so(monkey
         with pytest.warns(UserWarning, match="halved_here is defined by a Python function alone"):
             assert g.compile("native").loss({}, x=np.ones(4, np.float32)) == 2
     finally:
-        ops.OPS.pop("halved_here", None)
+        del ops.OPS["halved_here"]

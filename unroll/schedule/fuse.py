@@ -31,12 +31,7 @@ def fuse(program: Program) -> Program:
 class _Arranger:
     def __init__(self, program: Program) -> None:
         self.system = program.system
-        self.parts: dict[str, list[str]] = {}  # of a host: all that lies inside it
-        for buffer in program.buffers.values():
-            host = buffer.inside
-            while host is not None:
-                self.parts.setdefault(host[0], []).append(buffer.name)
-                host = program.buffers[host[0]].inside
+        self.parts = _overlaps(program)
 
     def arrange(self, steps: Sequence[Step], loops: tuple[Repeat, ...]) -> tuple[Step, ...]:
         """One body in a new order; loops nest no deeper than there are axes."""
@@ -109,6 +104,23 @@ class _Arranger:
         return reads, writes
 
 
+def _overlaps(program: Program) -> dict[str, list[str]]:
+    """For names that share memory with others: which."""
+    places: dict[str, list[tuple[str, int, int]]] = {}
+    for name in program.buffers:
+        host, offset = name, 0
+        while (inside := program.buffers[host].inside) is not None:
+            host, offset = inside[0], offset + inside[1]
+        size = program.system.decls[name].shape[-1:]
+        places.setdefault(host, []).append((name, offset, offset + (size[0] if size else 1)))
+    return {
+        name: [other for other, lo, hi in same if other != name and lo < stop and start < hi]
+        for same in places.values()
+        if len(same) > 1
+        for name, start, stop in same
+    }
+
+
 class _Kernel:
     """Statements gathered so far."""
 
@@ -132,7 +144,7 @@ class _Kernel:
                 continue
             if arg.views or arg.ref != wrote:
                 return False
-        if self.written.get(out.name, out) != out:
+        if self.written.get(out.name, out) != out or any(p in self.read for p in self.parts.get(out.name, ())):
             return False
         reads = (a for a in self.read.get(out.name, ()) if not _apart(a.ref, out, looped))
         return all(a.ref == out and not a.views for a in reads)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..explain import Costs
 from ..ir import System
 from ..program import Program
 
@@ -28,12 +29,12 @@ class Options:
 class AbstractExecutable(ABC):
     """A system ready to run at any lengths and batch size. Final subclasses only.
 
-    program  what it runs; None where it follows no schedule
+    schedule  the program it runs; None where it follows none
 
     Law: the result equals that of the `reference` backend, to rounding.
     """
 
-    program: Program | None = None
+    schedule: Program | None = None
 
     @abstractmethod
     def __call__(self, values: Mapping[str, Any], lengths: Mapping[str, int], batch: int) -> dict[str, Any]:
@@ -44,6 +45,10 @@ class AbstractExecutable(ABC):
 
         Outputs that run along axes come with their steps first, then the batch where they have one.
         """
+
+    def costs(self, lengths: Mapping[str, int], batch: int) -> Costs | None:
+        """The memory that a run takes; nothing is allocated. None where it is not known beforehand."""
+        return None
 
     def __str__(self) -> str:
         """The program, one step a line."""

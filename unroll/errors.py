@@ -58,6 +58,10 @@ class NonFiniteError(UnrollError, FloatingPointError):
     """A nan or an infinity met while running with ``debug_nans=True``."""
 
 
+class MemoryLimitError(UnrollError, MemoryError):
+    """A run that wants more memory than can be had; nothing was allocated."""
+
+
 class RenderError(UnrollError, RuntimeError):
     """A picture that no engine at hand can draw."""
 
@@ -72,6 +76,7 @@ __all__ = [
     "DifferentiationError",
     "DoubleDefinitionError",
     "LengthError",
+    "MemoryLimitError",
     "NonFiniteError",
     "RenderError",
     "ShapeError",

@@ -12,12 +12,14 @@ from .backends.base import AbstractExecutable, Options
 from .binding import FLOATS, Binder, Bound
 from .builder import live
 from .compiler import OPTIONAL, compile_system, expand
-from .errors import BackendError, UndefinedError, from_call, message
+from .errors import BackendError, LengthError, UndefinedError, from_call, message
+from .explain import Report, explain
 from .initializers import initial
 from .ir import Ref, System
 from .program import Program
 from .simplify import reduced
 from .timeindex import TIME, Index, fixed, running
+from .unfold import used_ends
 
 Params = Mapping[str, Any]
 LOSS = "loss~value"  # no name of a user's holds a tilde
@@ -193,13 +195,45 @@ class Net:
 
         It is built once and holds for every length. Nothing is run.
         """
+        built = self._program(names, grad)
+        return built.executable.schedule or compile_system(built.system)
+
+    @from_call
+    def explain(self, names: Names = None, *, grad: bool = True, batch: int = 1, **lengths: int) -> Report:
+        """What the compiled program does: what left the loops, what stayed and why, products and kernels, memory.
+
+        names    of outputs, as for `run`; by default (``grad=True``) the program of `value_and_grad`
+        batch    examples at once, for the account of memory
+        lengths  ``T=128``: with them the report tells the memory of a run in bytes, without running or allocating
+
+        >>> from unroll import Template, ops, t
+        >>> g = Template("leak"); x, a, h = g.input("x"), g.param("a"), g.variable("h", ())
+        >>> h[0] = 0
+        >>> h[t] = a * h[t-1] + x[t]
+        >>> g.loss = ops.sum(h[t], over=t)
+        >>> report = g.compile("numpy").explain(T=1000)
+        >>> report.products, report.memory < 100_000
+        ((0, 0, 0), True)
+        """
+        grad = grad and names is None and self.system.loss is not None
+        built = self._program(names, grad)
+        title = f"{self.system.name} on {self.backend.name}, {self.dtype}: {'value_and_grad' if grad else 'run'}"
+        program = built.executable.schedule
+        if program is None:
+            return Report(f"{title}\n  every node by itself, in any topological order", (), (), ())
+        ends = used_ends(built.system)
+        costs = built.executable.costs(lengths, batch) if lengths or not ends else None
+        for end in ends if lengths else ():
+            if end not in lengths:
+                raise LengthError(f"the length {end} is missing: give {end}=..., the number of steps")
+        at = ", ".join([f"B = {batch}", *(f"{end} = {n}" for end, n in lengths.items())])
+        return explain(title, program, costs, at)
+
+    def _program(self, names: Names, grad: bool) -> _Built:
         if grad:
             self._need_loss()
-            built = self._gradient(self._wrt(None), {})
-        else:
-            wanted = self._wanted([names] if isinstance(names, str) else names)
-            built = self._forward(wanted)
-        return built.executable.program or compile_system(built.system)
+            return self._gradient(self._wrt(None), {})
+        return self._forward(self._wanted([names] if isinstance(names, str) else names))
 
     def _forward(self, wanted: dict[str, Ref]) -> _Built:
         return self._get(("run", *wanted), lambda: replace(self._simple, outputs=wanted))

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from ...compiler import compile_system
+from ...explain import Costs
 from ...ir import Ref, System
 from ...timeindex import fixed, last
 from ..base import AbstractBackend, AbstractExecutable, Options
+from ..memory import afford, elements
 from ..numpy.arrays import NumpyArrays
 from ..numpy.backend import BACKEND as NUMPY
 from . import blas
@@ -29,14 +31,8 @@ class Workspace:
 
     def __init__(self, run: NativeExecutable, numbers: Mapping[str, int]) -> None:
         emitted, system = run.emitted, run.system
-        itemsize = {"float": run.dtype.itemsize, "int": 8, "bool": 1}
-        own = [h for h in emitted.hosts if h not in run.borrowed]
-        sizes = {h: emitted.layouts[h].elements.at(numbers) * itemsize[emitted.layouts[h].kind] for h in own}
-        when = emitted.lives
-        for name, elements, number in emitted.packs:
-            sizes[name] = elements * run.dtype.itemsize
-            when = Lives({**when.first, name: number}, {**when.final, name: number})
-        where, self.bytes = offsets(sizes, when)
+        sizes, where, self.bytes = run.plan(numbers)
+        afford(self.bytes + run.results(numbers), numbers)
         raw = np.empty(self.bytes + ALIGNED, np.uint8)
         start = -raw.ctypes.data % ALIGNED
         self.arena = raw[start : start + self.bytes]
@@ -85,7 +81,7 @@ class NativeExecutable(AbstractExecutable):
     def __init__(self, system: System, options: Options) -> None:
         self.system = system
         self.dtype = np.dtype(options.dtype)
-        self.program = compile_system(system, without=options.without)
+        self.schedule = self.program = compile_system(system, without=options.without)
         system = self.program.system  # with the names that the passes made
         self.emitted = emit(self.program, options.dtype, vector_bytes())
         self._compiled = Compiled(self.emitted.text, {f"unroll_{n}": blas.address(n) for n in self.emitted.blas})
@@ -98,12 +94,40 @@ class NativeExecutable(AbstractExecutable):
         }
         self._idle: dict[tuple[int, ...], list[Workspace]] = {}
 
+    def plan(self, numbers: Mapping[str, int]) -> tuple[dict[str, int], dict[str, int], int]:
+        """Bytes and place of everything in the arena, and the size of the arena."""
+        emitted = self.emitted
+        itemsize = {"float": self.dtype.itemsize, "int": 8, "bool": 1}
+        own = [h for h in emitted.hosts if h not in self.borrowed]
+        sizes = {h: emitted.layouts[h].elements.at(numbers) * itemsize[emitted.layouts[h].kind] for h in own}
+        when = emitted.lives
+        for name, count, number in emitted.packs:
+            sizes[name] = count * self.dtype.itemsize
+            when = Lives({**when.first, name: number}, {**when.final, name: number})
+        return sizes, *offsets(sizes, when)
+
+    def results(self, numbers: Mapping[str, int]) -> int:
+        """Bytes of the arrays handed out."""
+        system = self.program.system
+        counts = (elements(system.decls[r.name], r, numbers) for r in self.system.outputs.values())
+        return sum(counts) * self.dtype.itemsize
+
+    def numbers(self, lengths: Mapping[str, int], batch: int) -> dict[str, int]:
+        """The batch size and the length of every axis."""
+        return {"B": batch, **{a.end: int(lengths.get(a.end, 0)) for a in self.system.axes}}
+
+    def costs(self, lengths: Mapping[str, int], batch: int) -> Costs:
+        """The memory of the arena and of the results."""
+        numbers = self.numbers(lengths, batch)
+        sizes, _, total = self.plan(numbers)
+        return Costs(sizes, total, self.results(numbers))
+
     def kind(self, kind: str) -> Any:
         """The dtype of a kind in memory."""
         return {"float": self.dtype, "int": np.dtype(np.int64), "bool": np.dtype(np.bool_)}[kind]
 
     def __call__(self, values: Mapping[str, Any], lengths: Mapping[str, int], batch: int) -> dict[str, Any]:
-        numbers = {"B": batch, **{a.end: int(lengths.get(a.end, 0)) for a in self.system.axes}}
+        numbers = self.numbers(lengths, batch)
         shape = tuple(numbers.values())
         idle = self._idle.get(shape)
         space = idle.pop() if idle else Workspace(self, numbers)

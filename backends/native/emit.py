@@ -13,6 +13,7 @@ from .code import I64, POINTER, Code, Value
 from .operations import Operations
 from .place import Layout, Lives, layouts, lives
 from .products import Products
+from .sizes import count
 from .statement import Memory, Statements, Where
 
 CONTRACTIONS = ("matmul", "dot", "outer", "einsum")
@@ -88,10 +89,10 @@ class _Emitter:
             buffer = self.program.buffers.get(name)
             if buffer is not None and buffer.clear is not None and buffer.clear != "all":
                 (r,), (first, final) = layout.axes, buffer.clear
-                if first:
-                    self.zero(name, (Range(r.axis, r.lo, r.lo + (first - 1)),))
-                if final:
-                    self.zero(name, (Range(r.axis, r.hi - (final - 1), r.hi),))
+                total = self.c.size(count(r))
+                for k, step in [(k, r.lo + k) for k in range(first)] + [(k, r.hi - k) for k in range(final)]:
+                    with self.c.when(self.c.b.icmp_signed(">", total, self.c.i64(k))):  # a short one has fewer steps
+                        self.zero(name, (Range(r.axis, step, step),))
             elif buffer.clear == "all" if buffer is not None else not self.system.decls[name].given:
                 self.zero(name, layout.axes)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -9,9 +10,11 @@ import numpy as np
 
 from ...compiler import compile_system
 from ...errors import NonFiniteError
+from ...explain import Costs
 from ...ir import System
 from ...ops.core import OPS
 from ..base import AbstractBackend, AbstractExecutable, Options
+from ..memory import afford, elements
 from ..source import load
 from .arrays import NumpyArrays
 from .debug import checked, describe
@@ -30,7 +33,7 @@ class NumpyExecutable(AbstractExecutable):
     def __init__(self, system: System, options: Options) -> None:
         self.system = system
         as_written = ("merge",) if options.debug_nans else ()  # so that what is found has the user's own name
-        self.program = compile_system(system, without=(*as_written, *PER_STEP, *options.without))
+        self.schedule = self.program = compile_system(system, without=(*as_written, *PER_STEP, *options.without))
         self.options = options
         emitted = Emitter(self.program, options.dtype, options.debug_nans).emit()
         self.source = emitted.text
@@ -47,11 +50,25 @@ class NumpyExecutable(AbstractExecutable):
         if self.options.debug_nans:
             self._check_given(values)
         idle = self._idle.get(shape)
+        if not idle:
+            costs = self.costs(lengths, batch)
+            afford(costs.arena + costs.results, {"B": batch, **lengths})
         workspace = idle.pop() if idle else self._allocate(np.empty, *shape)
         with np.errstate(all="ignore"):
             results: dict[str, Any] = self._run(workspace, values, *shape)
         self._keep(shape, workspace)
         return results
+
+    def costs(self, lengths: Mapping[str, int], batch: int) -> Costs:
+        """The memory of its buffers; what NumPy itself needs within a statement comes on top."""
+        shape = (batch, *(int(lengths.get(a.end, 0)) for a in self.system.axes))
+        names = self._allocate(lambda size, kind: math.prod(size) * np.dtype(kind).itemsize, *shape)
+        numbers = dict(zip(("B", *(a.end for a in self.system.axes)), shape, strict=True))
+        results = sum(
+            elements(self.system.decls[r.name], r, numbers) * np.dtype(self.options.dtype).itemsize
+            for r in self.system.outputs.values()
+        )
+        return Costs(names, sum(names.values()), results)
 
     def _keep(self, shape: tuple[int, ...], workspace: dict[str, Any]) -> None:
         if shape not in self._idle:

@@ -1,0 +1,56 @@
+"""How much memory a run may take: what the machine and its control group have left."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+from ..errors import MemoryLimitError
+from ..explain import amount
+from ..ir import Decl, Ref
+
+GROUPS = (
+    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+)
+"""Limit and use, of control groups of version 2 and 1."""
+
+
+def available() -> int | None:
+    """Bytes that can still be had; None where the system does not tell."""
+    found = []
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        found += [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
+    except OSError:
+        pass
+    for limit, used in GROUPS:
+        try:
+            found.append(int(Path(limit).read_text()) - int(Path(used).read_text()))
+        except (OSError, ValueError):  # no such file, or "max"
+            continue
+    return max(min(found), 0) if found else None
+
+
+def afford(wanted: int, numbers: Mapping[str, int]) -> None:
+    """Raise MemoryLimitError, before anything is allocated, where a run wants more than there is."""
+    left = available() if wanted > SMALL else None
+    if left is None or wanted <= left:
+        return
+    at = ", ".join(f"{name} = {n:,}" for name, n in numbers.items())
+    raise MemoryLimitError(
+        f"at {at} this run wants {amount(wanted)}, and {amount(left)} of memory can be had. "
+        "Memory grows with the batch size B and with the length: give fewer examples at once, or shorter sequences; "
+        'dtype="float32" takes half of float64; net.explain() lists the largest buffers'
+    )
+
+
+def elements(decl: Decl, ref: Ref, numbers: Mapping[str, int]) -> int:
+    """How many numbers a result holds."""
+    steps = [numbers[i.axis.end] for i in ref.index if i.axis is not None and i.runs]
+    return math.prod((*steps, *([numbers["B"]] if decl.batched else []), *decl.shape))
+
+
+SMALL = 2**26
+"""Bytes below which nobody asks."""

@@ -1,0 +1,62 @@
+"""Memory: what a run takes is what was predicted, and a run that cannot fit is refused before it allocates."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from unroll import Template, ops, t
+from unroll.backends import memory
+from unroll.errors import MemoryLimitError
+
+pytest.importorskip("llvmlite")
+
+INPUTS, HIDDEN = 5, 8
+
+
+def lstm() -> Template:
+    g = Template("lstm")
+    x, h, c = g.input("x", INPUTS), g.variable("h", HIDDEN), g.variable("c", HIDDEN)
+    h[0], c[0] = 0, 0
+    i, f, o, z = (
+        g.param(f"W{k}", (HIDDEN, HIDDEN)) @ h[t - 1] + g.param(f"U{k}", (HIDDEN, INPUTS)) @ x[t] for k in "ifoz"
+    )
+    c[t] = ops.sigmoid(f) * c[t - 1] + ops.sigmoid(i) * ops.tanh(z)
+    h[t] = ops.sigmoid(o) * ops.tanh(c[t])
+    g.loss = ops.sum(ops.sum(h[t] ** 2), over=t)
+    return g
+
+
+def test_the_peak_is_as_predicted() -> None:
+    net = lstm().compile("native")
+    params = net.init()
+    steps, batch = 400, 200
+    x = np.ones((steps, batch, INPUTS), np.float32)
+    net.value_and_grad(params, x=x[:1])
+    predicted = net.explain(T=steps, batch=batch).memory
+    tracemalloc.start()
+    net.value_and_grad(params, x=x)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert predicted is not None
+    assert abs(peak - predicted) <= 0.1 * peak, f"predicted {predicted}, measured {peak}"
+
+
+@pytest.mark.parametrize("backend", ["numpy", "native"])
+def test_a_run_that_does_not_fit_is_refused(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    net = lstm().compile(backend)
+    params = net.init()
+    net.value_and_grad(params, x=np.ones((1, 1, INPUTS), np.float32))
+    monkeypatch.setattr(memory, "available", lambda: 2**20)
+    monkeypatch.setattr(memory, "SMALL", 0)
+    x = np.ones((500, 300, INPUTS), np.float32)
+    tracemalloc.start()
+    with pytest.raises(MemoryLimitError, match=r"T = 500 this run wants .* MiB, and 1.0 MiB of memory can be had"):
+        net.value_and_grad(params, x=x)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2**20
+    value, _ = net.value_and_grad(params, x=x[:2, :2])  # and a smaller one still runs
+    assert np.isfinite(value)

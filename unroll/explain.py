@@ -1,0 +1,125 @@
+"""What a compiled program does: what left the loops, what stayed and why, and what it costs. Read by people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from .program import Compute, Fuse, Program, Repeat, Step, shown, walk
+from .text import Writer
+
+PRODUCTS = frozenset({"matmul", "dot", "outer", "einsum"})
+LISTED = 8
+
+
+@dataclass(frozen=True)
+class Report:
+    """The account of one program; ``print`` it.
+
+    products, kernels, others  statements of each sort: [outside all loops, in the first loop, in the second, ...]
+    kept                       bytes that one loop leaves for another, at the lengths given
+    memory                     bytes that a run takes at most, its results included; None where no lengths were given
+    """
+
+    text: str
+    products: tuple[int, ...]
+    kernels: tuple[int, ...]
+    others: tuple[int, ...]
+    kept: int | None = None
+    memory: int | None = None
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Bytes at given lengths: of each name with memory of its own, of all at once, and of the results."""
+
+    names: Mapping[str, int]
+    arena: int
+    results: int
+
+
+def explain(title: str, program: Program, costs: Costs | None, at: str) -> Report:
+    """The report of a program; `at` says at which lengths the costs hold."""
+    writer = Writer(program.system, inline=False)
+    lines = [title]
+    counts: list[tuple[int, int, int]] = []
+    outside = [s for s in program.steps if not isinstance(s, Repeat)]
+    loops = [s for s in program.steps if isinstance(s, Repeat)]
+    counts.append(_count(outside))
+    lines.append(f"  outside all loops, at once over all steps: {_sorts(counts[0])}")
+    lines += [f"    {text}" for text in _products(writer, outside)]
+    for loop in loops:
+        counts.append(_count(loop.body))
+        lo, hi = loop.steps if loop.direction > 0 else loop.steps[::-1]
+        lines.append(f"  loop {loop.axis.name} = {lo}, ..., {hi}: {_sorts(counts[-1])} a step")
+        lines.append(f"    it is a loop because {'; '.join(loop.through)}")
+        lines += [f"    {text}" for text in _products(writer, loop.body)]
+    kept = None
+    if costs is not None:
+        names = _crossing(program)
+        kept = sum(costs.names.get(n, 0) for n in names)
+        lines.append(f"  memory at {at}: {amount(costs.arena + costs.results)} at most")
+        lines.append(f"    buffers {amount(costs.arena)}, results {amount(costs.results)}")
+        lines.append(f"    kept from one loop to another {amount(kept)}: {', '.join(names) or 'nothing'}")
+        largest = sorted(costs.names.items(), key=lambda item: (-item[1], item[0]))[:LISTED]
+        lines.append("    largest: " + ", ".join(f"{name} {amount(n)}" for name, n in largest))
+    products, kernels, others = zip(*counts, strict=True)
+    memory = None if costs is None else costs.arena + costs.results
+    return Report("\n".join(lines), products, kernels, others, kept, memory)
+
+
+def _count(steps: Sequence[Step]) -> tuple[int, int, int]:
+    products = kernels = others = 0
+    fused: set[int] = set()
+    for _, step in walk(tuple(steps)):
+        if isinstance(step, Fuse):
+            kernels += 1
+            fused.update(map(id, step.body))
+        elif isinstance(step, Compute) and id(step) not in fused:
+            products += step.equation.op in PRODUCTS
+            others += step.equation.op not in PRODUCTS
+    return products, kernels, others
+
+
+def _sorts(counts: tuple[int, int, int]) -> str:
+    names = ("product", "kernel", "other statement")
+    parts = [f"{n} {name}{'' if n == 1 else 's'}" for n, name in zip(counts, names, strict=True) if n]
+    return ", ".join(parts) or "nothing"
+
+
+def _products(writer: Writer, steps: Sequence[Step]) -> list[str]:
+    return [
+        f"{s.equation.out} {'+=' if s.mode == 'add' else '='} {writer.right(shown(s))}"
+        for _, s in walk(tuple(steps))
+        if isinstance(s, Compute) and s.equation.op in PRODUCTS
+    ]
+
+
+def _crossing(program: Program) -> list[str]:
+    """Names that one loop writes and another reads: what the backward pass keeps of the forward pass."""
+    wrote: dict[str, int] = {}
+    found: dict[str, None] = {}
+    for number, step in enumerate(program.steps):
+        if not isinstance(step, Repeat):
+            continue
+        inside = [s for _, s in walk((step,)) if isinstance(s, Compute)]
+        for s in inside:
+            for arg in s.args:
+                name = getattr(getattr(arg, "ref", None), "name", None)
+                if name in wrote and wrote[name] != number:
+                    found[name] = None
+        for s in inside:
+            wrote.setdefault(s.equation.out.name, number)
+    return list(found)
+
+
+def amount(n: float) -> str:
+    """Bytes as a person reads them."""
+    for unit in ("B", "KiB", "MiB"):
+        if n < 1024:
+            return f"{n:,.0f} {unit}" if unit == "B" else f"{n:,.1f} {unit}"
+        n /= 1024
+    return f"{n:,.1f} GiB"

@@ -60,7 +60,7 @@ def stacked(cell: str, params: Arrays) -> Arrays:
 
 def separate(cell: str, arrays: Arrays) -> Arrays:
     """Stacked gradients by the names of the separate params."""
-    parts = {}
+    parts: Arrays = {}
     for kind, names in STACKS[cell].items():
         parts |= dict(zip(names, np.split(np.asarray(arrays[kind]), len(names)), strict=True))
     return parts

@@ -98,6 +98,9 @@ class Statement:
         if op in ("copy", "cast") or (op == "stop_gradient" and self.page.dtype != "complex128"):
             self._store(self._placed()[0])
             return
+        if op == "sigmoid" and self.page.dtype != "complex128" and self.step.mode == "set" and not self.args[0].number:
+            self._sigmoid(self._placed()[0])
+            return
         ufunc = self._ufunc()
         if ufunc is not None:
             name, texts = ufunc
@@ -107,6 +110,14 @@ class Statement:
                 self._into(lambda target: f"{name}({', '.join(texts)}, out={target})")
             return
         self._store(self._call())
+
+    def _sigmoid(self, x: str) -> None:
+        """1 / (1 + exp(-x)) in place; where the exponential overflows, the quotient is 0 as it should be."""
+        target = self.target.text
+        self.page.line(f"np.negative({x}, out={target})", self.page.note(self.e))
+        self.page.line(f"np.exp({target}, out={target})")
+        self.page.line(f"np.add({target}, 1, out={target})")
+        self.page.line(f"np.reciprocal({target}, out={target})")
 
     def _ufunc(self) -> tuple[str, list[str]] | None:
         op = self.e.op

@@ -288,7 +288,7 @@ def products(program: Program) -> tuple[int, int, int]:
         del around[depth:]
         if isinstance(step, Repeat):
             around.append(0 if step.direction > 0 else 1)
-        elif step.equation.op in PRODUCTS:
+        elif isinstance(step, Compute) and step.equation.op in PRODUCTS:
             count[around[0] if around else 2] += 1
     return count[0], count[1], count[2]
 

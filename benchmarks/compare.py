@@ -35,7 +35,7 @@ NAMES = tuple(name for name in CONTESTANTS if name != "exact")
 BLOCK, CALLS, PAUSE = 0.5, 5, 0.2
 """Seconds and calls that a block has at least, and the seconds of rest before it."""
 NOISE, TRIES = 0.15, 3
-"""Cores in use by other programs from which a block counts as disturbed, and how often it is then measured."""
+"""Cores, beyond those to spare, in use by others where a block counts as disturbed; how often it is measured then."""
 TOLERANCE = 1e-3
 LIMIT = 120
 """Seconds after which a contestant without a first result is left out."""
@@ -74,6 +74,10 @@ def environment(threads: int) -> dict[str, str]:
     }
 
 
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def used() -> float:
     """Seconds of processor time that all programs together have had; 0 where the system does not tell."""
     try:
@@ -84,17 +88,18 @@ def used() -> float:
 
 
 class Rest:
-    """The pause before a block, and how much longer it may get in one run."""
+    """The pause before a block, how much longer it may get in one run, and how much others may use of the cores."""
 
-    def __init__(self, patience: float) -> None:
+    def __init__(self, patience: float, threads: int) -> None:
         self.left = patience
+        self.noise = NOISE + max(0, _cores() - threads)
 
     def __call__(self) -> None:
         """Pause until the cores are idle, or patience ends."""
         while True:
             before = used()
             time.sleep(PAUSE)
-            if used() - before <= NOISE * PAUSE or self.left <= 0:
+            if used() - before <= self.noise * PAUSE or self.left <= 0:
                 return
             self.left -= PAUSE
 
@@ -219,7 +224,7 @@ def _rounds(alive: dict[Entry, Child], found: dict[Entry, Any], rounds: int, res
                 for _ in range(TRIES):
                     rest()
                     best = min(best, alive[entry].block(), key=lambda pair: pair[1])
-                    if best[1] <= NOISE or rest.left <= 0:
+                    if best[1] <= rest.noise or rest.left <= 0:
                         break
             except LeftOutError as reason:
                 found[entry] = str(reason)
@@ -228,7 +233,12 @@ def _rounds(alive: dict[Entry, Child], found: dict[Entry, Any], rounds: int, res
             noise[entry].append(best[1])
     for entry in alive:
         values = times[entry]
-        found[entry] |= {"time": statistics.median(values), "fastest": min(values), "noise": noise[entry]}
+        found[entry] |= {
+            "time": statistics.median(values),
+            "fastest": min(values),
+            "noise": noise[entry],
+            "limit": rest.noise,
+        }
         tell(
             f"  {label(entry)}: {1e3 * statistics.median(values):.3g} ms, median of {len(values)} calls; "
             f"others had {max(noise[entry]):.2f} cores at most"
@@ -240,7 +250,10 @@ def tables(cell: str, results: Mapping[Size, Mapping[Entry, Any]], entries: Sequ
     sizes = list(results)
     head = "| T, B, D, H | " + " | ".join(", ".join(map(str, s)) for s in sizes) + " |\n" + "| --- " * (len(sizes) + 1)
     rows = [e for e in entries if any(not isinstance(found[e], str) for found in results.values())]
-    times, fastest, costs, notes = [], [], [], []
+    times: list[str] = []
+    fastest: list[str] = []
+    costs: list[str] = []
+    notes: list[str] = []
     for entry in entries:
         reasons: dict[str, list[str]] = {}
         for size, found in results.items():
@@ -267,11 +280,12 @@ def tables(cell: str, results: Mapping[Size, Mapping[Entry, Any]], entries: Sequ
     if whole and any(e[0] == "compile" for e in rows):
         notes.append(f"* torch.compile got one step, not the whole loop, which is longer than {WHOLE} steps.")
     kept = [found[e] for found in results.values() for e in entries if isinstance(found[e], dict)]
-    noise = [value for entry in kept for value in entry["noise"]]
-    if disturbed := [value for value in noise if value > NOISE]:
+    disturbed = [value for entry in kept for value in entry["noise"] if value > entry["limit"]]
+    if disturbed:
         notes.append(
-            f"* Disturbed: in {len(disturbed)} of {len(noise)} blocks other programs had {min(disturbed):.2f} to "
-            f"{max(disturbed):.2f} cores; what needs all threads at once suffers most, and the fastest calls least."
+            f"* Disturbed: in {len(disturbed)} of {sum(len(entry['noise']) for entry in kept)} blocks other programs "
+            f"had {min(disturbed):.2f} to {max(disturbed):.2f} cores; what needs all threads at once suffers most, "
+            "and the fastest calls least."
         )
     worst = max((entry["error"] for entry in kept), default=0)
     notes.append(f"* Every gradient and the loss agree with float64 to {worst:.0e} of their largest element.")
@@ -299,7 +313,6 @@ def machine(threads: int) -> str:
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
     model = next((r.partition(":")[2].strip() for r in lines if r.startswith("model name")), platform.machine())
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     versions = [f"Python {platform.python_version()}"]
     for package in PACKAGES:
         try:
@@ -308,7 +321,7 @@ def machine(threads: int) -> str:
             versions.append(f"no {package}")
     load = f", load average at the start {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
     today = datetime.datetime.now(tz=datetime.UTC).date()
-    return f"{today}; {model}, {cores} cores, {threads} threads{load}; float32; {', '.join(versions)}.\n"
+    return f"{today}; {model}, {_cores()} cores, {threads} threads{load}; float32; {', '.join(versions)}.\n"
 
 
 def _several(known: Sequence[str]) -> Any:
@@ -357,7 +370,7 @@ def main() -> None:
     cells, entries = args.cells, [(n, args.without if n in ("native", "numpy") else ()) for n in args.contestants]
     if args.ablation:
         cells, entries = ("lstm",), [("native", ()), *(("native", (name,)) for name in OPTIONAL)]
-    text, rest = machine(args.threads), Rest(args.patience)
+    text, rest = machine(args.threads), Rest(args.patience, args.threads)
     print(text, flush=True)
     for cell in cells:
         results = {size: measure(cell, size, entries, args.rounds, args.threads, rest) for size in args.sizes}

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from cells import EPSILON, STACKS, Arrays, separate, stacked, step, template
@@ -138,7 +138,7 @@ def by_jax(case: Case) -> tuple[Call, Result]:
         norm=norm,
         product=lambda a, h, W: h @ W.T if a is None else a + h @ W.T,
     )
-    cell, (_, batch, _) = case.cell, case.x.shape
+    cell, batch = case.cell, case.x.shape[1]
     p = {n: jnp.asarray(v) for n, v in stacked(cell, case.params).items()}
     x = jnp.asarray(case.x)
     start = tuple(jnp.zeros((batch, p["W"].shape[1])) for _ in range(2 if cell in ("lstm", "odd") else 1))
@@ -152,13 +152,18 @@ def by_jax(case: Case) -> tuple[Call, Result]:
         _, h = jax.lax.scan(one, start, a if cell == "odd" else a + p["b"])
         return (h * h).sum() / batch
 
-    both, ready = jax.jit(jax.value_and_grad(loss)), cast(Callable[[Any], Any], jax.block_until_ready)
-    return lambda: ready(both(p, x)), lambda raw: (np.asarray(raw[0]), separate(cell, raw[1]))
+    both = jax.jit(jax.value_and_grad(loss))
+    ready: Any = jax.block_until_ready
+
+    def call() -> Any:
+        return ready(both(p, x))
+
+    return call, lambda raw: (np.asarray(raw[0]), separate(cell, raw[1]))
 
 
 def by_hand(case: Case) -> tuple[Call, Result]:
     """NumPy as an expert writes it."""
-    made = {"elman": HandElman, "lstm": HandLSTM}[case.cell](stacked(case.cell, case.params), case.x)
+    made: Any = {"elman": HandElman, "lstm": HandLSTM}[case.cell](stacked(case.cell, case.params), case.x)
     return made, lambda raw: (raw[0], separate(case.cell, raw[1]))
 
 

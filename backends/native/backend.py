@@ -21,6 +21,7 @@ from . import blas
 from .emit import emit, unsupported
 from .machine import Compiled, vector_bytes
 from .place import ALIGNED, Layout, Lives, offsets
+from .pool import pool
 
 KEPT = 2
 """Workspaces kept per shape, and shapes kept: as many as run at the same time, at most."""
@@ -83,8 +84,10 @@ class NativeExecutable(AbstractExecutable):
         self.dtype = np.dtype(options.dtype)
         self.schedule = self.program = compile_system(system, without=options.without)
         system = self.program.system  # with the names that the passes made
-        self.emitted = emit(self.program, options.dtype, vector_bytes())
-        self._compiled = Compiled(self.emitted.text, {f"unroll_{n}": blas.address(n) for n in self.emitted.blas})
+        helping = pool()
+        self.emitted = emit(self.program, options.dtype, vector_bytes(), helping.helpers if helping else 0)
+        symbols = {f"unroll_{n}": blas.address(n) for n in self.emitted.blas}
+        self._compiled = Compiled(self.emitted.text, {**symbols, **(helping.symbols if helping else {})})
         self._run = self._compiled.function("run")
         self.borrowed = {n for n, d in system.decls.items() if d.given and n not in self.program.buffers}
         self.constants = {

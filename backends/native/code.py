@@ -75,6 +75,20 @@ class Code:
         self.entry.branch(self.function.basic_blocks[1])
         return str(self.module)
 
+    @contextmanager
+    def aside(self, name: str) -> Iterator[Any]:
+        """Write another function of the module, ``(void *, i64)``, then go on with this one."""
+        saved = self.function, self.entry, self.b, self._symbols, self._sizes
+        function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), [POINTER, I64]), name)
+        function.linkage = "internal"
+        self.function, self._symbols, self._sizes = function, {}, {}
+        self.entry = ir.IRBuilder(function.append_basic_block("entry"))
+        self.b = ir.IRBuilder(function.append_basic_block("body"))
+        yield function
+        self.b.ret_void()
+        self.entry.branch(function.basic_blocks[1])
+        self.function, self.entry, self.b, self._symbols, self._sizes = saved
+
     # -- types and numbers -----------------------------------------------------------------------------------------
 
     def memory(self, kind: str) -> Any:

@@ -36,13 +36,16 @@ def unsupported(system: System) -> str:
     return next((e.op for e in system.equations if e.operation.compute is not None), "")
 
 
-def emit(program: Program, dtype: str, vector_bytes: int) -> Emitted:
-    """The function ``run(pointers, sizes)``: a pointer per host, then the batch size and the length of each axis."""
-    return _Emitter(program, dtype, vector_bytes).emit()
+def emit(program: Program, dtype: str, vector_bytes: int, helpers: int) -> Emitted:
+    """The function ``run(pointers, sizes)``: a pointer per host, then the batch size and the length of each axis.
+
+    helpers  threads that may take a share of a product
+    """
+    return _Emitter(program, dtype, vector_bytes, helpers).emit()
 
 
 class _Emitter:
-    def __init__(self, program: Program, dtype: str, vector_bytes: int) -> None:
+    def __init__(self, program: Program, dtype: str, vector_bytes: int, helpers: int) -> None:
         self.program, self.system = program, program.system
         self.c = Code(dtype, vector_bytes)
         self.layouts = layouts(program)
@@ -61,7 +64,7 @@ class _Emitter:
             pointers[host] = c.entry.load(at, typ=POINTER)
         self.memory = Memory(c, self.layouts, pointers)
         self.statements = Statements(self.memory)
-        self.products = Products(self.statements, 32 if vector_bytes == 64 else 16)
+        self.products = Products(self.statements, 32 if vector_bytes == 64 else 16, helpers)
         self.packs: list[tuple[str, int, int]] = []
         self.operations = Operations(self.statements)
 
@@ -119,11 +122,14 @@ class _Emitter:
             with c.loop(start, c.b.add(end, c.i64(step.direction)), step.direction) as i:
                 for inner in step.body:
                     self.step(inner, (*loops, (step, i)))
+            if not loops:
+                self.products.packer.rest()
 
     def prepare(self, loop: Repeat) -> None:
         """Before a loop: pack the matrices that stay the same in it."""
         inside = [s for _, s in walk((loop,)) if isinstance(s, Compute)]
         axes = [s.axis for _, s in walk((loop,)) if isinstance(s, Repeat)]
+        wanted: Value = None
         written = {self.layouts[s.equation.out.name].host for s in inside}
         for s in inside:
             if s.equation.op not in CONTRACTIONS:
@@ -136,7 +142,11 @@ class _Emitter:
             if any(steady) and not all(steady):
                 spans = tuple(r for a in self.system.axes for r in s.equation.domain if r.axis == a and a not in axes)
                 where = Where(dict.fromkeys(axes, self.c.i64(0)), spans, s.equation.batched)
-                self.products.prepare(s, where, steady, self.room)
+                large = self.products.prepare(s, where, steady, self.room)
+                if large is not None:
+                    wanted = large if wanted is None else self.c.b.or_(wanted, large)
+        if wanted is not None:
+            self.products.packer.wake(wanted)
 
     def room(self, elements: int) -> Value:
         """Memory for a packed matrix during one step of the program."""

@@ -65,9 +65,14 @@ class Compiled:
 
     def function(self, name: str) -> Callable[..., Any]:
         """A function ``(void *, void *)`` of the module; called without the interpreter's lock."""
-        made = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(self._engine.get_function_address(name))
+        made = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(self.address(name))
         made.owner = self  # type: ignore[attr-defined]
         return made
+
+    def address(self, name: str) -> int:
+        """Where a function of the module lies."""
+        found: int = self._engine.get_function_address(name)
+        return found
 
     def assembly(self) -> str:
         """The machine code, for reading."""

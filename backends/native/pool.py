@@ -1,0 +1,171 @@
+"""Helpers of a run: threads that take a share of the large products inside loops, and sleep outside them.
+
+A product is cut into chunks that whoever comes first takes, by one atomic word that holds a generation, how many chunks
+there are and which is next; so a helper that is late costs nothing, and which thread computes a chunk changes no bit.
+Helpers spin while a loop runs and sleep on a semaphore otherwise, so that BLAS has the cores to itself.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from functools import cache
+
+from .machine import Compiled
+
+LARGEST = 8
+LIMITS = ("UNROLL_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+"""Environment variables that say how many threads to use, the first that is set."""
+CHUNKS = 65535
+"""The most chunks that one product is cut into: what the word has room for."""
+
+TEXT = """
+@ticket = internal global i64 0, align 128
+@done = internal global i64 0, align 128
+@owner = internal global i64 0, align 128
+@active = internal global i64 0, align 128
+@job = internal global ptr null, align 128
+@arguments = internal global ptr null, align 8
+@sleepers = internal global [64 x i8] zeroinitializer, align 128
+
+declare i32 @sem_init(ptr, i32, i32)
+declare i32 @sem_post(ptr)
+declare i32 @sem_wait(ptr)
+declare i32 @sched_yield()
+DECLARED
+
+define void @setup(ptr %0, ptr %1) {
+  %r = call i32 @sem_init(ptr @sleepers, i32 0, i32 0)
+  ret void
+}
+
+define internal void @work() {
+  br label %again
+again:
+  %word = load atomic i64, ptr @ticket acquire, align 8
+  %next = and i64 %word, 65535
+  %high = lshr i64 %word, 16
+  %total = and i64 %high, 65535
+  %some = icmp ult i64 %next, %total
+  br i1 %some, label %claim, label %none
+claim:
+  %taken = add i64 %word, 1
+  %swap = cmpxchg ptr @ticket, i64 %word, i64 %taken acq_rel acquire
+  %mine = extractvalue { i64, i1 } %swap, 1
+  br i1 %mine, label %do, label %again
+do:
+  %f = load ptr, ptr @job, align 8
+  %a = load ptr, ptr @arguments, align 8
+  call void %f(ptr %a, i64 %next)
+  %d = atomicrmw add ptr @done, i64 1 release
+  br label %again
+none:
+  ret void
+}
+
+define void @helper(ptr %0, ptr %1) {
+  br label %sleep
+sleep:
+  %r = call i32 @sem_wait(ptr @sleepers)
+  br label %spin
+spin:
+  call void @work()
+  PAUSE
+  %on = load atomic i64, ptr @active acquire, align 8
+  %go = icmp ne i64 %on, 0
+  br i1 %go, label %spin, label %sleep
+}
+
+define i64 @begin(i64 %helpers) {
+  %swap = cmpxchg ptr @owner, i64 0, i64 1 acq_rel acquire
+  %mine = extractvalue { i64, i1 } %swap, 1
+  br i1 %mine, label %wake, label %alone
+wake:
+  store atomic i64 1, ptr @active release, align 8
+  br label %post
+post:
+  %n = phi i64 [ 0, %wake ], [ %m, %post ]
+  %r = call i32 @sem_post(ptr @sleepers)
+  %m = add i64 %n, 1
+  %more = icmp ult i64 %m, %helpers
+  br i1 %more, label %post, label %out
+out:
+  ret i64 1
+alone:
+  ret i64 0
+}
+
+define void @end() {
+  store atomic i64 0, ptr @active release, align 8
+  store atomic i64 0, ptr @owner release, align 8
+  ret void
+}
+
+define void @share(ptr %f, ptr %a, i64 %total) {
+  store ptr %f, ptr @job, align 8
+  store ptr %a, ptr @arguments, align 8
+  store atomic i64 0, ptr @done release, align 8
+  %word = load atomic i64, ptr @ticket acquire, align 8
+  %generation = lshr i64 %word, 32
+  %later = add i64 %generation, 1
+  %high = shl i64 %later, 32
+  %low = shl i64 %total, 16
+  %fresh = or i64 %high, %low
+  store atomic i64 %fresh, ptr @ticket release, align 8
+  call void @work()
+  br label %wait
+wait:
+  %n = phi i64 [ 0, %0 ], [ %m, %still ]
+  %d = load atomic i64, ptr @done acquire, align 8
+  %all = icmp eq i64 %d, %total
+  br i1 %all, label %out, label %still
+still:
+  PAUSE
+  %m = add i64 %n, 1
+  %long = and i64 %m, 4095
+  %yields = icmp eq i64 %long, 0
+  br i1 %yields, label %give, label %wait
+give:
+  %r = call i32 @sched_yield()
+  br label %wait
+out:
+  ret void
+}
+"""
+
+
+def threads() -> int:
+    """How many threads a product may use, this one included."""
+    for name in LIMITS:
+        value = os.environ.get(name, "").split(",")[0]
+        if value.isdecimal() and int(value) > 0:
+            return min(int(value), LARGEST)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, LARGEST)
+
+
+class Pool:
+    """The helpers of this process."""
+
+    def __init__(self, helpers: int) -> None:
+        pause = "call void @llvm.x86.sse2.pause()" if os.uname().machine in ("x86_64", "AMD64") else ""
+        text = TEXT.replace("PAUSE", pause).replace("DECLARED", pause.replace("call", "declare")).replace("[ %m, %still ]", "[ %m, %still ], [ %m, %give ]")
+        self.helpers = helpers
+        self._compiled = Compiled(text, {})
+        self._compiled.function("setup")(None, None)
+        self.symbols = {f"unroll_pool_{n}": self._compiled.address(n) for n in ("begin", "end", "share")}
+        helper = self._compiled.function("helper")
+        for _ in range(helpers):
+            threading.Thread(target=helper, args=(None, None), name="unroll helper", daemon=True).start()
+
+
+@cache
+def _pool(process: int) -> Pool | None:
+    helpers = threads() - 1
+    return Pool(helpers) if helpers > 0 and sys.platform == "linux" else None
+
+
+def pool() -> Pool | None:
+    """The helpers, started when first asked for; None where one thread is all there is. A fork has its own."""
+    return _pool(os.getpid())

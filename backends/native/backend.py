@@ -84,7 +84,8 @@ class NativeExecutable(AbstractExecutable):
         self.dtype = np.dtype(options.dtype)
         self.schedule = self.program = compile_system(system, without=options.without)
         system = self.program.system  # with the names that the passes made
-        helping = pool()
+        self._alone = blas.alone()
+        helping = pool() if self._alone else None
         self.emitted = emit(self.program, options.dtype, vector_bytes(), helping.helpers if helping else 0)
         symbols = {f"unroll_{n}": blas.address(n) for n in self.emitted.blas}
         self._compiled = Compiled(self.emitted.text, {**symbols, **(helping.symbols if helping else {})})
@@ -144,7 +145,11 @@ class NativeExecutable(AbstractExecutable):
                 table[n] = array.ctypes.data
             elif self.program.system.decls[host].given:
                 self._placed(space.arrays[host], host, given[host], numbers)
-        self._run(*space.pointers)
+        if self._alone is None:
+            self._run(*space.pointers)
+        else:
+            with self._alone:
+                self._run(*space.pointers)
         results = {}
         for name, (host, part) in space.results.items():
             source = space.arrays[host] if host in space.arrays else given[host]

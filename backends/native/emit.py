@@ -13,6 +13,7 @@ from .code import I64, POINTER, Code, Value
 from .operations import Operations
 from .place import Layout, Lives, layouts, lives
 from .products import Products
+from .sharing import Sharing
 from .sizes import count
 from .statement import Memory, Statements, Where
 
@@ -64,7 +65,8 @@ class _Emitter:
             pointers[host] = c.entry.load(at, typ=POINTER)
         self.memory = Memory(c, self.layouts, pointers)
         self.statements = Statements(self.memory)
-        self.products = Products(self.statements, 32 if vector_bytes == 64 else 16, helpers)
+        self.sharing = Sharing(c, helpers)
+        self.products = Products(self.statements, 32 if vector_bytes == 64 else 16, self.sharing)
         self.packs: list[tuple[str, int, int]] = []
         self.operations = Operations(self.statements)
 
@@ -79,6 +81,7 @@ class _Emitter:
         for host in self.hosts:
             if self.lives.first[host] >= len(self.program.steps):
                 self.clear(host)
+        self.sharing.end()
         text = self.c.finish()
         return Emitted(
             text, self.hosts, self.layouts, self.lives, tuple(sorted(self.products.blas.used)), tuple(self.packs)
@@ -122,14 +125,11 @@ class _Emitter:
             with c.loop(start, c.b.add(end, c.i64(step.direction)), step.direction) as i:
                 for inner in step.body:
                     self.step(inner, (*loops, (step, i)))
-            if not loops:
-                self.products.packer.rest()
 
     def prepare(self, loop: Repeat) -> None:
         """Before a loop: pack the matrices that stay the same in it."""
         inside = [s for _, s in walk((loop,)) if isinstance(s, Compute)]
         axes = [s.axis for _, s in walk((loop,)) if isinstance(s, Repeat)]
-        wanted: Value = None
         written = {self.layouts[s.equation.out.name].host for s in inside}
         for s in inside:
             if s.equation.op not in CONTRACTIONS:
@@ -142,11 +142,7 @@ class _Emitter:
             if any(steady) and not all(steady):
                 spans = tuple(r for a in self.system.axes for r in s.equation.domain if r.axis == a and a not in axes)
                 where = Where(dict.fromkeys(axes, self.c.i64(0)), spans, s.equation.batched)
-                large = self.products.prepare(s, where, steady, self.room)
-                if large is not None:
-                    wanted = large if wanted is None else self.c.b.or_(wanted, large)
-        if wanted is not None:
-            self.products.packer.wake(wanted)
+                self.products.prepare(s, where, steady, self.room)
 
     def room(self, elements: int) -> Value:
         """Memory for a packed matrix during one step of the program."""

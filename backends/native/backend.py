@@ -186,8 +186,8 @@ class Native(NumpyArrays, AbstractBackend):
         """Compile; NumPy serves complex steps, the search for nans, and operations that are Python functions."""
         if op := unsupported(system):
             warnings.warn(
-                f"ops.{op} is defined by a Python function alone: template {system.name!r} runs on numpy instead of "
-                f"native; give ops.define(..., body=) an expression in other operations",
+                f"ops.{op} is a Python function alone: template {system.name!r} runs on numpy instead of native; "
+                f"give ops.define(..., body=) an expression in other operations",
                 stacklevel=2,
             )
         if op or options.dtype == "complex128" or options.debug_nans:

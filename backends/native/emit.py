@@ -10,8 +10,9 @@ from ...ops.shapes import elementwise
 from ...program import Access, Compute, Fuse, Program, Repeat, Step, guard, walk
 from ...timeindex import Range, running
 from .code import I64, POINTER, Code, Value
-from .operations import Operations
+from .operations import METHODS, Operations
 from .place import Layout, Lives, layouts, lives
+from .pointwise import NAMES
 from .products import Products
 from .sharing import Sharing
 from .sizes import count
@@ -33,8 +34,9 @@ class Emitted:
 
 
 def unsupported(system: System) -> str:
-    """The first operation that has no form here: one that a user defined by a Python function alone; "" if none."""
-    return next((e.op for e in system.equations if e.operation.compute is not None), "")
+    """The first operation that has no form here, as one that is a Python function alone; "" if none."""
+    known = NAMES | set(METHODS) | set(CONTRACTIONS)
+    return next((e.op for e in system.equations if e.operation.compute is not None or e.op not in known), "")
 
 
 def emit(program: Program, dtype: str, vector_bytes: int, helpers: int) -> Emitted:
@@ -196,7 +198,7 @@ class _Emitter:
             else:
                 self.statements.kernel(body, inner, where)
         else:
-            self.operations.table[e.op](step, where)
+            self.operations.write(step, where)
 
 
 def _inner(steps: Sequence[Step]) -> set[str]:

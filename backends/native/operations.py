@@ -22,18 +22,24 @@ def in_order(shape: Sequence[int]) -> tuple[Size, ...]:
     return tuple(Size(math.prod(shape[i + 1 :])) for i in range(len(shape)))
 
 
+METHODS = {
+    "sum": "reduction", "max": "reduction", "sum_to": "copy", "broadcast_to": "copy", "transpose": "rearranged",
+    "slice": "rearranged", "reshape": "reshape", "concat": "joined", "stack": "joined", "unslice": "unslice",
+    "take": "take", "pick": "take", "scatter": "scatter", "one_hot": "one_hot", "argmax": "argmax", "softmax": "rows",
+    "logsumexp": "rows", "cross_entropy": "rows",
+}  # fmt: skip
+"""Operations, and the method that writes each."""
+
+
 class Operations:
     """Writes what `Statements` has no pointwise form for."""
 
     def __init__(self, statements: Statements) -> None:
         self.s, self.m, self.c = statements, statements.m, statements.c
-        self.table: dict[str, Callable[[Compute, Where], None]] = {
-            "sum": self.reduction, "max": self.reduction, "sum_to": self.copy, "broadcast_to": self.copy,
-            "transpose": self.rearranged, "slice": self.rearranged, "reshape": self.reshape, "concat": self.joined,
-            "stack": self.joined, "unslice": self.unslice, "take": self.take, "pick": self.take,
-            "scatter": self.scatter, "one_hot": self.one_hot, "argmax": self.argmax, "softmax": self.rows,
-            "logsumexp": self.rows, "cross_entropy": self.rows,
-        }  # fmt: skip
+
+    def write(self, step: Compute, where: Where) -> None:
+        """One statement, by its operation."""
+        getattr(self, METHODS[step.equation.op])(step, where)
 
     def source(self, step: Compute, n: int, where: Where) -> Operand:
         """An operand as memory; a number is put into memory first."""

@@ -94,7 +94,7 @@ def test_an_operation_that_is_a_python_function_runs_on_numpy_and_says_so() -> N
         g = Template("halves")
         x = g.input("x")
         g.loss = ops.sum(made(x[t]), over=t)
-        with pytest.warns(UserWarning, match="halved_here is defined by a Python function alone"):
+        with pytest.warns(UserWarning, match="halved_here is a Python function alone"):
             assert g.compile("native").loss({}, x=np.ones(4, np.float32)) == 2
     finally:
         del ops.OPS["halved_here"]

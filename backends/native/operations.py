@@ -9,7 +9,7 @@ from dataclasses import replace
 from llvmlite import ir
 
 from ...ops.shapes import negative_axes
-from ...program import Access, Compute
+from ...program import Access, Compute, View
 from .code import I64, Dims, Point, Strided, Value, can_be_wide
 from .elementary import emit
 from .pointwise import Typed, call, convert, larger
@@ -91,8 +91,6 @@ class Operations:
 
     def rearranged(self, step: Compute, where: Where) -> None:
         """A transpose or a slice that could not be read in place."""
-        from ...program import View
-
         view = View(step.equation.op, step.equation.attrs, 0)
         source = self.m.viewed(self.source(step, 0, where), view)
         target, adds = self.s.target(step, where)
@@ -179,14 +177,13 @@ class Operations:
         c = self.c
         table, index = self.source(step, 0, where), self.source(step, 1, where)
         target, adds = self.s.target(step, where)
+        rows = [(f"r{i}", Size(n)) for i, n in enumerate(index.shape)]
         if step.equation.op == "take":
             axis = 0
-            rows = [(f"r{i}", Size(n)) for i, n in enumerate(index.shape)]
             rest = [(f"e{i}", Size(n)) for i, n in enumerate(table.shape[1:])]
             spread = dict(table.lead) | dict(zip(keys(rest), table.steps[1:], strict=True))
         else:
             axis = len(table.shape) - 1
-            rows = [(f"r{i}", Size(n)) for i, n in enumerate(index.shape)]
             rest = []
             spread = dict(table.lead) | dict(zip(keys(rows), table.steps[:-1], strict=True))
         names = rows + rest

@@ -29,12 +29,12 @@ class Options:
 class AbstractExecutable(ABC):
     """A system ready to run at any lengths and batch size. Final subclasses only.
 
-    schedule  the program it runs; None where it follows none
+    program  what it runs; None where it follows no schedule
 
     Law: the result equals that of the `reference` backend, to rounding.
     """
 
-    schedule: Program | None = None
+    program: Program | None = None
 
     @abstractmethod
     def __call__(self, values: Mapping[str, Any], lengths: Mapping[str, int], batch: int) -> dict[str, Any]:

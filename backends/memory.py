@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from ..errors import MemoryLimitError
 from ..explain import amount
@@ -50,6 +51,28 @@ def elements(decl: Decl, ref: Ref, numbers: Mapping[str, int]) -> int:
     """How many numbers a result holds."""
     steps = [numbers[i.axis.end] for i in ref.index if i.axis is not None and i.runs]
     return math.prod((*steps, *([numbers["B"]] if decl.batched else []), *decl.shape))
+
+
+KEPT = 2
+"""Workspaces kept per shape, and shapes kept: as many as run at the same time in different threads, at most."""
+
+
+class Idle(dict[tuple[int, ...], list[Any]]):
+    """Workspaces that no run is using, by batch size and lengths; those of the lengths used longest ago go first."""
+
+    def take(self, shape: tuple[int, ...], make: Callable[[], Any]) -> Any:
+        """An idle workspace, or a new one."""
+        idle = self.get(shape)
+        return idle.pop() if idle else make()
+
+    def keep(self, shape: tuple[int, ...], workspace: Any) -> None:
+        """Give a workspace back."""
+        if shape not in self:
+            while len(self) >= KEPT:
+                self.pop(next(iter(self)))
+            self[shape] = []
+        if len(self[shape]) < KEPT:
+            self[shape].append(workspace)
 
 
 SMALL = 2**26

@@ -196,7 +196,7 @@ class Net:
         It is built once and holds for every length. Nothing is run.
         """
         built = self._program(names, grad)
-        return built.executable.schedule or compile_system(built.system)
+        return built.executable.program or compile_system(built.system)
 
     @from_call
     def explain(self, names: Names = None, *, grad: bool = True, batch: int = 1, **lengths: int) -> Report:
@@ -218,7 +218,7 @@ class Net:
         grad = grad and names is None and self.system.loss is not None
         built = self._program(names, grad)
         title = f"{self.system.name} on {self.backend.name}, {self.dtype}: {'value_and_grad' if grad else 'run'}"
-        program = built.executable.schedule
+        program = built.executable.program
         if program is None:
             return Report(f"{title}\n  every node by itself, in any topological order", (), (), ())
         ends = used_ends(built.system)

@@ -97,6 +97,13 @@ class Program:
     buffers: Mapping[str, Buffer]
     steps: tuple[Step, ...]
 
+    def place(self, name: str) -> tuple[str, int]:
+        """The buffer with memory of its own in which a name lies, and at which element of the last axis."""
+        offset = 0
+        while name in self.buffers and (inside := self.buffers[name].inside) is not None:
+            name, offset = inside[0], offset + inside[1]
+        return name, offset
+
     @property
     def joined(self) -> dict[str, list[str]]:
         """The buffers that others lie in, with those in the order in which they lie there."""

@@ -12,9 +12,10 @@ import numpy as np
 from ...compiler import compile_system
 from ...explain import Costs
 from ...ir import Ref, System
-from ...timeindex import fixed, last
+from ...program import Program
+from ...timeindex import last
 from ..base import AbstractBackend, AbstractExecutable, Options
-from ..memory import afford, elements
+from ..memory import Idle, afford, elements
 from ..numpy.arrays import NumpyArrays
 from ..numpy.backend import BACKEND as NUMPY
 from . import blas
@@ -22,9 +23,6 @@ from .emit import emit, unsupported
 from .machine import Compiled, vector_bytes
 from .place import ALIGNED, Layout, Lives, offsets
 from .pool import pool
-
-KEPT = 2
-"""Workspaces kept per shape, and shapes kept: as many as run at the same time, at most."""
 
 
 class Workspace:
@@ -54,7 +52,7 @@ class Workspace:
         self.pointers = ctypes.c_void_p(self.table.ctypes.data), ctypes.c_void_p(self.numbers.ctypes.data)
 
     def _result(self, layouts: Mapping[str, Layout], ref: Ref, numbers: Mapping[str, int]) -> Any:
-        """Where a result lies: its host, and the part of it; None for what was given."""
+        """Where a result lies: its host, and the part of it."""
         layout = layouts[ref.name]
         kept = {r.axis: r for r in layout.axes}
         parts: list[Any] = []
@@ -62,7 +60,7 @@ class Workspace:
             if axis in kept:
                 lo = kept[axis].lo.at({}, numbers)
                 if index.runs:
-                    parts.append(slice(fixed(1).at({}, numbers) - lo, last(axis).at({}, numbers) + 1 - lo))
+                    parts.append(slice(1 - lo, last(axis).at({}, numbers) + 1 - lo))
                 else:
                     parts.append(index.at({}, numbers) - lo)
         if layout.host != ref.name:
@@ -79,10 +77,12 @@ def _shape(layout: Layout, numbers: Mapping[str, int]) -> tuple[int, ...]:
 class NativeExecutable(AbstractExecutable):
     """One program as a compiled function."""
 
+    program: Program
+
     def __init__(self, system: System, options: Options) -> None:
         self.system = system
         self.dtype = np.dtype(options.dtype)
-        self.schedule = self.program = compile_system(system, without=options.without)
+        self.program = compile_system(system, without=options.without)
         system = self.program.system  # with the names that the passes made
         self._alone = blas.alone()
         helping = pool() if self._alone else None
@@ -96,7 +96,7 @@ class NativeExecutable(AbstractExecutable):
             for n, d in system.decls.items()
             if d.kind == "constant"
         }
-        self._idle: dict[tuple[int, ...], list[Workspace]] = {}
+        self._idle = Idle()
 
     def plan(self, numbers: Mapping[str, int]) -> tuple[dict[str, int], dict[str, int], int]:
         """Bytes and place of everything in the arena, and the size of the arena."""
@@ -133,8 +133,7 @@ class NativeExecutable(AbstractExecutable):
     def __call__(self, values: Mapping[str, Any], lengths: Mapping[str, int], batch: int) -> dict[str, Any]:
         numbers = self.numbers(lengths, batch)
         shape = tuple(numbers.values())
-        idle = self._idle.get(shape)
-        space = idle.pop() if idle else Workspace(self, numbers)
+        space = self._idle.take(shape, lambda: Workspace(self, numbers))
         table = space.table
         given = {**values, **self.constants}
         held = []  # keeps what the table points to alive
@@ -154,7 +153,7 @@ class NativeExecutable(AbstractExecutable):
         for name, (host, part) in space.results.items():
             source = space.arrays[host] if host in space.arrays else given[host]
             results[name] = np.array(source[part])
-        self._keep(shape, space)
+        self._idle.keep(shape, space)
         return results
 
     def _placed(self, array: Any, name: str, value: Any, numbers: Mapping[str, int]) -> None:
@@ -164,14 +163,6 @@ class NativeExecutable(AbstractExecutable):
             slice(1 - r.lo.at({}, numbers), last(r.axis).at({}, numbers) + 1 - r.lo.at({}, numbers)) for r in ranges
         )
         array[inside] = value
-
-    def _keep(self, shape: tuple[int, ...], space: Workspace) -> None:
-        if shape not in self._idle:
-            while len(self._idle) >= KEPT:
-                self._idle.pop(next(iter(self._idle)))
-            self._idle[shape] = []
-        if len(self._idle[shape]) < KEPT:
-            self._idle[shape].append(space)
 
     def __str__(self) -> str:
         return str(self.program)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -13,14 +12,8 @@ from ...program import Access, Compute, View
 from .code import I64, Dims, Point, Strided, Value, can_be_wide
 from .elementary import emit
 from .pointwise import Typed, call, convert, larger
-from .sizes import ONE, ZERO, Size
+from .sizes import ONE, ZERO, Size, in_order
 from .statement import Combine, Operand, Statements, Where, features, keys
-
-
-def in_order(shape: Sequence[int]) -> tuple[Size, ...]:
-    """Steps along each axis of an array in one piece."""
-    return tuple(Size(math.prod(shape[i + 1 :])) for i in range(len(shape)))
-
 
 METHODS = {
     "sum": "reduction", "max": "reduction", "sum_to": "copy", "broadcast_to": "copy", "transpose": "rearranged",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ...ir import System
 from ...program import Access, Buffer, Compute, Fuse, Program, Repeat, Step
 from ...timeindex import Axis, Range, fixed, last
-from .sizes import BATCH, ONE, Size, count, product
+from .sizes import BATCH, Size, count, in_order, product
 
 ALIGNED = 64
 """Bytes: a cache line, and the widest vector."""
@@ -20,7 +21,8 @@ class Layout:
 
     host     the name whose memory it is a part of (its own name where it has its own)
     offset   elements into the host
-    strides  elements, by axis name and "batch"; per-example strides follow from `shape` and the last stride
+    strides  elements from one step to the next, by axis name and "batch"; `steps`, along each per-example axis
+    brackets the axes of the name's brackets, those of which one slot is kept included
     """
 
     name: str
@@ -37,9 +39,7 @@ class Layout:
     @property
     def elements(self) -> Size:
         """Of the whole array."""
-        inner = ONE
-        for n in self.shape:
-            inner = inner * Size(n)
+        inner = Size(math.prod(self.shape))
         return product((*(count(r) for r in self.axes), *([BATCH] if self.batched else []), inner))
 
 
@@ -52,20 +52,14 @@ def layouts(program: Program) -> dict[str, Layout]:
         if name not in buffers and (decl.given or decl.kind == "cotangent"):
             buffers[name] = Buffer(name, tuple(Range(a, fixed(1), last(a)) for a in decl.axes), "all")
     for name, buffer in buffers.items():
-        host, offset = name, 0
-        while host in buffers and (inside := buffers[host].inside) is not None:
-            host, offset = inside[0], offset + inside[1]
-        found[name] = _layout(system, buffer, host, offset)
+        found[name] = _layout(system, buffer, *program.place(name))
     return found
 
 
 def _layout(system: System, buffer: Buffer, host: str, offset: int) -> Layout:
     decl = system.decls[buffer.name]
-    steps: list[Size] = []
-    inner = ONE
-    for n in reversed(system.decls[host].shape):
-        steps.insert(0, inner)
-        inner = inner * Size(n)
+    shape = system.decls[host].shape
+    steps, inner = in_order(shape), Size(math.prod(shape))
     strides: dict[str, Size] = {}
     if decl.batched:
         strides["batch"] = inner
@@ -74,13 +68,22 @@ def _layout(system: System, buffer: Buffer, host: str, offset: int) -> Layout:
         strides[r.axis.name] = inner
         inner = inner * count(r)
     return Layout(
-        buffer.name, decl.dtype, buffer.axes, decl.batched, decl.shape, host, offset, strides, tuple(steps), decl.axes
+        buffer.name,
+        decl.dtype,
+        buffer.axes,
+        decl.batched,
+        decl.shape,
+        host,
+        offset,
+        strides,
+        in_order(shape),
+        decl.axes,
     )
 
 
 @dataclass(frozen=True)
 class Lives:
-    """For every host in memory: the first and the last top-level step that touches it, and what touches it first."""
+    """For every host in memory: the first and the last top-level step that touches it."""
 
     first: Mapping[str, int]
     final: Mapping[str, int]

@@ -63,7 +63,7 @@ class Products:
     def write(self, step: Compute, where: Where) -> None:
         """``out (+)= sum of a * b``."""
         e = step.equation
-        target, adds = self.s.left(step, where), step.mode == "add"
+        adds = step.mode == "add"
         left, right, out, dims = self.operands(step, where)
         inner = [key for key, _ in dims if key.startswith("*") and out.along(key) == ZERO]
         plan = self.plan(dims, left, right, out)
@@ -81,7 +81,7 @@ class Products:
         loops, rows, columns, deep = plan
         again = any(out.along(key) == ZERO for key, _ in loops)
         if again and not adds:
-            self.s.fill(target, where, 0)
+            self.s.fill(self.s.left(step, where), where, 0)
 
         def at(point: Point) -> None:
             x, y, z = point.pointers

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ...timeindex import Range
@@ -51,3 +52,8 @@ def product(sizes: tuple[Size, ...]) -> Size:
     for size in sizes:
         result = result * size
     return result
+
+
+def in_order(shape: Sequence[int]) -> tuple[Size, ...]:
+    """Steps along each axis of an array in one piece."""
+    return tuple(Size(math.prod(shape[i + 1 :])) for i in range(len(shape)))

@@ -13,8 +13,9 @@ from ...errors import NonFiniteError
 from ...explain import Costs
 from ...ir import System
 from ...ops.core import OPS
+from ...program import Program
 from ..base import AbstractBackend, AbstractExecutable, Options
-from ..memory import afford, elements
+from ..memory import Idle, afford, elements
 from ..source import load
 from .arrays import NumpyArrays
 from .debug import checked, describe
@@ -23,17 +24,17 @@ from .kernels import at, compute, scatter_sum
 
 PER_STEP = ("sink", "fuse")
 """Passes that save memory traffic, at the price of more calls a step."""
-KEPT = 2
-"""Workspaces kept per shape: as many as run at the same time in different threads, at most."""
 
 
 class NumpyExecutable(AbstractExecutable):
     """One program as a Python function; its source is `source`."""
 
+    program: Program
+
     def __init__(self, system: System, options: Options) -> None:
         self.system = system
         as_written = ("merge",) if options.debug_nans else ()  # so that what is found has the user's own name
-        self.schedule = self.program = compile_system(system, without=(*as_written, *PER_STEP, *options.without))
+        self.program = compile_system(system, without=(*as_written, *PER_STEP, *options.without))
         self.options = options
         emitted = Emitter(self.program, options.dtype, options.debug_nans).emit()
         self.source = emitted.text
@@ -43,21 +44,22 @@ class NumpyExecutable(AbstractExecutable):
             scope[name] = _kernel(value, dtype) if isinstance(value, tuple) else value
         load(self.source, f"numpy {system.name!a}", scope)
         self._run, self._allocate = scope["run"], scope["allocate"]
-        self._idle: dict[tuple[int, ...], list[dict[str, Any]]] = {}
+        self._idle = Idle()
 
     def __call__(self, values: Mapping[str, Any], lengths: Mapping[str, int], batch: int) -> dict[str, Any]:
         shape = (batch, *(int(lengths.get(a.end, 0)) for a in self.system.axes))
         if self.options.debug_nans:
             self._check_given(values)
-        idle = self._idle.get(shape)
-        if not idle:
-            costs = self.costs(lengths, batch)
-            afford(costs.arena + costs.results, {"B": batch, **lengths})
-        workspace = idle.pop() if idle else self._allocate(np.empty, *shape)
+        workspace = self._idle.take(shape, lambda: self._workspace(lengths, batch, shape))
         with np.errstate(all="ignore"):
             results: dict[str, Any] = self._run(workspace, values, *shape)
-        self._keep(shape, workspace)
+        self._idle.keep(shape, workspace)
         return results
+
+    def _workspace(self, lengths: Mapping[str, int], batch: int, shape: tuple[int, ...]) -> Any:
+        costs = self.costs(lengths, batch)
+        afford(costs.arena + costs.results, {"B": batch, **lengths})
+        return self._allocate(np.empty, *shape)
 
     def costs(self, lengths: Mapping[str, int], batch: int) -> Costs:
         """The memory of its buffers; what NumPy itself needs within a statement comes on top."""
@@ -69,14 +71,6 @@ class NumpyExecutable(AbstractExecutable):
             for r in self.system.outputs.values()
         )
         return Costs(names, sum(names.values()), results)
-
-    def _keep(self, shape: tuple[int, ...], workspace: dict[str, Any]) -> None:
-        if shape not in self._idle:
-            while len(self._idle) >= KEPT:  # memory of the lengths used longest ago goes first
-                self._idle.pop(next(iter(self._idle)))
-            self._idle[shape] = []
-        if len(self._idle[shape]) < KEPT:
-            self._idle[shape].append(workspace)
 
     def _check_given(self, values: Mapping[str, Any]) -> None:
         for name, decl in self.system.decls.items():

@@ -108,9 +108,7 @@ def _overlaps(program: Program) -> dict[str, list[str]]:
     """For names that share memory with others: which."""
     places: dict[str, list[tuple[str, int, int]]] = {}
     for name in program.buffers:
-        host, offset = name, 0
-        while (inside := program.buffers[host].inside) is not None:
-            host, offset = inside[0], offset + inside[1]
+        host, offset = program.place(name)
         size = program.system.decls[name].shape[-1:]
         places.setdefault(host, []).append((name, offset, offset + (size[0] if size else 1)))
     return {

@@ -59,7 +59,7 @@ def layouts(program: Program) -> dict[str, Layout]:
 def _layout(system: System, buffer: Buffer, host: str, offset: int) -> Layout:
     decl = system.decls[buffer.name]
     shape = system.decls[host].shape
-    steps, inner = in_order(shape), Size(math.prod(shape))
+    inner = Size(math.prod(shape))
     strides: dict[str, Size] = {}
     if decl.batched:
         strides["batch"] = inner

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..explain import Costs
-from ..ir import System
+from ..ir import Decl, System
 from ..program import Program
 
 
@@ -69,8 +69,18 @@ class AbstractBackend(ABC):
         """True for an array that `asarray` would return as it is."""
 
     @abstractmethod
-    def bounds(self, array: Any) -> tuple[int, int]:
-        """Smallest and largest element of a non-empty array of integers."""
+    def bounds(self, array: Any) -> tuple[float, float]:
+        """Smallest and largest element of a non-empty array, as Python numbers."""
+
+    @abstractmethod
+    def key(self, seed: Any) -> int:
+        """A number that stands for a seed: an int from 0 up, or a Generator. Raises ArrayError."""
+
+    @abstractmethod
+    def supply(
+        self, decl: Decl, steps: Sequence[int], batch: int, dtype: str, seed: int, start: int, ends: Sequence[Any]
+    ) -> Any:
+        """The array of an input that the net fills by itself, ``(*steps, batch, *shape)``: see `unroll.automatic`."""
 
     @abstractmethod
     def build(self, system: System, options: Options) -> AbstractExecutable:

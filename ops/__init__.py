@@ -33,6 +33,7 @@ from .pointwise import (
     tanh,
     where,
 )
+from .random import bernoulli, categorical, dropout, keep, normal, uniform
 from .reduce import argmax, log_softmax, logsumexp, max, mean, min, softmax, sum
 from .shapes import Family, elementwise
 
@@ -49,8 +50,10 @@ __all__ = [
     "abs",
     "argmax",
     "bce_with_logits",
+    "bernoulli",
     "broadcast_to",
     "cast",
+    "categorical",
     "clip",
     "composite",
     "concat",
@@ -58,6 +61,7 @@ __all__ = [
     "cross_entropy",
     "define",
     "dot",
+    "dropout",
     "einsum",
     "elementwise",
     "elu",
@@ -67,6 +71,7 @@ __all__ = [
     "gelu",
     "infix",
     "isfinite",
+    "keep",
     "layer_norm",
     "leaky_relu",
     "log",
@@ -81,6 +86,7 @@ __all__ = [
     "minimum",
     "mse",
     "nll",
+    "normal",
     "not_equal",
     "one_hot",
     "outer",
@@ -101,5 +107,6 @@ __all__ = [
     "tanh",
     "transpose",
     "undefined",
+    "uniform",
     "where",
 ]

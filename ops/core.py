@@ -79,6 +79,10 @@ class Symbolic:
         """The number of steps of the given time axes, as a symbol."""
         raise TypeError(f"{type(self).__name__} has no time axes")
 
+    def __noise__(self, kind: str, operands: Sequence[Any], over: Any, rate: float = 0.0) -> Any:
+        """Random numbers of the shape that the operands broadcast to: see `ops.random`."""
+        raise TypeError(f"{type(self).__name__} cannot be drawn from")
+
     def __label__(self, name: str, args: Sequence[Any], attrs: Attrs) -> Any:
         """Remember that this is ``name(*args, **attrs)``, for printing; returns the symbol."""
         return self

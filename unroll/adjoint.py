@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from .builder import Builder, renamed
-from .errors import DifferentiationError, UndefinedError, message
+from .errors import DifferentiationError, UndefinedError, code, message
 from .expr import Expr
 from .ir import Const, Equation, Operand, Ref, System
 from .ops import core, layout
@@ -54,6 +54,7 @@ def adjoint(system: System, wrt: Sequence[str], seeds: Mapping[str, str] | None 
             raise DifferentiationError(f"{name} is {system.decls[name].dtype}; only floats have derivatives")
     builder = Builder.extend(system)
     active = _active(system, wrt, seeds)
+    _not_by_draws_alone(system, [name for name in wrt if name not in active], seeds)
     for name in dict.fromkeys((*seeds, *(n for n in system.decls if n in active), *wrt)):
         decl = system.decls[name]
         builder.declare(replace(decl, name=name + mark, kind="cotangent", of=name, detail=None))
@@ -92,6 +93,28 @@ def _active(system: System, wrt: Sequence[str], seeds: Mapping[str, str]) -> set
         forward.setdefault(a, []).append(b)
         backward.setdefault(b, []).append(a)
     return _reach(wrt, forward) & _reach(seeds, backward)
+
+
+def _not_by_draws_alone(system: System, names: Sequence[str], seeds: Mapping[str, str]) -> None:
+    """Raises DifferentiationError for a name that a seed depends on, and only through a discrete draw."""
+    draws = [e for e in system.equations if e.op == "sampled"] if names else []
+    if not draws:
+        return
+    readers: dict[str, list[str]] = {}
+    for e in system.equations:
+        for ref in e.refs:
+            readers.setdefault(ref.name, []).append(e.out.name)
+    for name in names:
+        after = _reach([name], readers)
+        for draw in draws:
+            if draw.refs[0].name in after and _reach([draw.out.name], readers) & set(seeds):
+                raise DifferentiationError(
+                    message(
+                        f"{', '.join(seeds)} depends on {name} only through a discrete draw, which has no derivative",
+                        (code(draw.source), draw.source),
+                        fix="Give the loss a term that reads the probabilities, or leave the name out of wrt.",
+                    )
+                )
 
 
 def _reach(start: Any, links: Mapping[str, list[str]]) -> set[str]:

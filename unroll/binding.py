@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+from .automatic import Interval, Noise
 from .builder import live
 from .dag import check_reads, exists
-from .errors import ArrayError, LengthError, message
+from .errors import ArrayError, LengthError, code, message
 from .ir import Decl, Equation, Ref, System
 from .text import Writer
+from .timeindex import TIME
 from .unfold import check_length, used_ends
 
 FLOATS = ("float32", "float64", "complex128")
@@ -23,7 +25,30 @@ class Arrays(Protocol):
 
     def fits(self, value: Any, dtype: str) -> bool: ...
 
-    def bounds(self, array: Any) -> tuple[int, int]: ...
+    def bounds(self, array: Any) -> tuple[float, float]: ...
+
+    def key(self, seed: Any) -> int: ...
+
+    def supply(
+        self, decl: Decl, steps: Sequence[int], batch: int, dtype: str, seed: int, start: int, ends: Sequence[Any]
+    ) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What a call is given besides params and inputs.
+
+    seed   for what is drawn
+    start  steps that went before, in calls that this one continues
+    ends   per axis end, the number of steps of each example
+    """
+
+    seed: Any = None
+    start: int = 0
+    ends: Mapping[str, Any] = field(default_factory=dict)
+
+
+PLAIN = Extras()
 
 
 @dataclass(frozen=True)
@@ -58,8 +83,10 @@ class Binder:
         self.system = replace(system, decls={**user.decls, **alike, **system.decls})
         self.own = system
         self.params = {n: d for n, d in self.system.decls.items() if d.kind == "param"}
-        self.inputs = {n: d for n, d in self.system.decls.items() if d.kind == "input"}
+        inputs = {n: d for n, d in self.system.decls.items() if d.kind == "input"}
         self.needed = live(system, [r.name for r in system.outputs.values()])
+        self.inputs = {n: d for n, d in inputs.items() if not d.automatic}
+        self.automatic = {n: d for n, d in inputs.items() if d.automatic and n in self.needed}
         self.ends = {a.end for a in self.system.axes}
         self.limits: dict[str, list[tuple[int, Equation]]] = {}
         for name, decl in self.system.decls.items():
@@ -70,7 +97,11 @@ class Binder:
         self._fitting: set[tuple[tuple[str, int], ...]] = set()
 
     def __call__(
-        self, params: Mapping[str, Any], given: Mapping[str, Any], directions: Mapping[str, Any] | None = None
+        self,
+        params: Mapping[str, Any],
+        given: Mapping[str, Any],
+        directions: Mapping[str, Any] | None = None,
+        extras: Extras = PLAIN,
     ) -> Bound:
         """Check and convert. Raises ArrayError, LengthError.
 
@@ -103,6 +134,7 @@ class Binder:
                 raise LengthError(f"no array tells the length {end}: pass {end}=..., the number of steps")
         self._fits(lengths)
         batch, unbatched = _batch(batches)
+        values.update(self._automatic(lengths, batch, extras))
         return Bound(values, lengths, batch, unbatched)
 
     def _values(
@@ -125,9 +157,35 @@ class Binder:
                     shape = _expected(decl, self.batch_first)
                     raise ArrayError(f"input {name} is missing: pass {name}=..., of shape {shape}")
                 array = _convert(self.backend, decl, arrays[name], self.dtype)
-                values[name], batches[name] = _steps(decl, array, self.batch_first, found)
+                values[name], batch = _steps(decl, array, self.batch_first, found)
+                if decl.batched:
+                    batches[name] = batch
                 self._labels(name, values[name])
+                self._inside(decl, values[name])
         return values, found, batches
+
+    def _automatic(self, lengths: Mapping[str, int], batch: int, extras: Extras) -> dict[str, Any]:
+        values = {}
+        seed = None
+        for name, decl in self.automatic.items():
+            if isinstance(decl.detail, Noise) and seed is None:
+                if extras.seed is None:
+                    raise ArrayError(
+                        message(
+                            f"template {self.user.name!r} draws random numbers",
+                            (code(decl.source), decl.source),
+                            fix="Pass seed=..., an int or a numpy.random.Generator; a seed gives the same draws again.",
+                        )
+                    )
+                seed = self.backend.key(extras.seed)
+            steps = [lengths[a.end] for a in decl.axes]
+            ends = [extras.ends.get(a.end) for a in decl.axes]
+            start = extras.start if TIME in decl.axes else 0
+            values[name] = self.backend.supply(decl, steps, batch, self._kind(decl), seed or 0, start, ends)
+        return values
+
+    def _kind(self, decl: Decl) -> str:
+        return self.dtype if decl.dtype == "float" else {"int": "int64"}.get(decl.dtype, decl.dtype)
 
     def _fits(self, lengths: Mapping[str, int]) -> None:
         """Every step that is read, and every step that is asked for, exists at these lengths."""
@@ -142,6 +200,15 @@ class Binder:
                 at = ", ".join(f"{end} = {n}" for end, n in lengths.items())
                 raise LengthError(f"{ref} is asked for, and at {at} that step does not exist")
         self._fitting.add(key)
+
+    def _inside(self, decl: Decl, array: Any) -> None:
+        """The values of an input lie where it says they do."""
+        if isinstance(decl.detail, Interval) and array.size:
+            low, high = self.backend.bounds(array)
+            if not (decl.detail.low <= low and high <= decl.detail.high):
+                wrong = low if not decl.detail.low <= low else high
+                where = f"from {decl.detail.low:g} to {decl.detail.high:g}"
+                raise ArrayError(message(f"input {decl.name} holds {wrong:g}, and its values lie {where}", decl.source))
 
     def _labels(self, name: str, array: Any) -> None:
         """Labels lie in the range of what is looked up with them."""
@@ -230,7 +297,10 @@ def _steps(decl: Decl, array: Any, batch_first: bool, found: dict[str, tuple[int
             f"{_called(decl)} has shape {shape}, expected {_expected(decl, batch_first)}, or {single} for one example"
         )
     batch: int | None = None
-    if array.ndim == rank + 1:
+    if not decl.batched:
+        if array.ndim != rank:
+            raise ArrayError(f"{_called(decl)} has shape {shape}, and is one for all examples, {decl.shape}")
+    elif array.ndim == rank + 1:
         if batch_first and axes:
             array = array.transpose(*range(1, axes + 1), 0, *range(axes + 1, rank + 1))
         batch = array.shape[axes]

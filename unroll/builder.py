@@ -7,10 +7,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+from .automatic import Automatic, Noise
 from .errors import AxisError, DTypeError, ShapeError, TemplateError, here, message
 from .expr import Expr, axes_of
 from .ir import Const, Decl, Domain, Equation, Label, Operand, Ref, Source, System
 from .ops.core import OPS, Op, Symbolic, result_kind
+from .ops.shapes import broadcast
 from .timeindex import Axis, Index, Range, running, whole
 
 Shape = tuple[int, ...]
@@ -233,6 +235,33 @@ class Builder:
             Equation(out, "copy", (expr.operand,), (), domain, batched, combine, self._source or here())
         )
         return self.read(out)
+
+    def supplied(self, name: str, detail: Automatic, shape: Shape, axes: Sequence[Axis], dtype: str, each: bool) -> Ref:
+        """Declare an input that the net fills, with a value per example where `each`, under `name` and a number."""
+        number = 1
+        while f"{name}{number}" in self.decls:
+            number += 1
+        axes = tuple(a for a in self.axes.values() if a in axes)
+        source = self._source or here()
+        self.declare(Decl(f"{name}{number}", "input", shape, dtype, axes, each, detail=detail, source=source))
+        return Ref(f"{name}{number}", tuple(map(running, axes)))
+
+    def noise(self, detail: Noise, operands: Sequence[Any], over: Any) -> Expr:
+        """Numbers drawn for every element of what the operands broadcast to. Raises AxisError, ShapeError."""
+        exprs = [self.operand(a) for a in operands]
+        shape = self.guarded(lambda: broadcast([e.shape for e in exprs]))
+        axes = frozenset[Axis]().union(*(e.axes for e in exprs))
+        if over is ... and not axes:
+            raise AxisError(
+                message(
+                    f"nothing that this draws from runs along a time axis: {', '.join(map(str, exprs))}",
+                    here(),
+                    fix="Say over=t to draw anew at every step, or over=None to draw once for each example.",
+                )
+            )
+        axes = axes if over is ... else frozenset(axes_of(over) if over is not None else ())
+        self.know(sorted(axes, key=lambda a: a.name))
+        return self.read(self.supplied("noise", detail, shape, tuple(axes), "float", True))
 
     def label(self, expr: Expr, name: str, args: Sequence[Any], attrs: Mapping[str, Any]) -> None:
         """Print the operation that made `expr` as ``name(*args, **attrs)``."""

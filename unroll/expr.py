@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from .automatic import Noise
 from .errors import AxisError, DTypeError, here, message
 from .ir import Extent, Operand, Ref
 from .ops.core import Op, Symbolic
@@ -56,6 +57,9 @@ class Expr(Symbolic):
             extent = Expr(self._builder, Extent(axis), (), "float", frozenset())
             count = extent if isinstance(count, int) else count * extent
         return count
+
+    def __noise__(self, kind: str, operands: Sequence[Any], over: Any, rate: float = 0.0) -> Expr:
+        return self._builder.noise(Noise(kind, rate), operands, over)
 
     def __label__(self, name: str, args: Sequence[Any], attrs: Mapping[str, Any]) -> Expr:
         self._builder.label(self, name, args, attrs)

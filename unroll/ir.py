@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+from .automatic import Automatic
 from .ops.core import OPS, Op
 from .timeindex import Axis, Index, Range, whole
 
@@ -46,7 +47,7 @@ class Decl:
     axes     the time axes it has instances along, in the order of its brackets
     batched  one value per example, or one for all
     of       of a cotangent: the name it is the derivative by; of a temporary: the variable it serves
-    detail   of a param its initialiser, of a constant its array
+    detail   of a param its initialiser, of a constant its array, of an input what fills or bounds it
     """
 
     name: str
@@ -63,6 +64,11 @@ class Decl:
     def given(self) -> bool:
         """True for what the user hands over when running: no equation defines its steps 1..T."""
         return self.kind in ("input", "param", "constant")
+
+    @property
+    def automatic(self) -> bool:
+        """True for an input that the net fills by itself."""
+        return self.kind == "input" and isinstance(self.detail, Automatic)
 
 
 def visible(name: str) -> str:

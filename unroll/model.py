@@ -9,7 +9,7 @@ from typing import Any
 from . import backends
 from .adjoint import adjoint, suffix
 from .backends.base import AbstractExecutable, Options
-from .binding import FLOATS, Binder, Bound
+from .binding import FLOATS, PLAIN, Binder, Bound, Extras
 from .builder import live
 from .compiler import OPTIONAL, compile_system, expand
 from .errors import BackendError, LengthError, UndefinedError, from_call, message
@@ -35,9 +35,13 @@ class _Built:
     binder: Binder
 
     def call(
-        self, params: Params, arrays: Mapping[str, Any], directions: Mapping[str, Any] | None = None
+        self,
+        params: Params,
+        arrays: Mapping[str, Any],
+        directions: Mapping[str, Any] | None = None,
+        extras: Extras = PLAIN,
     ) -> tuple[System, Bound, dict[str, Any]]:
-        bound = self.binder(params, arrays, directions)
+        bound = self.binder(params, arrays, directions, extras)
         return self.system, bound, self.executable(bound.values, bound.lengths, bound.batch)
 
 
@@ -85,11 +89,12 @@ class Net:
         return dict(initial(self.system, seed, self.dtype))
 
     @from_call
-    def run(self, params: Params, names: Names = None, /, **arrays: Any) -> Any:
+    def run(self, params: Params, names: Names = None, /, *, seed: Any = None, **arrays: Any) -> Any:
         """The outputs, or any variable by name.
 
         names   None for all outputs, as a dict; ``"h"`` for one array; ``("h", 3)`` for one instance; a list of such
                 for a dict
+        seed    for what the template draws: an int, with which the draws are the same again, or a Generator
         arrays  the inputs by name; ``T=`` where no array tells the length
 
         A variable over t comes as ``(T, B, *shape)``: row 0 is step 1. Raises ArrayError, LengthError.
@@ -98,20 +103,27 @@ class Net:
             isinstance(names, tuple) and len(names) > 1 and hasattr(names[1], "__index__")
         )
         wanted = self._wanted([names] if single else names)
-        system, bound, results = self._forward(wanted).call(params, arrays)
+        system, bound, results = self._forward(wanted).call(params, arrays, extras=Extras(seed))
         shown = {name: self._out(system, name, value, bound) for name, value in results.items()}
         return next(iter(shown.values())) if single else shown
 
     @from_call
-    def loss(self, params: Params, /, **arrays: Any) -> Any:
+    def loss(self, params: Params, /, *, seed: Any = None, **arrays: Any) -> Any:
         """The loss averaged over the batch: one number."""
         self._need_loss()
-        value = self.run(params, "loss", **arrays)
+        value = self.run(params, "loss", seed=seed, **arrays)
         return value.mean() if value.ndim else value[()]
 
     @from_call
     def value_and_grad(
-        self, params: Params, wrt: Sequence[str] | str | None = None, outputs: Names = (), /, **arrays: Any
+        self,
+        params: Params,
+        wrt: Sequence[str] | str | None = None,
+        outputs: Names = (),
+        /,
+        *,
+        seed: Any = None,
+        **arrays: Any,
     ) -> Any:
         """The loss averaged over the batch, and its gradient by each param: ``(number, {name: array})``.
 
@@ -124,7 +136,7 @@ class Net:
         names = self._wrt(wrt)
         wanted = self._wanted([outputs] if isinstance(outputs, str) else outputs) if outputs != () else {}
 
-        system, bound, results = self._gradient(names, wanted).call(params, arrays)
+        system, bound, results = self._gradient(names, wanted).call(params, arrays, extras=Extras(seed))
         batched = self._simple.decls["loss"].batched
         grads = {name: self._mean(results[f"{name}~"], system, name, bound, batched) for name in names}
         value = results[LOSS]
@@ -134,14 +146,16 @@ class Net:
         return value, grads, {name: self._out(system, name, results[name], bound) for name in wanted}
 
     @from_call
-    def jvp(self, params: Params, tangents: Mapping[str, Any], of: str = "loss", /, **arrays: Any) -> Any:
+    def jvp(
+        self, params: Params, tangents: Mapping[str, Any], of: str = "loss", /, *, seed: Any = None, **arrays: Any
+    ) -> Any:
         """The value of the loss (or of a variable `of`) and its derivative along `tangents`.
 
         tangents  arrays like the params or inputs they are directions of, by name; the rest stay fixed
 
         Forward mode, obtained as the adjoint of the adjoint by its seed (the adjoint is linear in it).
         """
-        seed = f"{of}~seed"
+        given = f"{of}~seed"
         names = tuple(sorted(tangents))
 
         def make() -> System:
@@ -149,17 +163,17 @@ class Net:
                 self._need_loss()
             if of not in self._simple.decls:
                 raise UndefinedError(f"there is no variable {of!r} in template {self.system.name!r}")
-            first = adjoint(self._simple, names, {of: seed})
-            second = adjoint(first, (seed,), {f"{n}~": f"{n}~tangent" for n in names})
+            first = adjoint(self._simple, names, {of: given})
+            second = adjoint(first, (given,), {f"{n}~": f"{n}~tangent" for n in names})
             axes = self._simple.decls[of].axes
             ref = Ref(of, tuple(running(a) for a in axes))
             mark = suffix(first)
-            return replace(second, outputs={of: ref, "tangent": second.outputs[seed + mark]})
+            return replace(second, outputs={of: ref, "tangent": second.outputs[given + mark]})
 
         self._need(names, "tangent")
         directions = {f"{n}~tangent": tangents[n] for n in names}
         built = self._get(("jvp", of, *names), make, tuple(directions))
-        system, bound, results = built.call(params, arrays, directions)
+        system, bound, results = built.call(params, arrays, directions, Extras(seed))
         value = self._out(system, of, results[of], bound)
         tangent = self._out(system, of, results["tangent"], bound)
         if of == "loss" and value.ndim:
@@ -167,7 +181,9 @@ class Net:
         return value, tangent
 
     @from_call
-    def hessian_vector(self, params: Params, vector: Mapping[str, Any], /, **arrays: Any) -> dict[str, Any]:
+    def hessian_vector(
+        self, params: Params, vector: Mapping[str, Any], /, *, seed: Any = None, **arrays: Any
+    ) -> dict[str, Any]:
         """The Hessian of the batch-averaged loss by the params, times `vector`: the adjoint of the adjoint.
 
         vector  arrays like the params, by name; names left out count as zero
@@ -185,7 +201,7 @@ class Net:
         self._need(names, "vector")
         directions = {f"{n}~vector": vector[n] for n in names}
         built = self._get(("hessian", *names), make, tuple(directions))
-        _, bound, results = built.call(params, arrays, directions)
+        _, bound, results = built.call(params, arrays, directions, Extras(seed))
         scale = bound.batch if self._simple.decls["loss"].batched else 1
         return {name: results[name] / scale for name in every}
 

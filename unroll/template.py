@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from .model import Net
 
 Shape = tuple[int, ...]
+RESERVED = ("loss", "seed", "lengths", "clamp")
+"""Names that `Net` takes for its own."""
 
 
 def _shape(shape: int | Sequence[int]) -> Shape:
@@ -124,7 +126,7 @@ class Template:
         """Raises TemplateError for what is no name, or is the template's own."""
         if not hasattr(name, "isidentifier") or not name or "." in name or "~" in name:
             raise TemplateError(message(f"a name is a non-empty text without '.' and '~', got {name!r}", source))
-        if name in ("loss", *(a.end for a in self._builder.axes.values())):
+        if name in (*RESERVED, *(a.end for a in self._builder.axes.values())):
             raise TemplateError(message(f"the name {name!r} is taken by the template itself", source))
 
     def output(self, name: str, expr: Any) -> None:

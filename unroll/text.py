@@ -215,7 +215,7 @@ def declaration(system: System, name: str) -> str:
     decl = system.decls[name]
     ref = Ref(name, tuple(running(a) for a in decl.axes))
     shape = " x ".join(map(str, decl.shape)) or "scalar"
-    kind = decl.kind + ("" if decl.dtype == "float" else f", {decl.dtype}")
+    kind = (f"{decl.detail}" if decl.automatic else decl.kind) + ("" if decl.dtype == "float" else f", {decl.dtype}")
     return f"{ref}: {kind}, {shape}"
 
 

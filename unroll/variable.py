@@ -77,6 +77,9 @@ class Variable(Symbolic):
     def __over__(self, combine: str, over: Any) -> Expr:
         return self.as_expression().__over__(combine, over)
 
+    def __noise__(self, kind: str, operands: Sequence[Any], over: Any, rate: float = 0.0) -> Expr:
+        return self.as_expression().__noise__(kind, operands, over, rate)
+
     def __refuse__(self, text: str) -> Exception:
         return DTypeError(message(f"{self} {text}", here(), fix=f"Read it at a step: {self.name}[t]."))
 

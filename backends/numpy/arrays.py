@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+
+from ...ir import Decl
+from . import supply
 
 DTYPES = {name: np.dtype(name) for name in ("float32", "float64", "complex128", "int64", "bool")}
 
@@ -20,6 +24,16 @@ class NumpyArrays:
         """True for what `asarray` would return as it is."""
         return type(value) is np.ndarray and value.dtype == DTYPES[dtype] and value.flags.c_contiguous
 
-    def bounds(self, array: Any) -> tuple[int, int]:
+    def bounds(self, array: Any) -> tuple[float, float]:
         """Smallest and largest element."""
-        return int(array.min()), int(array.max())
+        return array.real.min().item(), array.real.max().item()
+
+    def key(self, seed: Any) -> int:
+        """A number that stands for a seed."""
+        return supply.key(seed)
+
+    def supply(
+        self, decl: Decl, steps: Sequence[int], batch: int, dtype: str, seed: int, start: int, ends: Sequence[Any]
+    ) -> Any:
+        """The array of an automatic input: see `supply.supply`."""
+        return supply.supply(decl, steps, batch, DTYPES[dtype], seed, start, ends)

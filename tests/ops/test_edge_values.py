@@ -34,6 +34,7 @@ ULPS = {
     "sign": 0,
     "relu": 0,
     "stop_gradient": 0,
+    "sampled": 0,
     "sqrt": 0.5,
 }
 ULPS |= {"leaky_relu": 1.5, "clip": 0, "gelu": 800}

@@ -38,12 +38,13 @@ class Within:
 class Chunk:
     """How far a step stands from the end of its chunk of `period` steps that lies towards step 1 (or towards T).
 
-    The first step of a chunk is at 0 from its start, the last at 0 from its end. Beyond the start of the first chunk
-    and the end of the last there is no other: `FAR`.
+    The first step of a chunk is at 0 from its start, the last at 0 from its end. There is no chunk before the first and
+    none after the last: there it is `FAR`, unless chunks go on for ever (`endless`).
     """
 
     period: int
     towards_end: bool = False
+    endless: bool = False
 
     def __str__(self) -> str:
         return f"place in {self.period} steps"

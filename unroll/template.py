@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -227,6 +227,76 @@ class Template:
                     f"there is no {name!r} in template {system.name!r} to differentiate by; it has {known}"
                 )
         return Template.of(simplify(adjoint(system, names)))
+
+    @from_call
+    def teacher_forced(self, forced: Mapping[str, str]) -> Template:
+        """The template in which every delayed read of a variable reads the truth (book section 10.2.1).
+
+        forced  variable -> what is read instead, an input like it: ``{"o": "y"}`` turns o[t-1] into y[t-1]
+
+        The truth takes over the variable's boundaries where it has none. Where no other recurrence is left, all steps
+        run at once. Raises TemplateError for names that are unknown, unlike each other, or never read with a delay.
+
+        >>> from unroll import Template, ops, t
+        >>> g = Template("ar"); y, o, w = g.input("y"), g.variable("o", ()), g.param("w")
+        >>> o[0] = 0
+        >>> o[t] = ops.tanh(w * o[t-1])
+        >>> g.loss = ops.sum((o[t] - y[t])**2, over=t)
+        >>> print(g.teacher_forced({"o": "y"}))
+        template ar(y[t]: input, scalar; w: param, scalar)
+          o[0] = 0
+          o[t] = tanh(w * y[t-1])    t = 1..T
+          loss = sum((o[t] - y[t])**2, over=t)
+          y[0] = 0
+        """
+        from .transforms import teacher_forced
+
+        return Template.of(teacher_forced(self.system, forced))
+
+    @from_call
+    def scheduled(self, forced: Mapping[str, str], probability: str = "epsilon") -> Template:
+        """Scheduled sampling (Bengio et al. 2015): a delayed read is the truth or the variable itself, by a coin.
+
+        The coin falls anew for each step and example. The probability of the truth is an input of that name, one number
+        in [0, 1]; `unroll.schedules` has the usual ways to lower it. Raises TemplateError as `teacher_forced` does.
+        """
+        from .transforms import scheduled
+
+        return Template.of(scheduled(self.system, forced, probability))
+
+    @from_call
+    def open_loop(self, forced: Mapping[str, str], period: int) -> Template:
+        """Delayed reads are the variable's own for `period` - 1 steps, and the truth after every `period`-th.
+
+        So the loss of every step is that of a forecast over up to `period` steps. ``period=1`` is teacher forcing.
+        Raises TemplateError as `teacher_forced` does, and LengthError for what is no period.
+        """
+        from .transforms import open_loop
+
+        return Template.of(open_loop(self.system, forced, period))
+
+    @from_call
+    def truncated(self, steps: int, *, sliding: bool = False, over: Any = None) -> Template:
+        """Truncated back-propagation through time: the same values, and gradients that reach back less far.
+
+        steps    the length of the chunks between which no cotangent crosses: from step k+1 to k, from 2k+1 to 2k, ...
+        sliding  True for a window instead: every loss reaches back through delays of exactly `steps` in all, with one
+                 copy of the recurrence for each, so compile time and work grow with `steps`
+        over     the axis; t where nothing is said
+
+        (Williams and Peng 1990, "epochwise" and "real-time" truncation.) Raises LengthError.
+        """
+        from .transforms import truncated, windowed
+
+        axis = TIME if over is None else axes_of(over)[0]
+        return Template.of((windowed if sliding else truncated)(self.system, steps, axis))
+
+    @from_call
+    def inference(self) -> Template:
+        """The template as it is used once trained: no dropout, and zoneout by its mean."""
+        from .transforms import inference
+
+        return Template.of(inference(self.system))
 
     @from_call
     def unfold(self, steps: int | None = None, *, detail: str = "variables", **lengths: int) -> Dag:

@@ -63,7 +63,7 @@ def _noise(detail: Noise, name: str, shape: tuple[int, ...], dtype: Any, seed: i
 
 def _chunk(detail: Chunk, steps: int, start: int) -> Any:
     place = np.arange(start, start + steps)
-    if not detail.towards_end:
-        return np.where(place < detail.period, FAR, place % detail.period)
-    last = (place // detail.period) * detail.period + detail.period >= start + steps
-    return np.where(last, FAR, detail.period - 1 - place % detail.period)
+    first, outermost = place // detail.period, (start + steps - 1) // detail.period if detail.towards_end else 0
+    far = (first == outermost) & (not detail.endless)
+    inside = place % detail.period
+    return np.where(far, FAR, detail.period - 1 - inside if detail.towards_end else inside)

@@ -94,7 +94,7 @@ def dropout(x: Any, rate: float, *, over: Any = ...) -> Any:
     return x * keep(x, rate, over=over)
 
 
-def keep(like: Any, rate: float, *, over: Any = ...) -> Any:
+def keep(like: Any, rate: Any, *, over: Any = ...) -> Any:
     """What `dropout` multiplies with: 0 with probability `rate`, else 1/(1-rate), in the shape of `like`.
 
     With it zoneout (Krueger et al. 2017) is ``h[t-1] + (1-rate) * keep(n, rate) * (n - h[t-1])``.

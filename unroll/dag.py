@@ -327,8 +327,11 @@ def _outside(part: tuple[range, ...], box: Sequence[range]) -> Iterator[tuple[ra
 
 
 def check_reads(system: System, lengths: Mapping[str, int]) -> None:
-    """Every step read at a fixed place or counted from the end exists at these lengths. Raises LengthError."""
+    """Every step read or set at a fixed place or counted from the end exists at these lengths. Raises LengthError."""
     for equation in system.equations:
+        for index, axis in zip(equation.out.index, system.decls[equation.out.name].axes, strict=True):
+            if index.axis is None and index.shift > lengths.get(axis.end, index.shift):
+                raise LengthError(f"{equation.out} is set, and at {axis.end} = {lengths[axis.end]} it does not exist")
         ends = {a.end for a in equation.axes} | {i.axis.end for r in equation.refs for i in r.index if i.axis}
         if not ends | {a.end for r in equation.refs for a in system.decls[r.name].axes} <= set(lengths):
             continue  # an axis that nothing asked for depends on

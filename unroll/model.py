@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from . import backends
 from .adjoint import adjoint, suffix
+from .asked import Asked, Names, cotangent, instance
 from .backends.base import AbstractExecutable, Options
 from .binding import FLOATS, PLAIN, Binder, Bound, Extras
 from .builder import live
 from .compiler import OPTIONAL, compile_system, expand
-from .errors import BackendError, LengthError, UndefinedError, from_call, message
+from .errors import ArrayError, BackendError, LengthError, UndefinedError, from_call
 from .explain import Report, explain
 from .initializers import initial
+from .intervention import clamp_name, clamped
 from .ir import Ref, System
 from .program import Program
 from .simplify import reduced
-from .timeindex import TIME, Index, fixed, running
+from .timeindex import fixed, running
 from .unfold import used_ends
 
 Params = Mapping[str, Any]
 LOSS = "loss~value"  # no name of a user's holds a tilde
-Names = str | tuple[str | int, ...] | Sequence[Any] | None
+Clamp = Mapping[tuple[Any, ...], Any] | None
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,9 @@ class Net:
             raise BackendError(f"without={unknown[0]!r}: the passes that can be left out are {', '.join(OPTIONAL)}")
         self._options = Options(dtype, debug_nans, tuple(without))
         self._built: dict[Any, _Built] = {}
+        self._set: dict[Any, Net] = {}
         self._simple = reduced(system, _roots(system))
+        self._names = Asked(system, self._simple)
 
     def __repr__(self) -> str:
         return f"<Net {self.system.name}: {self.backend.name}, {self.dtype}>"
@@ -89,20 +93,24 @@ class Net:
         return dict(initial(self.system, seed, self.dtype))
 
     @from_call
-    def run(self, params: Params, names: Names = None, /, *, seed: Any = None, **arrays: Any) -> Any:
+    def run(
+        self, params: Params, names: Names = None, /, *, seed: Any = None, clamp: Clamp = None, **arrays: Any
+    ) -> Any:
         """The outputs, or any variable by name.
 
         names   None for all outputs, as a dict; ``"h"`` for one array; ``("h", 3)`` for one instance; a list of such
                 for a dict
         seed    for what the template draws: an int, with which the draws are the same again, or a Generator
+        clamp   instances to set, such as ``{("h", 3): value}``, one value per example: the edges into them are cut
         arrays  the inputs by name; ``T=`` where no array tells the length
 
         A variable over t comes as ``(T, B, *shape)``: row 0 is step 1. Raises ArrayError, LengthError.
         """
-        single = isinstance(names, str) or (
-            isinstance(names, tuple) and len(names) > 1 and hasattr(names[1], "__index__")
-        )
-        wanted = self._wanted([names] if single else names)
+        if clamp:
+            net, values = self._clamped(clamp)
+            return net.run(params, names, seed=seed, **values, **arrays)
+        single = isinstance(names, str) or instance(names)
+        wanted = self._names.wanted([names] if single else names)
         system, bound, results = self._forward(wanted).call(params, arrays, extras=Extras(seed))
         shown = {name: self._out(system, name, value, bound) for name, value in results.items()}
         return next(iter(shown.values())) if single else shown
@@ -118,27 +126,32 @@ class Net:
     def value_and_grad(
         self,
         params: Params,
-        wrt: Sequence[str] | str | None = None,
+        wrt: Names = None,
         outputs: Names = (),
         /,
         *,
         seed: Any = None,
+        clamp: Clamp = None,
         **arrays: Any,
     ) -> Any:
         """The loss averaged over the batch, and its gradient by each param: ``(number, {name: array})``.
 
-        wrt      names of params and inputs to differentiate by; by default (None) every param
+        wrt      names to differentiate by, of params, inputs, variables and instances (``("h", 3)``); by default (None)
+                 every param
         outputs  names as for `run`; where some are given, a third result holds their values as a dict
 
         A name that the loss does not depend on has gradient zero. Raises ArrayError, LengthError, DifferentiationError.
         """
         self._need_loss()
-        names = self._wrt(wrt)
-        wanted = self._wanted([outputs] if isinstance(outputs, str) else outputs) if outputs != () else {}
+        if clamp:
+            net, values = self._clamped(clamp)
+            return net.value_and_grad(params, wrt, outputs, seed=seed, **values, **arrays)
+        names = self._names.wrt(wrt)
+        wanted = self._names.wanted([outputs] if isinstance(outputs, str) else outputs) if outputs != () else {}
 
         system, bound, results = self._gradient(names, wanted).call(params, arrays, extras=Extras(seed))
         batched = self._simple.decls["loss"].batched
-        grads = {name: self._mean(results[f"{name}~"], system, name, bound, batched) for name in names}
+        grads = {name: self._mean(results[cotangent(name)], system, name, bound, batched) for name in names}
         value = results[LOSS]
         value = value.mean() if batched else value[()]
         if outputs == ():
@@ -170,7 +183,7 @@ class Net:
             mark = suffix(first)
             return replace(second, outputs={of: ref, "tangent": second.outputs[given + mark]})
 
-        self._need(names, "tangent")
+        self._names.need(names, "tangent")
         directions = {f"{n}~tangent": tangents[n] for n in names}
         built = self._get(("jvp", of, *names), make, tuple(directions))
         system, bound, results = built.call(params, arrays, directions, Extras(seed))
@@ -198,7 +211,7 @@ class Net:
             mark = suffix(first)
             return replace(second, outputs={n: second.outputs[n + mark] for n in every})
 
-        self._need(names, "vector")
+        self._names.need(names, "vector")
         directions = {f"{n}~vector": vector[n] for n in names}
         built = self._get(("hessian", *names), make, tuple(directions))
         _, bound, results = built.call(params, arrays, directions, Extras(seed))
@@ -248,19 +261,41 @@ class Net:
     def _program(self, names: Names, grad: bool) -> _Built:
         if grad:
             self._need_loss()
-            return self._gradient(self._wrt(None), {})
-        return self._forward(self._wanted([names] if isinstance(names, str) else names))
+            return self._gradient(self._names.wrt(None), {})
+        return self._forward(self._names.wanted([names] if isinstance(names, str) else names))
 
     def _forward(self, wanted: dict[str, Ref]) -> _Built:
         return self._get(("run", *wanted), lambda: replace(self._simple, outputs=wanted))
 
-    def _gradient(self, names: tuple[str, ...], wanted: dict[str, Ref]) -> _Built:
+    def _gradient(self, names: tuple[Any, ...], wanted: dict[str, Ref]) -> _Built:
         def make() -> System:
-            system = adjoint(self._simple, names)
-            grads = {f"{n}~": system.outputs[f"{n}~"] for n in names}
+            instances = {n: n if isinstance(n, tuple) else (n,) for n in names}
+            system = adjoint(self._simple, tuple(dict.fromkeys(name for name, *_ in instances.values())))
+            grads = {}
+            for asked, (name, *steps) in instances.items():
+                axes = system.decls[name].axes
+                grads[cotangent(asked)] = Ref(f"{name}~", tuple(map(fixed, steps)) or tuple(map(running, axes)))
             return replace(system, outputs={LOSS: Ref("loss"), **grads, **wanted})
 
         return self._get(("grad", names, *wanted), make)
+
+    def _clamped(self, clamp: Any) -> tuple[Net, dict[str, Any]]:
+        """The net in which some instances are inputs, and the arrays of these."""
+        if not isinstance(clamp, Mapping) or not all(isinstance(k, tuple) and instance(k) for k in clamp):
+            got = f"the keys {list(clamp)}" if isinstance(clamp, Mapping) else f"a {type(clamp).__name__}"
+            raise ArrayError(f'clamp= takes a dict from instances to arrays, {{("h", 3): value}}; got {got}')
+        instances = tuple((name, tuple(int(k) for k in steps)) for name, *steps in clamp)
+        if instances not in self._set:
+            system = clamped(self.system, instances)
+            self._set[instances] = Net(
+                system,
+                self.backend.name,
+                dtype=self.dtype,
+                batch_first=self.batch_first,
+                debug_nans=self._options.debug_nans,
+                without=self._options.without,
+            )
+        return self._set[instances], dict(zip(map(clamp_name, instances), clamp.values(), strict=True))
 
     def _get(self, key: Any, make: Callable[[], System], directions: tuple[str, ...] = ()) -> _Built:
         if key not in self._built:
@@ -274,59 +309,6 @@ class Net:
             binder = Binder(self.system, system, self.backend, self.dtype, self.batch_first, directions)
             self._built[key] = _Built(system, self.backend.build(system, self._options), binder)
         return self._built[key]
-
-    def _wanted(self, names: Any) -> dict[str, Ref]:
-        """Outputs by the name under which they are returned."""
-        if names is None:
-            if not self.system.outputs:
-                raise UndefinedError(
-                    f"template {self.system.name!r} has no outputs: name what you want, net.run(params, 'h', ...), "
-                    "or declare g.output(name, expr)"
-                )
-            return dict(self.system.outputs)
-        if not isinstance(names, Iterable):
-            raise UndefinedError(f"{names!r} is no name; ask for 'h', for ('h', 3), or for a list of such")
-        wanted = {}
-        for item in names:
-            name, *steps = item if isinstance(item, tuple) else (item,)
-            decl = self._simple.decls.get(name) if isinstance(name, str) else None
-            if decl is None or decl.kind in ("temporary", "constant"):
-                known = ", ".join(n for n, d in self._simple.decls.items() if d.kind == "variable")
-                raise UndefinedError(f"there is no variable {name!r} in template {self.system.name!r}; it has {known}")
-            if steps and len(steps) != len(decl.axes):
-                count = f"{len(decl.axes)} ax{'is' if len(decl.axes) == 1 else 'es'}"
-                raise UndefinedError(f"{name} runs along {count}, and {item!r} gives {len(steps)} steps")
-            self._need_definition(name, bool(steps))
-            index: tuple[Index, ...] = tuple(map(fixed, steps)) or tuple(running(a) for a in decl.axes)
-            ref = Ref(name, index)
-            wanted[str(ref) if steps else name] = ref
-        return wanted
-
-    def _need_definition(self, name: str, at_a_step: bool) -> None:
-        decl = self.system.decls[name]
-        written = [e for e in self.system.equations if e.out.name == name]
-        if decl.kind == "variable" and not (
-            written if at_a_step else any(len(e.out.running) == len(decl.axes) for e in written)
-        ):
-            ref = Ref(name, tuple(running(a) for a in decl.axes) or (running(TIME),))
-            only = "only boundaries of it are defined" if written else "no equation defines it"
-            raise UndefinedError(
-                message(f"{name} is asked for, and {only}", (f"variable {name}", decl.source), fix=f"Add {ref} = ...")
-            )
-
-    def _wrt(self, wrt: Sequence[str] | str | None) -> tuple[str, ...]:
-        if wrt is None:
-            return tuple(n for n, d in self.system.decls.items() if d.kind == "param")
-        names = (wrt,) if isinstance(wrt, str) or not isinstance(wrt, Iterable) else tuple(wrt)
-        self._need(names, "wrt")
-        return names
-
-    def _need(self, names: Sequence[str], what: str) -> None:
-        for name in names:
-            decl = self.system.decls.get(name)
-            if decl is None or not decl.given:
-                known = ", ".join(n for n, d in self.system.decls.items() if d.given and d.dtype == "float")
-                raise UndefinedError(f"{what} names {name!r}; choose among the params and inputs: {known}")
 
     def _need_loss(self) -> None:
         if self.system.loss is None:
@@ -347,7 +329,7 @@ class Net:
 
     def _mean(self, value: Any, system: System, name: str, bound: Bound, batched: bool) -> Any:
         value = value / bound.batch if batched and bound.batch != 1 else value
-        return self._out(system, f"{name}~", value, bound)
+        return self._out(system, cotangent(name), value, bound)
 
 
 def _roots(system: System) -> list[str]:

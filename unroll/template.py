@@ -292,6 +292,19 @@ class Template:
         return Template.of((windowed if sliding else truncated)(self.system, steps, axis))
 
     @from_call
+    def clamped(self, *instances: tuple[Any, ...]) -> Template:
+        """The template in which instances are set from outside, an intervention: no edge leads into them any more.
+
+        instances  such as ``("h", 3)``; each becomes an input, ``do(h[3])``, with one value per example
+
+        `Net.run` and `Net.value_and_grad` do the same for ``clamp={("h", 3): value}``. Raises UndefinedError,
+        LengthError.
+        """
+        from .intervention import clamped
+
+        return Template.of(clamped(self.system, [(name, tuple(steps)) for name, *steps in instances]))
+
+    @from_call
     def inference(self) -> Template:
         """The template as it is used once trained: no dropout, and zoneout by its mean."""
         from .transforms import inference

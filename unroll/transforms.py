@@ -139,8 +139,10 @@ def windowed(system: System, reach: int, axis: Axis) -> System:
                 rest = left - abs(ref.shift(axis) or 0)
                 return Ref(_copy(ref.name, rest), ref.index) if rest >= 0 else ends.get(ref, ref)
 
-            copy = _changed(e, there)
-            builder.equations.append(replace(copy, out=there(e.out)) if e.out.name in copied else copy)  # type: ignore[arg-type]
+            changed = _changed(e, there)
+            if e.out.name in copied:
+                changed = replace(changed, out=Ref(_copy(e.out.name, left), e.out.index))
+            builder.equations.append(changed)
     return check(simplify(builder.freeze()))
 
 

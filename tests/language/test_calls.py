@@ -70,9 +70,9 @@ def a_derivative_by_an_unknown_name(net, P, X, Y):
     net.value_and_grad(P, "Q", x=X, y=Y)  # <-
 
 
-@mistake(UndefinedError, "'h'", "params and inputs")
-def a_derivative_by_a_variable(net, P, X, Y):
-    net.value_and_grad(P, ["W", "h"], x=X, y=Y)  # <-
+@mistake(UndefinedError, "'g'", "variables")
+def a_derivative_by_an_unknown_instance(net, P, X, Y):
+    net.value_and_grad(P, ["W", ("g", 3)], x=X, y=Y)  # <-
 
 
 @mistake(UndefinedError, "3", "params and inputs")

@@ -194,6 +194,26 @@ class Net:
         return value, tangent
 
     @from_call
+    def vjp(
+        self, params: Params, cotangents: Mapping[str, Any], wrt: Names = None, /, *, seed: Any = None, **arrays: Any
+    ) -> tuple[dict[str, Any], dict[Any, Any]]:
+        """The values of variables, and the gradient of their products with `cotangents`, added up.
+
+        cotangents  arrays like the variables, by name
+        wrt         as for `value_and_grad`; a param's gradient is a sum over the batch, not an average
+
+        With a cotangent of one 1 and else 0 it is a row of a Jacobian: ``dh[t]/dh[s]`` for every s at once.
+        """
+        names, of = self._names.wrt(wrt), tuple(sorted(cotangents))
+        wanted = self._names.wanted(of)
+        seeds = {n: f"{n}~seed" for n in of}
+        built = self._get(("vjp", of, names), lambda: self._adjoint(names, wanted, seeds), tuple(seeds.values()))
+        directions = {seeds[n]: cotangents[n] for n in of}
+        system, bound, results = built.call(params, arrays, directions, Extras(seed))
+        values = {n: self._out(system, n, results[n], bound) for n in of}
+        return values, {n: self._out(system, cotangent(n), results[cotangent(n)], bound) for n in names}
+
+    @from_call
     def hessian_vector(
         self, params: Params, vector: Mapping[str, Any], /, *, seed: Any = None, **arrays: Any
     ) -> dict[str, Any]:
@@ -268,16 +288,19 @@ class Net:
         return self._get(("run", *wanted), lambda: replace(self._simple, outputs=wanted))
 
     def _gradient(self, names: tuple[Any, ...], wanted: dict[str, Ref]) -> _Built:
-        def make() -> System:
-            instances = {n: n if isinstance(n, tuple) else (n,) for n in names}
-            system = adjoint(self._simple, tuple(dict.fromkeys(name for name, *_ in instances.values())))
-            grads = {}
-            for asked, (name, *steps) in instances.items():
-                axes = system.decls[name].axes
-                grads[cotangent(asked)] = Ref(f"{name}~", tuple(map(fixed, steps)) or tuple(map(running, axes)))
-            return replace(system, outputs={LOSS: Ref("loss"), **grads, **wanted})
+        return self._get(("grad", names, *wanted), lambda: self._adjoint(names, {LOSS: Ref("loss"), **wanted}))
 
-        return self._get(("grad", names, *wanted), make)
+    def _adjoint(
+        self, names: tuple[Any, ...], wanted: dict[str, Ref], seeds: Mapping[str, str] | None = None
+    ) -> System:
+        """The adjoint with the outputs wanted, and the gradient by each name or instance."""
+        instances = {n: n if isinstance(n, tuple) else (n,) for n in names}
+        system = adjoint(self._simple, tuple(dict.fromkeys(name for name, *_ in instances.values())), seeds)
+        grads = {}
+        for asked, (name, *steps) in instances.items():
+            axes = system.decls[name].axes
+            grads[cotangent(asked)] = Ref(f"{name}~", tuple(map(fixed, steps)) or tuple(map(running, axes)))
+        return replace(system, outputs={**wanted, **grads})
 
     def _clamped(self, clamp: Any) -> tuple[Net, dict[str, Any]]:
         """The net in which some instances are inputs, and the arrays of these."""

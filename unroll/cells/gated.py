@@ -86,7 +86,7 @@ def gru(scope: Scope, x: Expr, h: Expr, *, reset_after: bool = False, norm: bool
     h[t] = z[t] * h[t-1] + (1 - z[t]) * n[t]
 
     z = 1 keeps the old state, as in Cho et al. 2014, the book's equation 10.45 and PyTorch; in Chung et al. 2014 z is
-    what is 1 - z here. The book computes its gates one step earlier.
+    what is 1 - z here. The book's equation reads the input one step earlier: give it x[t-1].
 
     x (inputs,), h (units,) -> h (units,). For each k in r, z, n the params Wk (units, units), Uk (units, inputs),
     bk (units,).

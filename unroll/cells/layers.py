@@ -45,11 +45,12 @@ class Scope:
         """A trainable array, as `Template.param` declares it."""
         return self.template.param(f"{letter}_{self.name}", shape, init)
 
-    def define(self, letter: str, value: Expr) -> Expr:
+    def define(self, letter: str, value: Expr | float) -> Expr:
         """Give a value a name and an equation of its own; returns the value by that name.
 
         The letter of a state stands for the layer's own variable.
         """
+        value = self.template._builder.operand(value)
         own = letter in self._states
         variable = self._states[letter] if own else self.template.variable(f"{letter}_{self.name}")
         variable[tuple(running(a) for a in _ordered(self.template, value.axes))] = value

@@ -78,7 +78,7 @@ def jordan(scope: Scope, x: Expr, o: Expr, *, hidden: int, activation: Activatio
 
 
 def indrnn(scope: Scope, x: Expr, h: Expr, *, activation: Activation = ops.relu) -> Any:
-    """Units that each remember only themselves: the recurrent matrix is a diagonal (Li et al. 2018, equation 2).
+    """Units that each remember only themselves: the recurrent matrix is a diagonal (Li et al. 2018).
 
     h[t] = relu(b + w * h[t-1] + U @ x[t])
 

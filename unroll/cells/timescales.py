@@ -44,12 +44,14 @@ def leaky(scope: Scope, x: Expr, h: Expr, *, alpha: Any, activation: Activation 
 def clockwork(
     scope: Scope, x: Expr, h: Expr, k: Expr, *, periods: Sequence[int], activation: Activation = ops.tanh
 ) -> tuple[Any, Any]:
-    """The clockwork network: groups of units, each computed only at multiples of its own period (Koutník et al. 2014).
+    """The clockwork network: groups of units, each computed at multiples of its own period (Koutník et al. 2014).
 
     k[t] = k[t-1] + 1, or 0 where that is the unit's period
     h[t] = tanh(b + [W1 @ h[t-1], W2 @ h[t-1][n:], W3 @ h[t-1][2*n:], ...] + U @ x[t])  where k[t] = 0, else h[t-1]
 
-    Of m groups with n = units/m units each, the first is the fastest; a group reads itself and the slower ones.
+    The idea is that of section 10.9.3. Of m groups with n = units/m units each, the first is the fastest; a group reads
+    itself and the slower ones.
+
     x (inputs,), h and k (units,) -> h and k (units,). Params U (units, inputs), b (units,) and for group j from 1 to m
     Wj (n, (m-j+1) * n).
 
@@ -71,11 +73,12 @@ def clockwork(
       h[t] = where(k_h[t] == 0, tanh(b_h + concat(W1_h @ h[t-1], W2_h @ h[t-1][2:]) + U_h @ x[t]), h[t-1])    t = 1..T
     """
     units, groups = h.shape[0], len(periods)
-    if not groups or list(periods) != sorted(set(periods)) or periods[0] < 1:
+    whole = all(hasattr(p, "__index__") for p in periods)
+    if not (groups and whole and list(periods) == sorted(set(periods)) and periods[0] >= 1):
         raise TemplateError(
             message(
-                f"periods={list(periods)!r}: a clockwork network has one period for each group of units, from 1 up, "
-                "each longer than the one before",
+                f"periods={list(periods)!r}: a clockwork network has one whole period for each group of units, from 1 "
+                "up, each longer than the one before",
                 here(),
                 fix="Powers of two, for instance: periods=[1, 2, 4, 8].",
             )

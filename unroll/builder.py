@@ -63,6 +63,16 @@ class Builder:
         finally:
             self._domain, self._source = saved
 
+    @contextmanager
+    def all_or_nothing(self) -> Iterator[None]:
+        """What is added inside goes again where an error is raised, as with any statement that is refused."""
+        saved = dict(self.decls), list(self.equations), dict(self.defined), dict(self.axes)
+        try:
+            yield
+        except BaseException:
+            self.decls, self.equations, self.defined, self.axes = saved
+            raise
+
     def know(self, axes: Sequence[Axis]) -> None:
         """Register axes; two of one name must be the same."""
         for axis in axes:

@@ -1,0 +1,320 @@
+"""From a cell to variables with boundaries: one layer, a stack of layers, and two layers in opposite directions."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from .. import ops
+from ..errors import ShapeError, TemplateError, here, message
+from ..expr import Expr, axes_of
+from ..ir import Ref
+from ..timeindex import Axis, Index, fixed, last, running, t
+from ..variable import Variable
+
+if TYPE_CHECKING:
+    from ..initializers import Initializer
+    from ..template import Template
+
+Cell = Callable[..., Any]
+Layer = Variable | tuple[Variable, ...]
+
+
+class Scope:
+    """What a cell declares on a template: params and named values, ``W`` of the layer ``h`` being called ``W_h``.
+
+    >>> from unroll import Template, cells, t
+    >>> g = Template("own")
+    >>> x, h = g.input("x", 3), g.variable("h", 4)
+    >>> h[0] = 0
+    >>> h[t] = 0.5 * h[t-1] + cells.elman(cells.Scope(g, "e"), x[t], h[t-1])
+    >>> print(g)
+    template own(x[t]: input, 3; W_e: param, 4 x 4; U_e: param, 4 x 3; b_e: param, 4)
+      h[0] = 0
+      h[t] = 0.5 * h[t-1] + tanh(b_e + W_e @ h[t-1] + U_e @ x[t])    t = 1..T
+    """
+
+    def __init__(self, g: Template, name: str, states: Mapping[str, Variable] | None = None) -> None:
+        self.template = g
+        self.name = name
+        self._states = states or {}
+
+    def param(self, letter: str, shape: int | Sequence[int], init: str | float | Initializer | None = None) -> Expr:
+        """A trainable array, as `Template.param` declares it."""
+        return self.template.param(f"{letter}_{self.name}", shape, init)
+
+    def define(self, letter: str, value: Expr | float) -> Expr:
+        """Give a value a name and an equation of its own; returns the value by that name.
+
+        The letter of a state stands for the layer's own variable.
+        """
+        value = self.template._builder.operand(value)
+        own = letter in self._states
+        variable = self._states[letter] if own else self.template.variable(f"{letter}_{self.name}")
+        variable[tuple(running(a) for a in _ordered(self.template, value.axes))] = value
+        return _now(variable)
+
+
+Making = TypeVar("Making", bound=Callable[..., Any])
+
+
+def _all_or_nothing(make: Making) -> Making:
+    """Have a function of a template leave it as it was where it raises."""
+
+    @wraps(make)
+    def call(g: Template, *args: Any, **options: Any) -> Any:
+        with g._builder.all_or_nothing():
+            return make(g, *args, **options)
+
+    return call  # type: ignore[return-value]
+
+
+@_all_or_nothing
+def layer(
+    g: Template,
+    cell: Cell,
+    x: Expr,
+    size: int,
+    *,
+    name: str | None = None,
+    over: Index = t,
+    initial: Any = None,
+    reverse: bool = False,
+    **options: Any,
+) -> Any:
+    """A layer of a cell: declare its state, give it a boundary, and define it at every step.
+
+    x        what it reads at each step, a vector: ``x[t]``, ``E[y[t-1]]``, ``ctx[t]``, or the same at every step
+    size     the number of units
+    name     of the state's first part, which is the output; the rest is named after it, ``c_h``, ``W_h``; by default
+             the first letter of the cell's state
+    over     the time axis along which it recurs; the state runs along the other axes of x too
+    initial  the state before the first step: a number, an array or an expression, and a tuple of them where the state
+             has several parts; by default 0. An encoder's ``h[S]`` makes a decoder (book section 10.4).
+    reverse  from right to left: reads ``h[t+1]``, and `initial` stands at ``h[T+1]``
+    options  of the cell
+
+    Returns the variable of the state, or a tuple of them where it has several parts.
+    Raises ShapeError, AxisError, TemplateError.
+
+    >>> from unroll import T, Template, cells, t
+    >>> g = Template("summary")
+    >>> x = g.input("x", 3)
+    >>> h, c = cells.layer(g, cells.lstm, x[t], 4, reverse=True)
+    >>> h, c, h[1]
+    (<variable h (4,)>, <variable c_h (4,)>, h[1])
+
+    A cell of one's own:
+
+    >>> def mix(scope, x, h):
+    ...     a = scope.define("a", ops.sigmoid(scope.param("A", (h.shape[0], x.shape[0])) @ x))
+    ...     return a * h + (1 - a)
+    >>> m = cells.layer(g, mix, x[t], 2, name="m", initial=0.5)
+    >>> g.output("last", m[T])
+    >>> print(g)
+    template summary(...)
+    ...
+      m[0] = 0.5
+      a_m[t] = sigmoid(A_m @ x[t])                                               t = 1..T
+      m[t] = a_m[t] * m[t-1] + (1 - a_m[t])                                      t = 1..T
+      last = m[T]
+    """
+    (axis,) = axes_of(over)
+    builder = g._builder
+    builder.know([axis])
+    x = _vector(builder.operand(x))
+    letters = _states(cell)
+    starts = _starts(cell, letters, initial)
+    name = letters[0] if name is None else name
+    axes = _ordered(g, x.axes | {axis})
+    states = {k: g.variable(f"{k}_{name}" if n else name, size) for n, k in enumerate(letters)}
+    edge, delay = (last(axis, 1), 1) if reverse else (fixed(0), -1)
+    for variable, start in zip(states.values(), starts, strict=True):
+        variable[tuple(edge if a == axis else running(a) for a in axes)] = start
+    back = tuple(running(a, delay if a == axis else 0) for a in axes)
+    made = cell(Scope(g, name, states), x, *(variable[back] for variable in states.values()), **options)
+    values = made if isinstance(made, tuple) else (made,)
+    if len(values) != len(letters):
+        raise TemplateError(
+            message(
+                f"{_called(cell)} takes a state of {len(letters)} ({', '.join(letters)}), and returns {len(values)}",
+                here(),
+                fix="A cell returns its state at this step, in the order in which it takes it.",
+            )
+        )
+    now = tuple(running(a) for a in axes)
+    for variable, value in zip(states.values(), map(builder.operand, values), strict=True):
+        if value.operand != Ref(variable.name, now):  # else the cell has defined it itself
+            variable[now] = value
+    return tuple(states.values()) if len(states) > 1 else states[letters[0]]
+
+
+@_all_or_nothing
+def bidirectional(
+    g: Template,
+    cell: Cell,
+    x: Expr,
+    size: int,
+    *,
+    name: str | None = None,
+    initial: Any = None,
+    **options: Any,
+) -> tuple[Expr, tuple[Any, Any]]:
+    """Two layers that read the same input in opposite directions (book section 10.3; Schuster and Paliwal 1997).
+
+    h_fwd[t] = cell(x[t], h_fwd[t-1]);  h_bwd[t] = cell(x[t], h_bwd[t+1]);  output [h_fwd[t], h_bwd[t]]
+
+    size     the number of units of each direction
+    name     of the layers' states, which get the endings _fwd and _bwd
+    initial  a pair: for the left end and for the right end, as `layer` takes them
+    options  of `layer` and of the cell
+
+    Returns the joined output at each step, of 2*size, and what the two layers returned. Raises TemplateError.
+
+    >>> from unroll import Template, cells, t
+    >>> g = Template("both")
+    >>> x = g.input("x", 3)
+    >>> y, (h, r) = cells.bidirectional(g, cells.elman, x[t], 2)
+    >>> y, h[t-1], r[t+1]
+    (concat(h_fwd[t], h_bwd[t]), h_fwd[t-1], h_bwd[t+1])
+    """
+    ends = (None, None) if initial is None else tuple(initial)
+    if len(ends) != 2:
+        raise TemplateError(message(f"two directions take a pair in initial=, got {len(ends)}", here()))
+    base = _states(cell)[0] if name is None else name
+    forward = layer(g, cell, x, size, name=f"{base}_fwd", initial=ends[0], **options)
+    backward = layer(g, cell, x, size, name=f"{base}_bwd", initial=ends[1], reverse=True, **options)
+    return ops.concat([_output(forward), _output(backward)]), (forward, backward)
+
+
+_two_ways = bidirectional  # the option of `stack` hides the name
+
+
+@_all_or_nothing
+def stack(
+    g: Template,
+    cell: Cell,
+    x: Expr,
+    sizes: Sequence[int],
+    *,
+    name: str | None = None,
+    initial: Any = None,
+    residual: bool = False,
+    bidirectional: bool = False,
+    **options: Any,
+) -> tuple[Expr, list[Any]]:
+    """A deep recurrent network: each layer reads the output of the one below at the same step (book section 10.5).
+
+    h1[t] = cell(x[t], h1[t-1]);  h2[t] = cell(h1[t], h2[t-1]);  ...
+
+    sizes          the number of units of each layer, from below
+    name           of the layers' states, which are numbered: h1, h2, ...
+    initial        one for each layer, as `layer` (or `bidirectional`) takes it
+    residual       add each layer's input to its output, y1[t] = h1[t] + x[t] (He et al. 2016; Wu et al. 2016)
+    bidirectional  each layer runs in both directions, and the next reads both outputs
+    options        of `layer` and of the cell
+
+    Returns the last layer's output at each step and what each layer returned. Raises ShapeError where a residual
+    connection joins two widths, TemplateError.
+
+    >>> from unroll import Template, cells, t
+    >>> g = Template("deep")
+    >>> x = g.input("x", 2)
+    >>> y, (h1, h2) = cells.stack(g, cells.elman, x[t], [2, 2], residual=True)
+    >>> print(g)
+    template deep(...)
+      h1[0] = 0
+      h1[t] = tanh(b_h1 + W_h1 @ h1[t-1] + U_h1 @ x[t])       t = 1..T
+      y_h1[t] = h1[t] + x[t]                                  t = 1..T
+      h2[0] = 0
+      h2[t] = tanh(b_h2 + W_h2 @ h2[t-1] + U_h2 @ y_h1[t])    t = 1..T
+      y_h2[t] = h2[t] + y_h1[t]                               t = 1..T
+    >>> y
+    y_h2[t]
+    """
+    if not sizes:
+        raise TemplateError(message("a stack has at least one layer, got sizes=[]", here()))
+    starts = [None] * len(sizes) if initial is None else list(initial)
+    if len(starts) != len(sizes):
+        raise TemplateError(message(f"a stack of {len(sizes)} layers got {len(starts)} in initial=", here()))
+    base = _states(cell)[0] if name is None else name
+    below, made = _vector(g._builder.operand(x)), []
+    for number, (size, start) in enumerate(zip(sizes, starts, strict=True), start=1):
+        above = f"{base}{number}"
+        width = 2 * size if bidirectional else size
+        if residual and below.shape != (width,):
+            raise ShapeError(
+                message(
+                    f"a residual connection adds the {width} outputs of {above} to what it reads, {below}, which has "
+                    f"{below.shape[0]}",
+                    here(),
+                    fix="Bring the input to that width first, U @ x[t], or with a layer that has no such connection.",
+                )
+            )
+        if bidirectional:
+            output, parts = _two_ways(g, cell, below, size, name=above, initial=start, **options)
+        else:
+            parts = layer(g, cell, below, size, name=above, initial=start, **options)
+            output = _output(parts)
+        below = Scope(g, above).define("y", output + below) if residual else output
+        made.append(parts)
+    return below, made
+
+
+def _states(cell: Cell) -> list[str]:
+    """What a cell calls its state: its positional arguments after the scope and the input."""
+    names = [p.name for p in inspect.signature(cell).parameters.values() if p.kind in _POSITIONAL][2:]
+    if not names:
+        raise TemplateError(
+            message(
+                f"{_called(cell)} is no cell: it takes no state",
+                here(),
+                fix="A cell is a function (scope, x, h) -> h, or (scope, x, h, c) -> (h, c); options are keywords.",
+            )
+        )
+    return names
+
+
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+
+def _called(cell: Cell) -> str:
+    return getattr(cell, "__name__", None) or repr(cell)
+
+
+def _starts(cell: Cell, letters: Sequence[str], initial: Any) -> Sequence[Any]:
+    if initial is None:
+        return [0] * len(letters)
+    given = initial if isinstance(initial, (tuple, list)) else [initial]
+    if len(given) != len(letters):
+        raise TemplateError(
+            message(
+                f"the state of {_called(cell)} is ({', '.join(letters)}), and initial= has {len(given)}",
+                here(),
+                fix="Give one value for each: a number, an array or an expression.",
+            )
+        )
+    return given
+
+
+def _vector(x: Expr) -> Expr:
+    if len(x.shape) != 1:
+        label = "Look a label up with E[y[t]]." if x.dtype == "int" else "Make it one with ops.reshape."
+        raise ShapeError(message(f"a cell reads a vector, and {x} has shape {x.shape}", here(), fix=label))
+    return x
+
+
+def _ordered(g: Template, axes: frozenset[Axis]) -> tuple[Axis, ...]:
+    return tuple(a for a in g._builder.axes.values() if a in axes)
+
+
+def _now(variable: Variable) -> Expr:
+    """The variable at its running steps."""
+    return variable[tuple(running(a) for a in variable._builder.decls[variable.name].axes)]
+
+
+def _output(made: Layer) -> Expr:
+    """The output of a layer at each step."""
+    return _now(made[0] if isinstance(made, tuple) else made)

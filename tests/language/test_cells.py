@@ -324,3 +324,30 @@ def test_a_folded_drawing_has_the_delay_of_every_state(case):
     marked = {k.source for k in picture.links if k.mark == "delay"}
     for state in made if isinstance(made, tuple) else (made,):
         assert str(state) in marked or f"{state}[t-1]" in picture.circles
+
+
+def test_dropout_and_zoneout_of_any_cell():
+    """A mask for the sequence on what is read and fed back, one for each step on what is held; none when inferring."""
+    g = Template("noisy")
+    x = g.input("x", 3)
+    h, c = cells.layer(g, cells.lstm, x[t], 4, dropout=0.3, recurrent_dropout=0.4, zoneout=0.2)
+    assert (h.name, c.name) == ("h", "c_h")
+    net = g.compile("numpy", dtype="float64")
+    params, data = net.init(seed=0), np.random.default_rng(0).normal(size=(6, 5, 3))
+    noise = {n: d for n, d in g.system.decls.items() if d.automatic}
+    assert sorted((len(d.axes), d.shape, d.detail.rate) for d in noise.values()) == [
+        (0, (3,), 0.3),
+        (0, (4,), 0.4),
+        (1, (4,), 0.2),
+        (1, (4,), 0.2),
+    ]
+    got = net.run(params, ["h", "c_h"], seed=1, x=data)
+    held = (got["c_h"][1:] == got["c_h"][:-1]).mean()
+    assert 0.05 < held < 0.4
+    plain = Template("plain")
+    cells.layer(plain, cells.lstm, plain.input("x", 3)[t], 4)
+    quiet = plain.compile("numpy", dtype="float64").run(params, "h", x=data)
+    mean = Template("mean")
+    cells.layer(mean, cells.lstm, mean.input("x", 3)[t], 4, dropout=0.3, recurrent_dropout=0.4)
+    inferred = mean.inference().compile("numpy", dtype="float64").run(params, "h", x=data)
+    np.testing.assert_allclose(inferred, quiet, atol=1e-14)

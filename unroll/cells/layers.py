@@ -36,10 +36,17 @@ class Scope:
       h[t] = 0.5 * h[t-1] + tanh(b_e + W_e @ h[t-1] + U_e @ x[t])    t = 1..T
     """
 
-    def __init__(self, g: Template, name: str, states: Mapping[str, Variable] | None = None) -> None:
+    def __init__(
+        self,
+        g: Template,
+        name: str,
+        states: Mapping[str, Variable] | None = None,
+        held: Callable[[str, Any], Any] = lambda letter, value: value,
+    ) -> None:
         self.template = g
         self.name = name
         self._states = states or {}
+        self._held = held  # a part of the state and its new value -> the value it takes
 
     def param(self, letter: str, shape: int | Sequence[int], init: str | float | Initializer | None = None) -> Expr:
         """A trainable array, as `Template.param` declares it."""
@@ -50,8 +57,8 @@ class Scope:
 
         The letter of a state stands for the layer's own variable.
         """
-        value = self.template._builder.operand(value)
         own = letter in self._states
+        value = self.template._builder.operand(self._held(letter, value) if own else value)
         variable = self._states[letter] if own else self.template.variable(f"{letter}_{self.name}")
         variable[tuple(running(a) for a in _ordered(self.template, value.axes))] = value
         return _now(variable)
@@ -82,6 +89,9 @@ def layer(
     over: Index = t,
     initial: Any = None,
     reverse: bool = False,
+    dropout: float = 0.0,
+    recurrent_dropout: float = 0.0,
+    zoneout: float = 0.0,
     **options: Any,
 ) -> Any:
     """A layer of a cell: declare its state, give it a boundary, and define it at every step.
@@ -94,9 +104,13 @@ def layer(
     initial  the state before the first step: a number, an array or an expression, and a tuple of them where the state
              has several parts; by default 0. An encoder's ``h[S]`` makes a decoder (book section 10.4).
     reverse  from right to left: reads ``h[t+1]``, and `initial` stands at ``h[T+1]``
+    dropout, recurrent_dropout
+             rates at which elements of x, and of the output that is fed back, are zeroed, the same ones at every step
+             of a sequence (Gal and Ghahramani 2016)
+    zoneout  the rate at which elements of the state keep the value that they had (Krueger et al. 2017)
     options  of the cell
 
-    Returns the variable of the state, or a tuple of them where it has several parts.
+    `Template.inference` takes these out. Returns the variable of the state, or a tuple of them where it has several parts.
     Raises ShapeError, AxisError, TemplateError.
 
     >>> from unroll import T, Template, cells, t
@@ -134,7 +148,18 @@ def layer(
     for variable, start in zip(states.values(), starts, strict=True):
         variable[tuple(edge if a == axis else running(a) for a in axes)] = start
     back = tuple(running(a, delay if a == axis else 0) for a in axes)
-    made = cell(Scope(g, name, states), x, *(variable[back] for variable in states.values()), **options)
+    before: dict[str, Any] = {letter: variable[back] for letter, variable in states.items()}
+
+    def held(letter: str, value: Any) -> Any:
+        if not zoneout:
+            return value
+        return before[letter] + (1 - zoneout) * ops.keep(before[letter], zoneout) * (value - before[letter])
+
+    fed = dict(before)
+    if recurrent_dropout:
+        fed[letters[0]] = ops.dropout(fed[letters[0]], recurrent_dropout, over=None)
+    x = ops.dropout(x, dropout, over=None) if dropout else x
+    made = cell(Scope(g, name, states, held), x, *fed.values(), **options)
     values = made if isinstance(made, tuple) else (made,)
     if len(values) != len(letters):
         raise TemplateError(
@@ -145,9 +170,9 @@ def layer(
             )
         )
     now = tuple(running(a) for a in axes)
-    for variable, value in zip(states.values(), map(builder.operand, values), strict=True):
+    for (letter, variable), value in zip(states.items(), map(builder.operand, values), strict=True):
         if value.operand != Ref(variable.name, now):  # else the cell has defined it itself
-            variable[now] = value
+            variable[now] = held(letter, value)
     return tuple(states.values()) if len(states) > 1 else states[letters[0]]
 
 

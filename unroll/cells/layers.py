@@ -110,7 +110,7 @@ def layer(
     zoneout  the rate at which elements of the state keep the value that they had (Krueger et al. 2017)
     options  of the cell
 
-    `Template.inference` takes these out. Returns the variable of the state, or a tuple of them where it has several parts.
+    `Template.inference` takes these out. Returns the variable of the state, or a tuple where it has several parts.
     Raises ShapeError, AxisError, TemplateError.
 
     >>> from unroll import T, Template, cells, t

@@ -9,6 +9,7 @@ from ..errors import ArrayError, BackendError, LengthError, TemplateError, from_
 from ..initializers import generator
 from ..ir import System
 from ..model import Net
+from ..unfold import check_length
 from .model import LOG_PROB, NOISE, Model
 
 
@@ -72,6 +73,7 @@ def sample(
         for axis in decl.axes:
             if axis.end not in lengths:
                 raise LengthError(f"no array tells the length {axis.end}: pass {axis.end}=..., the number of steps")
+            check_length(axis.end, lengths[axis.end])
         rank = len(decl.axes)
         shape = (*(lengths[a.end] for a in decl.axes), *([size] if size else []), *decl.shape)
         drawn = getattr(generator(seed, decl.name), law.record.noise)(size=shape)
@@ -98,7 +100,7 @@ def _compiled(net: Net, model: Model, system: System) -> Net:
 def _sizes(net: Net, system: System, arrays: Mapping[str, Any]) -> tuple[dict[str, int], int | None]:
     """The lengths, and the batch size of the inputs given (None where they have no batch axis)."""
     ends = {a.end for a in system.axes}
-    lengths = {end: n for end, n in arrays.items() if end in ends}
+    found: dict[str, int] = {}
     batch = None
     for name, value in arrays.items():
         decl = system.decls.get(name)
@@ -111,5 +113,5 @@ def _sizes(net: Net, system: System, arrays: Mapping[str, Any]) -> tuple[dict[st
             batch = shape[0] if first else shape[steps]
             shape = shape[1:] if first else shape
         for axis, n in zip(decl.axes, shape, strict=False):
-            lengths.setdefault(axis.end, n)
-    return lengths, batch
+            found.setdefault(axis.end, n)
+    return {**{end: n for end, n in arrays.items() if end in ends}, **found}, batch

@@ -51,6 +51,9 @@ class Model:
                    "categorical" takes logits, (..., k) for a variable of shape (...), dtype="int";
                    "bernoulli" a probability, dtype="bool"; "normal" mean and standard deviation
 
+    random  the random variables, each with its `Distribution`
+    given   the other inputs
+
     The template is in teacher-forced form: o[t] reads y at earlier steps only. An input without a distribution is not
     random: every statement and every probability holds given those inputs. Raises TemplateError, UndefinedError,
     ShapeError, DTypeError for what is no distribution, CausalityError where a variable depends on itself.
@@ -67,7 +70,7 @@ class Model:
 
     @from_call
     def __init__(self, template: Template, distributions: Mapping[str, Sequence[Any]]) -> None:
-        self.system = template.system
+        self.template, self.system = template, template.system
         self._draft = template._settled().draft()
         self._source = here()
         self.random = {name: self._distribution(name, spec) for name, spec in _items(distributions)}

@@ -101,11 +101,12 @@ def without(parents: Mapping[N, Iterable[N]], removed: Collection[N], random: Co
             continue
         inherited = left.pop(node)
         for child in sorted(below.pop(node), key=place.__getitem__):
-            left[child] = (left[child] | inherited) - {node}
-            if node in random:
-                inherited = inherited | left[child] | {child}
-            for parent in left[child]:
+            left[child] |= inherited
+            left[child].discard(node)
+            for parent in inherited:
                 below[parent].add(child)
+            if node in random:
+                inherited |= left[child] | {child}
         for parent in parents[node]:
             below[parent].discard(node)
     return {node: sorted(left[node], key=place.__getitem__) for node in parents if node in left}

@@ -273,6 +273,7 @@ def small(dtype="int", **more):
         (small, {"y": ("poisson", "o")}, TemplateError, ["poisson", "categorical, bernoulli, normal"]),
         (small, {"y": ()}, TemplateError, ["()", "categorical"]),
         (small, {"y": 4}, TemplateError, ["4", "categorical"]),
+        (small, {"y": [["categorical"], "o"]}, TemplateError, ["categorical", "families"]),
         (small, {"y": "categorical"}, TemplateError, ["takes logits", "0 were given"]),
         (small, {"y": ("categorical", "o", "o")}, TemplateError, ["2 were given"]),
         (small, {"y": ("categorical", "z")}, UndefinedError, ["logits 'z'", "template 'm'"]),

@@ -133,7 +133,7 @@ class Model:
         """Raises an error that says what of ``name: spec`` makes no distribution."""
         decl = self._input(name)
         family, *parameters = (spec,) if isinstance(spec, str) or not isinstance(spec, Sequence) else spec or (None,)
-        if family not in FAMILIES:
+        if not isinstance(family, str) or family not in FAMILIES:
             raise TemplateError(
                 f"{name} ~ {spec!r}: a distribution is a family and its parameters, "
                 f'as in ("categorical", "o"); the families are {", ".join(FAMILIES)}'

@@ -91,7 +91,7 @@ class Binder:
         self.limits: dict[str, list[tuple[int, Equation]]] = {}
         for name, decl in self.system.decls.items():
             if decl.kind == "input" and decl.dtype == "int":
-                found = ((_limit(self.system, e, name), e) for e in system.equations)
+                found = ((label_limit(self.system, e, name), e) for e in system.equations)
                 self.limits[name] = [(n, e) for n, e in found if n is not None]
         self._ends_of: dict[frozenset[str], list[str]] = {}
         self._fitting: set[tuple[tuple[str, int], ...]] = set()
@@ -334,7 +334,7 @@ def _batch(batches: Mapping[str, int | None]) -> tuple[int, bool]:
     return batch, False
 
 
-def _limit(system: System, equation: Any, name: str) -> int | None:
+def label_limit(system: System, equation: Any, name: str) -> int | None:
     """How many labels an equation knows, if it looks something up by `name`."""
     if not any(ref.name == name for ref in equation.refs):
         return None

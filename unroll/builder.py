@@ -353,11 +353,12 @@ def renamed(system: System) -> System:
                 serves.setdefault(ref.name, owner)
     names: dict[str, str] = {}
     counts: dict[str, int] = {}
+    taken = {name for name, decl in system.decls.items() if decl.of is not None}  # of a system that was extended
     for name, decl in system.decls.items():
         if decl.kind in ("temporary", "constant") and (decl.of is None):
             owner = serves.get(name, "")
             counts[owner] = counts.get(owner, 0) + 1
-            while f"{owner}.{counts[owner]}" in system.decls:  # of a system that was extended
+            while f"{owner}.{counts[owner]}" in taken:
                 counts[owner] += 1
             names[name] = f"{owner}.{counts[owner]}"
     return substitute_names(system, names)

@@ -122,8 +122,7 @@ def initial(system: System, seed: int | np.random.Generator, dtype: str) -> Mapp
     for name, decl in system.decls.items():
         if decl.kind != "param":
             continue
-        rng = seed if isinstance(seed, np.random.Generator) else _stream(seed, name)
-        value = np.asarray(decl.detail(rng, decl.shape))
+        value = np.asarray(decl.detail(generator(seed, name), decl.shape))
         if value.dtype.kind not in ("fiubc" if dtype.startswith("complex") else "fiub"):
             raise ShapeError(
                 f"the initialiser of {name} made {value.dtype}; numbers of shape {decl.shape} were expected"
@@ -134,9 +133,12 @@ def initial(system: System, seed: int | np.random.Generator, dtype: str) -> Mapp
     return params
 
 
-def _stream(seed: int, name: str) -> np.random.Generator:
+def generator(seed: int | np.random.Generator, name: str) -> np.random.Generator:
+    """The generator itself, or for an int a stream made of it and a name. Raises TemplateError."""
     import numpy as np
 
+    if isinstance(seed, np.random.Generator):
+        return seed
     if isinstance(seed, bool) or not hasattr(seed, "__index__") or seed < 0:
         raise TemplateError(f"seed= takes an integer from 0 up or a numpy.random.Generator, got {seed!r}")
     return np.random.default_rng([int(seed), zlib.crc32(name.encode())])

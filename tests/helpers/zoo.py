@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from unroll import T, Template, axis, ops, t
-from unroll.binding import _limit
+from unroll.binding import label_limit
 
 ZOO: dict[str, Callable[[], Template]] = {}
 
@@ -29,7 +29,7 @@ def arrays_for(g: Template, lengths: dict[str, int], batch: int | None, rng: np.
             continue
         lead = tuple(lengths[a.end] for a in decl.axes) + (() if batch is None else (batch,))
         if decl.dtype == "int":
-            limits = [n for e in system.equations if (n := _limit(system, e, name)) is not None]
+            limits = [n for e in system.equations if (n := label_limit(system, e, name)) is not None]
             arrays[name] = rng.integers(0, min(limits, default=4), lead + decl.shape)
         elif decl.dtype == "bool":
             arrays[name] = rng.random(lead + decl.shape) < 0.6

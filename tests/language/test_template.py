@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from unroll import T, Template, UnrollError, axis, ops, t
+from unroll import T, Template, UnrollError, Variable, axis, ops, t
 from unroll.errors import DTypeError, ShapeError, TemplateError, UndefinedError
 
 from .mistakes import S, model, s
@@ -195,3 +195,15 @@ def test_no_name_is_run_as_code(capsys: pytest.CaptureFixture[str]) -> None:
         net = g.compile(backend="numpy", debug_nans=True)
         net.value_and_grad(net.init(seed=0), T=3)
     assert "run" not in capsys.readouterr().out
+
+
+def test_a_finished_system_can_be_extended():
+    g = Template("m")
+    x, c, h = g.input("x"), g.param("c"), g.variable("h", ())
+    h[0] = 2 * c
+    h[t] = h[t - 1] * x[t] + 1
+    longer = Template.of(g.system)
+    again = Variable(longer._builder, "h")
+    again[T + 1] = again[T] * 3 + 1  # temporaries of h beside those that h has
+    assert str(longer) == f"{g}\n  h[T+1] = h[T] * 3 + 1"
+    assert longer.compile("numpy").run({"c": np.float32(1)}, ("h", 3), x=np.ones(2, "f")) == 13

@@ -349,8 +349,10 @@ def _baseline(entries: Sequence[Entry], cell: str) -> Entry:
 
 def main() -> None:
     """Measure and print."""
+    from unroll.backends import load
     from unroll.compiler import OPTIONAL
 
+    parts = (*OPTIONAL, *load("native").optional)
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--cells", type=_several(tuple(STACKS)), default=("elman", "lstm", "gru", "odd"))
     parser.add_argument("--sizes", type=_size, nargs="+", default=SIZES, metavar="T,B,D,H")
@@ -360,14 +362,14 @@ def main() -> None:
     parser.add_argument("--patience", type=float, default=300, help="seconds to wait for idle cores, in all")
     parser.add_argument("--limit", type=float, default=120, help="seconds that a first call may take, or is left out")
     parser.add_argument("--without", type=_several(OPTIONAL), default=(), help=f"unroll without {','.join(OPTIONAL)}")
-    parser.add_argument("--ablation", action="store_true", help="only the native LSTM, each pass left out in turn")
+    parser.add_argument("--ablation", action="store_true", help=f"the native LSTM without each of {', '.join(parts)}")
     parser.add_argument("--write", type=Path, help="write the tables to this file too")
     args = parser.parse_args()
     if args.rounds < 1 or args.threads < 1:
         parser.error("--rounds and --threads are at least 1")
     cells, entries = args.cells, [(n, args.without if n in ("native", "numpy") else ()) for n in args.contestants]
     if args.ablation:
-        cells, entries = ("lstm",), [("native", ()), *(("native", (name,)) for name in OPTIONAL)]
+        cells, entries = ("lstm",), [("native", ()), *(("native", (name,)) for name in parts), ("native", parts)]
     text, rest = machine(args.threads), Rest(args.patience, args.threads)
     print(text, flush=True)
     for cell in cells:

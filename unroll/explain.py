@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from .ops.contract import PRODUCTS
 from .program import Compute, Fuse, Program, Repeat, Step, shown, walk
 from .text import Writer
 
-PRODUCTS = frozenset({"matmul", "dot", "outer", "einsum"})
 LISTED = 8
 
 
@@ -55,7 +55,7 @@ def explain(title: str, program: Program, costs: Costs | None, at: str) -> Repor
         counts.append(_count(loop.body))
         lo, hi = loop.steps if loop.direction > 0 else loop.steps[::-1]
         lines.append(f"  loop {loop.axis.name} = {lo}, ..., {hi}: {_sorts(counts[-1])} a step")
-        lines.append(f"    it is a loop because {'; '.join(loop.through)}")
+        lines.append(f"    it is a loop because {'; '.join(loop.through) or 'nothing is hoisted'}")
         lines += [f"    {text}" for text in _products(writer, loop.body)]
     kept = None
     if costs is not None:

@@ -84,9 +84,11 @@ class NativeExecutable(AbstractExecutable):
         self.dtype = np.dtype(options.dtype)
         self.program = compile_system(system, without=options.without)
         system = self.program.system  # with the names that the passes made
+        self._arena = "arena" not in options.without
         self._alone = blas.alone()
         helping = pool() if self._alone else None
-        self.emitted = emit(self.program, options.dtype, vector_bytes(), helping.helpers if helping else 0)
+        helpers = helping.helpers if helping else 0
+        self.emitted = emit(self.program, options.dtype, vector_bytes(), helpers, "panels" not in options.without)
         symbols = {f"unroll_{n}": blas.address(n) for n in self.emitted.blas}
         self._compiled = Compiled(self.emitted.text, {**symbols, **(helping.symbols if helping else {})})
         self._run = self._compiled.function("run")
@@ -108,6 +110,8 @@ class NativeExecutable(AbstractExecutable):
         for name, count, number in emitted.packs:
             sizes[name] = count * self.dtype.itemsize
             when = Lives({**when.first, name: number}, {**when.final, name: number})
+        if not self._arena:
+            when = Lives(dict.fromkeys(sizes, 0), dict.fromkeys(sizes, 0))  # all at once: none takes another's place
         return sizes, *offsets(sizes, when)
 
     def results(self, numbers: Mapping[str, int]) -> int:
@@ -172,6 +176,8 @@ class Native(NumpyArrays, AbstractBackend):
     """Compiles for the processor at hand, with LLVM and SciPy's BLAS."""
 
     name = "native"
+    optional = ("arena", "panels")
+    """Memory used again once it is free, and weights packed before the loops that multiply by them."""
 
     def build(self, system: System, options: Options) -> AbstractExecutable:
         """Compile; NumPy serves complex steps, the search for nans, and operations that are Python functions."""

@@ -18,7 +18,7 @@ class Options:
 
     dtype       "float32", "float64" or "complex128" (for complex-step checks)
     debug_nans  stop at the first nan or infinity
-    without     passes to leave out
+    without     names out of `unroll.compiler.OPTIONAL` and the backend's own `optional`, to leave out
     """
 
     dtype: str = "float32"
@@ -59,6 +59,8 @@ class AbstractBackend(ABC):
     """A way to run systems. Final subclasses only."""
 
     name: str
+    optional: tuple[str, ...] = ()
+    """What it does of its own accord to be fast, and may be told to leave out."""
 
     @abstractmethod
     def asarray(self, value: Any, dtype: str | None) -> Any:

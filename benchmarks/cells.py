@@ -103,8 +103,35 @@ def template(cell: str, inputs: int, hidden: int) -> Any:
     return g
 
 
+def written(cell: str, m: Any, p: Arrays, x: Any, state: tuple[Any, ...]) -> tuple[Any, ...]:
+    """One step as the equations are written, a product for every matrix: from the input and (h, c) to the next (h, c).
+
+    m  the library's functions: sigmoid, tanh, normal(array, gain, shift) over the last axis
+    p  separate params, by the names of the equations
+    """
+
+    def sums(gate: str) -> Any:
+        return x @ p[f"U{gate}"].T + h @ p[f"W{gate}"].T
+
+    h, *rest = state
+    if cell == "elman":
+        return (m.tanh(p["bh"] + sums("h")),)
+    if cell == "gru":
+        r, z = m.sigmoid(p["br"] + sums("r")), m.sigmoid(p["bz"] + sums("z"))
+        n = m.tanh(p["bn"] + x @ p["Un"].T + r * (h @ p["Wn"].T + p["cn"]))
+        return ((1 - z) * n + z * h,)
+    c = rest[0]
+    if cell == "lstm":
+        i, f, o = (m.sigmoid(p[f"b{gate}"] + sums(gate)) for gate in "ifo")
+        c = f * c + i * m.tanh(p["bg"] + sums("g"))
+        return o * m.tanh(c), c
+    i, f, g, o = (m.normal(sums(gate), p[f"s{gate}"], p[f"b{gate}"]) for gate in "ifgo")
+    c = m.sigmoid(f + p["pf"] * c) * c + m.sigmoid(i + p["pi"] * c) * m.tanh(g)
+    return m.sigmoid(o + p["po"] * c) * m.tanh(m.normal(c, p["sc"], p["bc"])), c
+
+
 def step(cell: str, m: Any, p: Arrays, a: Any, state: tuple[Any, ...]) -> tuple[Any, ...]:
-    """One step as the peers compute it: from the input's share `a` of the products and (h, c) to the next (h, c).
+    """One step as an expert writes it: from the input's share `a` of the products and (h, c) to the next (h, c).
 
     m  the library's functions: sigmoid, tanh, split(array, n), norm(array) over the last axis, product(a, h, W)
     """

@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 from cells import STACKS, TITLES, Arrays, Size, draw
-from peers import CONTESTANTS, WARM, WHOLE
+from peers import CONTESTANTS, WARM
 
 SIZES: tuple[Size, ...] = ((128, 1, 32, 32), (128, 16, 64, 64), (128, 32, 128, 256), (64, 64, 512, 512))
 NAMES = tuple(name for name in CONTESTANTS if name != "exact")
@@ -37,8 +37,6 @@ BLOCK, CALLS, PAUSE = 0.5, 5, 0.2
 NOISE, TRIES = 0.15, 3
 """Cores, beyond those to spare, in use by others where a block counts as disturbed; how often it is measured then."""
 TOLERANCE = 1e-3
-LIMIT = 120
-"""Seconds after which a contestant without a first result is left out."""
 PACKAGES = ("numpy", "scipy", "llvmlite", "torch", "jax")
 
 Entry = tuple[str, tuple[str, ...]]
@@ -128,7 +126,7 @@ class Child:
         assert self._process.stdout is not None
         ready, _, _ = select.select([self._process.stdout], [], [], seconds)
         if not ready:
-            raise LeftOutError(f"no result after {seconds:.0f} s")
+            raise LeftOutError(f"no first result, compilation included, within {seconds:.0f} s")
         line = self._process.stdout.readline()
         if not line:
             self._errors.seek(0)
@@ -170,7 +168,9 @@ def errors(found: Arrays, expected: Arrays) -> dict[str, float]:
     return {n: float(np.abs(found[n] - v).max() / np.abs(v).max()) for n, v in expected.items()}
 
 
-def measure(cell: str, size: Size, entries: Sequence[Entry], rounds: int, threads: int, rest: Rest) -> dict[Entry, Any]:
+def measure(
+    cell: str, size: Size, entries: Sequence[Entry], rounds: int, threads: int, rest: Rest, limit: float
+) -> dict[Entry, Any]:
     """For each contestant its median seconds, first call, memory and error as a dict, or why it has none as a text."""
     found: dict[Entry, Any] = {}
     alive: dict[Entry, Child] = {}
@@ -187,7 +187,7 @@ def measure(cell: str, size: Size, entries: Sequence[Entry], rounds: int, thread
                     continue
                 child = alive[entry] = Child(entry, cell, folder, threads)
                 try:
-                    found[entry] = child.answer(LIMIT)
+                    found[entry] = child.answer(limit)
                     with np.load(child.results) as file:
                         differ = errors(dict(file), expected) if expected else {}
                         expected = expected or dict(file)
@@ -276,9 +276,6 @@ def tables(cell: str, results: Mapping[Size, Mapping[Entry, Any]], entries: Sequ
             cost.append(f"{mine['first']:.2f} s, {mine['memory']:.0f} MiB")
         for table, row in ((times, line), (fastest, quick), (costs, cost)):
             table.append("| " + " | ".join(row) + " |")
-    whole = [s for s in sizes if s[0] > WHOLE]
-    if whole and any(e[0] == "compile" for e in rows):
-        notes.append(f"* torch.compile got one step, not the whole loop, which is longer than {WHOLE} steps.")
     kept = [found[e] for found in results.values() for e in entries if isinstance(found[e], dict)]
     disturbed = [value for entry in kept for value in entry["noise"] if value > entry["limit"]]
     if disturbed:
@@ -352,8 +349,10 @@ def _baseline(entries: Sequence[Entry], cell: str) -> Entry:
 
 def main() -> None:
     """Measure and print."""
+    from unroll.backends import load
     from unroll.compiler import OPTIONAL
 
+    parts = (*OPTIONAL, *load("native").optional)
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--cells", type=_several(tuple(STACKS)), default=("elman", "lstm", "gru", "odd"))
     parser.add_argument("--sizes", type=_size, nargs="+", default=SIZES, metavar="T,B,D,H")
@@ -361,19 +360,21 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="blocks of each contestant")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--patience", type=float, default=300, help="seconds to wait for idle cores, in all")
+    parser.add_argument("--limit", type=float, default=120, help="seconds that a first call may take, or is left out")
     parser.add_argument("--without", type=_several(OPTIONAL), default=(), help=f"unroll without {','.join(OPTIONAL)}")
-    parser.add_argument("--ablation", action="store_true", help="only the native LSTM, each pass left out in turn")
+    parser.add_argument("--ablation", action="store_true", help=f"the native LSTM without each of {', '.join(parts)}")
     parser.add_argument("--write", type=Path, help="write the tables to this file too")
     args = parser.parse_args()
     if args.rounds < 1 or args.threads < 1:
         parser.error("--rounds and --threads are at least 1")
     cells, entries = args.cells, [(n, args.without if n in ("native", "numpy") else ()) for n in args.contestants]
     if args.ablation:
-        cells, entries = ("lstm",), [("native", ()), *(("native", (name,)) for name in OPTIONAL)]
+        cells, entries = ("lstm",), [("native", ()), *(("native", (name,)) for name in parts), ("native", parts)]
     text, rest = machine(args.threads), Rest(args.patience, args.threads)
     print(text, flush=True)
     for cell in cells:
-        results = {size: measure(cell, size, entries, args.rounds, args.threads, rest) for size in args.sizes}
+        how = (entries, args.rounds, args.threads, rest, args.limit)
+        results = {size: measure(cell, size, *how) for size in args.sizes}
         part = tables(cell, results, entries, _baseline(entries, cell))
         print(part, flush=True)
         text += "\n" + part

@@ -13,18 +13,16 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from cells import EPSILON, STACKS, Arrays, separate, stacked, step, template
+from cells import EPSILON, STACKS, Arrays, separate, stacked, step, template, written
 
 WARM = 3
 """Calls before any that is timed."""
-WHOLE = 16
-"""The most steps for which torch.compile is given the whole loop; beyond it takes minutes, and gets one step."""
-
 Call = Callable[[], Any]
 Result = Callable[[Any], tuple[Any, Arrays]]
 
@@ -55,17 +53,24 @@ def by_unroll(backend: str, dtype: str = "float32") -> Callable[[Case], tuple[Ca
 
 
 def by_torch(kind: str) -> Callable[[Case], tuple[Call, Result]]:
-    """The maker for PyTorch: `library` (torch.nn), a `loop` over steps, or that loop, `compiled`."""
+    """The maker for PyTorch: `library` (torch.nn), a loop over steps as `written` in the equations or by an `expert`.
+
+    The expert stacks the gates' matrices and takes the input's products out of the loop; of the expert's loop one step
+    (`step compiled`) or all of it (`loop compiled`) goes through torch.compile.
+    """
 
     def make(case: Case) -> tuple[Call, Result]:
         import torch
 
         torch.set_num_threads(case.threads)
-        cell, (steps, batch, inputs) = case.cell, case.x.shape
+        cell, (_, batch, inputs) = case.cell, case.x.shape
         x = torch.from_numpy(case.x)
         stacks = stacked(cell, case.params)
         hidden = stacks["W"].shape[1]
-        p = {n: torch.from_numpy(v).requires_grad_() for n, v in stacks.items()}
+        given = case.params if kind == "written" else stacks
+        p = {n: torch.from_numpy(v).requires_grad_() for n, v in given.items()}
+        start = tuple(torch.zeros(batch, hidden) for _ in range(2 if cell in ("lstm", "odd") else 1))
+        normal = partial(torch.nn.functional.layer_norm, normalized_shape=(hidden,), eps=EPSILON)
         run: Callable[[], Any]
         if kind == "library":
             module = {"elman": torch.nn.RNN, "lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[cell](inputs, hidden)
@@ -73,27 +78,38 @@ def by_torch(kind: str) -> Callable[[Case], tuple[Call, Result]]:
             if cell == "gru":
                 second[2 * hidden :] = stacks["c"]
             own = {"U": "weight_ih_l0", "W": "weight_hh_l0", "b": "bias_ih_l0", "c": "bias_hh_l0"}
-            given = {**stacks, "c": second}
             for name, theirs in own.items():
-                getattr(module, theirs).data.copy_(torch.from_numpy(given[name]))
+                getattr(module, theirs).data.copy_(torch.from_numpy({**stacks, "c": second}[name]))
             p = {name: getattr(module, theirs) for name, theirs in own.items()}
 
             def run() -> Any:
                 return module(x)[0]
+        elif kind == "written":
+            plain = SimpleNamespace(
+                sigmoid=torch.sigmoid,
+                tanh=torch.tanh,
+                normal=lambda v, gain, shift: normal(v, weight=gain, bias=shift),
+            )
+
+            def run() -> Any:
+                state, seen = start, []
+                for now in x:
+                    state = written(cell, plain, p, now, state)
+                    seen.append(state[0])
+                return torch.stack(seen)
         else:
             m = SimpleNamespace(
                 sigmoid=torch.sigmoid,
                 tanh=torch.tanh,
                 split=lambda v, n: v.chunk(n, -1),
-                norm=lambda v: torch.nn.functional.layer_norm(v, v.shape[-1:], eps=EPSILON),
+                norm=normal,
                 product=lambda a, h, W: h @ W.T if a is None else torch.addmm(a, h, W.T),
             )
-            start = tuple(torch.zeros(batch, hidden) for _ in range(2 if cell in ("lstm", "odd") else 1))
 
             def one(weights: Any, a: Any, state: Any) -> Any:
                 return step(cell, m, weights, a, state)
 
-            if kind == "compiled" and steps > WHOLE:
+            if kind == "step compiled":
                 one = torch.compile(one, fullgraph=True, dynamic=False)
 
             def run() -> Any:
@@ -103,7 +119,7 @@ def by_torch(kind: str) -> Callable[[Case], tuple[Call, Result]]:
                     seen.append(state[0])
                 return torch.stack(seen)
 
-            if kind == "compiled" and steps <= WHOLE:
+            if kind == "loop compiled":
                 run = torch.compile(run, fullgraph=True, dynamic=False)
         leaves = tuple(p.values())
 
@@ -115,7 +131,7 @@ def by_torch(kind: str) -> Callable[[Case], tuple[Call, Result]]:
             grads = {n: v.numpy() for n, v in zip(p, raw[1], strict=True)}
             if kind == "library" and cell == "gru":
                 grads["c"] = grads["c"][2 * hidden :]
-            return raw[0].numpy(), separate(cell, grads)
+            return raw[0].numpy(), grads if kind == "written" else separate(cell, grads)
 
         return call, result
 
@@ -276,12 +292,15 @@ class Contestant:
 
 
 OURS = ("unroll", "unroll.model", "unroll.adjoint", "unroll.backends.numpy.backend")
+INDUCTOR = ("torch", "torch._dynamo", "torch._inductor")
 CONTESTANTS = {
     "native": Contestant("unroll, native", (*OURS, "unroll.backends.native.backend"), by_unroll("native")),
     "numpy": Contestant("unroll, numpy", OURS, by_unroll("numpy")),
     "torch": Contestant("torch.nn", ("torch",), by_torch("library"), ("elman", "lstm", "gru")),
-    "loop": Contestant("PyTorch loop", ("torch",), by_torch("loop")),
-    "compile": Contestant("torch.compile", ("torch", "torch._dynamo", "torch._inductor"), by_torch("compiled")),
+    "written": Contestant("PyTorch loop, as written", ("torch",), by_torch("written")),
+    "loop": Contestant("PyTorch loop, by an expert", ("torch",), by_torch("expert")),
+    "step": Contestant("the expert's loop, its step by torch.compile", INDUCTOR, by_torch("step compiled")),
+    "compile": Contestant("the expert's loop by torch.compile", INDUCTOR, by_torch("loop compiled")),
     "jax": Contestant("jax.lax.scan, jitted", ("jax", "jax.numpy"), by_jax),
     "hand": Contestant("NumPy by hand", (), by_hand, ("elman", "lstm")),
     "exact": Contestant("unroll, numpy, float64", OURS, by_unroll("numpy", "float64")),

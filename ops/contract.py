@@ -39,6 +39,8 @@ dot = define("dot", dot_family, lambda g, y, a, b: g * b, lambda g, y, a, b: g *
 outer = define("outer", outer_family, lambda g, y, a, b: g @ b, lambda g, y, a, b: a @ g, doc=OUTER)
 _einsum = define("einsum", einsum_family, _einsum_left, _einsum_right)
 
+PRODUCTS = frozenset({"matmul", "dot", "outer", "einsum"})
+
 
 def einsum(spec: str, a: Any, b: Any) -> Any:
     """Einstein summation of two operands over per-example axes, ``einsum("ij,j->i", A, x)``.

@@ -22,8 +22,9 @@ PASSES: tuple[tuple[str, Callable[[Any], Any]], ...] = (
     ("sink", sink),  # Program -> Program: what is cheap is computed anew in the loop that needs it
     ("fuse", fuse),  # Program -> Program: pointwise statements over the same points are one kernel
 )
-OPTIONAL = tuple(name for name, _ in PASSES if name != "lower")
-"""The passes that may be left out: none of them changes a value beyond rounding."""
+HOIST = "hoist"
+OPTIONAL = (*(name for name, _ in PASSES if name != "lower"), HOIST)
+"""The passes that may be left out, and what `lower` takes out of loops: no value changes beyond rounding."""
 
 
 def compile_system(
@@ -37,7 +38,7 @@ def compile_system(
     for name, run in PASSES:
         if name in without:
             continue
-        stage = run(stage)
+        stage = run(stage) if name != "lower" else lower(stage, HOIST not in without)
         if on_pass is not None:
             on_pass(name, stage)
     program: Program = stage

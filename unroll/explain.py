@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from .ops.contract import PRODUCTS
 from .program import Compute, Fuse, Program, Repeat, Step, shown, walk
+from .schedule.affine import affine
 from .text import Writer
 
-PRODUCTS = frozenset({"matmul", "dot", "outer", "einsum"})
 LISTED = 8
 
 
@@ -55,7 +56,10 @@ def explain(title: str, program: Program, costs: Costs | None, at: str) -> Repor
         counts.append(_count(loop.body))
         lo, hi = loop.steps if loop.direction > 0 else loop.steps[::-1]
         lines.append(f"  loop {loop.axis.name} = {lo}, ..., {hi}: {_sorts(counts[-1])} a step")
-        lines.append(f"    it is a loop because {'; '.join(loop.through)}")
+        lines.append(f"    it is a loop because {'; '.join(loop.through) or 'nothing is hoisted'}")
+        if affine(program, loop):
+            lines.append("    affine in its own past, element by element: may run as a blocked scan, ")
+            lines[-1] += "equal to the loop within rounding"
         lines += [f"    {text}" for text in _products(writer, loop.body)]
     kept = None
     if costs is not None:

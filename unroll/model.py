@@ -72,9 +72,9 @@ class Net:
         self.backend = backends.load(backend)
         self.dtype = dtype
         self.batch_first = batch_first
-        unknown = [name for name in without if name not in OPTIONAL]
-        if unknown:
-            raise BackendError(f"without={unknown[0]!r}: the passes that can be left out are {', '.join(OPTIONAL)}")
+        known = (*OPTIONAL, *self.backend.optional)
+        if unknown := [name for name in without if name not in known]:
+            raise BackendError(f"without={unknown[0]!r}: what {self.backend.name} can do without is {', '.join(known)}")
         self._options = Options(dtype, debug_nans, tuple(without))
         self._built: dict[Any, _Built] = {}
         self._set: dict[Any, Net] = {}

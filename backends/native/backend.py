@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from ...compiler import compile_system
+from ...errors import LengthError
 from ...explain import Costs
-from ...ir import Ref, System
-from ...program import Program
+from ...ir import Ref, System, visible
+from ...ops.contract import PRODUCTS
+from ...program import Compute, Program, walk
 from ...timeindex import last
 from ..base import AbstractBackend, AbstractExecutable, Options
 from ..memory import Idle, afford, elements
@@ -23,6 +25,10 @@ from .emit import emit, unsupported
 from .machine import Compiled, vector_bytes
 from .place import ALIGNED, Layout, Lives, offsets
 from .pool import pool
+from .sizes import BATCH, count, product
+
+MOST = 2**31 - 1
+"""What BLAS counts to."""
 
 
 class Workspace:
@@ -30,6 +36,7 @@ class Workspace:
 
     def __init__(self, run: NativeExecutable, numbers: Mapping[str, int]) -> None:
         emitted, system = run.emitted, run.system
+        run.countable(numbers)
         sizes, where, self.bytes = run.plan(numbers)
         afford(self.bytes + run.results(numbers), numbers)
         raw = np.empty(self.bytes + ALIGNED, np.uint8)
@@ -84,9 +91,11 @@ class NativeExecutable(AbstractExecutable):
         self.dtype = np.dtype(options.dtype)
         self.program = compile_system(system, without=options.without)
         system = self.program.system  # with the names that the passes made
+        self._arena = "arena" not in options.without
         self._alone = blas.alone()
         helping = pool() if self._alone else None
-        self.emitted = emit(self.program, options.dtype, vector_bytes(), helping.helpers if helping else 0)
+        helpers = helping.helpers if helping else 0
+        self.emitted = emit(self.program, options.dtype, vector_bytes(), helpers, "panels" not in options.without)
         symbols = {f"unroll_{n}": blas.address(n) for n in self.emitted.blas}
         self._compiled = Compiled(self.emitted.text, {**symbols, **(helping.symbols if helping else {})})
         self._run = self._compiled.function("run")
@@ -105,10 +114,25 @@ class NativeExecutable(AbstractExecutable):
         own = [h for h in emitted.hosts if h not in self.borrowed]
         sizes = {h: emitted.layouts[h].elements.at(numbers) * itemsize[emitted.layouts[h].kind] for h in own}
         when = emitted.lives
-        for name, count, number in emitted.packs:
-            sizes[name] = count * self.dtype.itemsize
+        for name, items, number in emitted.packs:
+            sizes[name] = items * self.dtype.itemsize
             when = Lives({**when.first, name: number}, {**when.final, name: number})
+        if not self._arena:
+            when = Lives(dict.fromkeys(sizes, 0), dict.fromkeys(sizes, 0))  # all at once: none takes another's place
         return sizes, *offsets(sizes, when)
+
+    def countable(self, numbers: Mapping[str, int]) -> None:
+        """Raise LengthError where a product has more rows at once than BLAS can count."""
+        for _, s in walk(self.program.steps):
+            if isinstance(s, Compute) and s.equation.op in PRODUCTS:
+                e, looped = s.equation, dict(s.offsets)
+                spans = [count(r) for r in e.domain if r.axis not in looped]
+                rows = product((*spans, *([BATCH] if e.batched else []))).at(numbers)
+                if rows > MOST:
+                    raise LengthError(
+                        f"{visible(e.out.name)} is a product over {rows:,} steps and examples at once, and BLAS counts "
+                        f"to {MOST:,}: give fewer examples at once, or shorter sequences"
+                    )
 
     def results(self, numbers: Mapping[str, int]) -> int:
         """Bytes of the arrays handed out."""
@@ -172,6 +196,8 @@ class Native(NumpyArrays, AbstractBackend):
     """Compiles for the processor at hand, with LLVM and SciPy's BLAS."""
 
     name = "native"
+    optional = ("arena", "panels")
+    """Memory used again once it is free, and weights packed before the loops that multiply by them."""
 
     def build(self, system: System, options: Options) -> AbstractExecutable:
         """Compile; NumPy serves complex steps, the search for nans, and operations that are Python functions."""

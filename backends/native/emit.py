@@ -39,17 +39,18 @@ def unsupported(system: System) -> str:
     return next((e.op for e in system.equations if e.operation.compute is not None or e.op not in known), "")
 
 
-def emit(program: Program, dtype: str, vector_bytes: int, helpers: int) -> Emitted:
+def emit(program: Program, dtype: str, vector_bytes: int, helpers: int, panels: bool = True) -> Emitted:
     """The function ``run(pointers, sizes)``: a pointer per host, then the batch size and the length of each axis.
 
     helpers  threads that may take a share of a product
+    panels   whether matrices that stay the same in a loop are packed before it
     """
-    return _Emitter(program, dtype, vector_bytes, helpers).emit()
+    return _Emitter(program, dtype, vector_bytes, helpers, panels).emit()
 
 
 class _Emitter:
-    def __init__(self, program: Program, dtype: str, vector_bytes: int, helpers: int) -> None:
-        self.program, self.system = program, program.system
+    def __init__(self, program: Program, dtype: str, vector_bytes: int, helpers: int, panels: bool) -> None:
+        self.program, self.system, self.panels = program, program.system, panels
         self.c = Code(dtype, vector_bytes)
         self.layouts = layouts(program)
         self.absent = _inner(program.steps)
@@ -120,7 +121,7 @@ class _Emitter:
         else:
             c = self.c
             none = Where({}, (), False)
-            if not loops:
+            if self.panels and not loops:
                 self.prepare(step)
             lo, hi = (self.memory.step(i, none) for i in step.steps)
             start, end = (lo, hi) if step.direction > 0 else (hi, lo)

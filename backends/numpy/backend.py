@@ -21,9 +21,11 @@ from .arrays import NumpyArrays
 from .debug import checked, describe
 from .emit import Emitter
 from .kernels import at, compute, scatter_sum
+from .scan import scan
 
 PER_STEP = ("sink", "fuse")
 """Passes that save memory traffic, at the price of more calls a step."""
+SCAN = "scan"
 
 
 class NumpyExecutable(AbstractExecutable):
@@ -36,9 +38,9 @@ class NumpyExecutable(AbstractExecutable):
         as_written = ("merge",) if options.debug_nans else ()  # so that what is found has the user's own name
         self.program = compile_system(system, without=(*as_written, *PER_STEP, *options.without))
         self.options = options
-        emitted = Emitter(self.program, options.dtype, options.debug_nans).emit()
+        emitted = Emitter(self.program, options.dtype, options.debug_nans, SCAN not in options.without).emit()
         self.source = emitted.text
-        scope: dict[str, Any] = {"np": np, "scatter_sum": scatter_sum, "at": at, "check": self._check}
+        scope: dict[str, Any] = {"np": np, "scatter_sum": scatter_sum, "at": at, "scan": scan, "check": self._check}
         dtype = np.dtype(options.dtype)
         for name, value in emitted.scope.items():
             scope[name] = _kernel(value, dtype) if isinstance(value, tuple) else value
@@ -109,6 +111,8 @@ class Numpy(NumpyArrays, AbstractBackend):
     """Runs on any CPU, with NumPy alone."""
 
     name = "numpy"
+    optional = (SCAN,)
+    """Linear recurrences as blocked scans."""
 
     def build(self, system: System, options: Options) -> NumpyExecutable:
         """Generate and load the source."""

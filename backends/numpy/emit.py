@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ...ir import Ref
@@ -12,6 +12,7 @@ from ...timeindex import Axis, Range, fixed, last
 from ..source import difference, linear
 from .operand import Where
 from .page import Page, count, listed, span
+from .scan import call, recurrence
 from .statement import Statement
 
 
@@ -26,8 +27,8 @@ class Source:
 class Emitter:
     """Writes the source of one program."""
 
-    def __init__(self, program: Program, dtype: str, debug: bool) -> None:
-        self.program, self.system = program, program.system
+    def __init__(self, program: Program, dtype: str, debug: bool, scan: bool = True) -> None:
+        self.program, self.system, self.scan = program, program.system, scan and not debug
         self.page = Page(program, dtype, debug)
 
     def emit(self) -> Source:
@@ -130,15 +131,31 @@ class Emitter:
             for statement in step.body:
                 self._compute(statement, loops, changing)
             return
+        inside = self._written(s.equation.out.name for _, s in walk(step.body) if isinstance(s, Compute))
+        found = recurrence(self.program, step) if self.scan and not loops else None
+        if found is None:
+            self._loop(step, loops, changing | inside)
+            return
+        self.page.line(f"if {call(self.page, found)}:")
+        self.page.depth += 1
+        for after in found.after:
+            self._compute(replace(after, offsets=()), loops, changing | inside)
+        self.page.line("pass") if not found.after else None
+        self.page.depth -= 1
+        self.page.line("else:")
+        self.page.depth += 1
+        self._loop(step, loops, changing | inside)
+        self.page.depth -= 1
+
+    def _loop(self, step: Repeat, loops: Mapping[Axis, tuple[str, Repeat]], changing: frozenset[str]) -> None:
         variable = self.page.variables[step.axis]
         lo, hi = (linear(*difference(i, fixed(0), {})) for i in step.steps)
         after, under = (linear(*difference(i, fixed(0), {})) for i in (step.steps[1] + 1, step.steps[0] - 1))
         span = f"range({lo}, {after})" if step.direction > 0 else f"range({hi}, {under}, -1)"
         self.page.line(f"for {variable} in {span}:", "; ".join(step.through))
-        inside = self._written(s.equation.out.name for _, s in walk(step.body) if isinstance(s, Compute))
         self.page.depth += 1
         for inner in step.body:
-            self._step(inner, {**loops, step.axis: (variable, step)}, changing | inside)
+            self._step(inner, {**loops, step.axis: (variable, step)}, changing)
         self.page.depth -= 1
 
     def _written(self, names: Iterable[str]) -> frozenset[str]:

@@ -26,7 +26,9 @@ class Page:
         self.system = program.system
         self.dtype, self.debug = dtype, debug
         ends = {a.end for a in self.system.axes}
-        self.names = Names({"np", "B", "given", "ws", "empty", "run", "allocate", "check", "scatter_sum", "at", *ends})
+        self.names = Names(
+            {"np", "B", "given", "ws", "empty", "run", "allocate", "check", "scatter_sum", "at", "scan", *ends}
+        )
         self.variables = {a: self.names.fresh(a.name) for a in self.system.axes}
         self.lines: list[str] = []
         self.before: list[str] = []

@@ -12,10 +12,11 @@ from helpers.zoo import ZOO, arrays_for, lengths_for, params_for
 from laws.agreement import EXACT, check_backend, everything, same
 from laws.test_merge import CELLS
 from laws.test_zoo import LENGTHS, SINGLE, specimen
-from unroll import Template, ops, t
+from unroll import Template, backends, ops, t
 from unroll.compiler import OPTIONAL
 
 pytest.importorskip("llvmlite")
+BACKEND = backends.load("native")
 
 every_recurrence = pytest.mark.parametrize("name", ZOO)
 
@@ -37,7 +38,7 @@ def test_single_precision(name: str) -> None:
     same({"loss": value, **grads}, {"loss": want, **want_grads}, SINGLE, "float32")
 
 
-@pytest.mark.parametrize("left_out", OPTIONAL)
+@pytest.mark.parametrize("left_out", [*OPTIONAL, *BACKEND.optional])
 @pytest.mark.parametrize("name", list(CELLS)[::2])
 def test_each_pass_changes_no_value(name: str, left_out: str) -> None:
     g = CELLS[name]()

@@ -7,9 +7,9 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from unroll import Template, ops, t
+from unroll import T, Template, ops, t
 from unroll.backends import memory
-from unroll.errors import MemoryLimitError
+from unroll.errors import LengthError, MemoryLimitError
 
 pytest.importorskip("llvmlite")
 
@@ -60,3 +60,37 @@ def test_a_run_that_does_not_fit_is_refused(backend: str, monkeypatch: pytest.Mo
     assert peak < 2**20
     value, _ = net.value_and_grad(params, x=x[:2, :2])  # and a smaller one still runs
     assert np.isfinite(value)
+
+
+def test_a_product_of_more_rows_than_blas_counts_is_refused() -> None:
+    g = Template("rows")
+    W, h = g.param("W", (2, 2)), g.variable("h", 2)
+    h[0] = 1
+    h[t] = W @ h[t - 1]  # one row a step
+    g.output("y", ops.sum(W @ h[t], over=t))  # as many as there are steps
+    net = g.compile("native")
+    params = {"W": np.eye(2, dtype=np.float32)}
+    np.testing.assert_array_equal(net.run(params, "y", T=5), [5, 5])
+    with pytest.raises(LengthError, match=r"y is a product over 2,147,483,648 steps and examples at once, and BLAS"):
+        net.run(params, "y", T=2**31)
+
+
+@pytest.mark.slow
+def test_a_buffer_of_more_elements_than_32_bits_count() -> None:
+    steps, batch, width = 2**15 + 1, 2**8, 2**8
+    left = memory.available()
+    if left is None or left < 1.25 * 4 * steps * batch * width:
+        pytest.skip(f"needs 10 GiB of memory, and {left} bytes can be had")
+    g = Template("wide")
+    v, h = g.input("v", width, over=None), g.variable("h", width)
+    h[0] = 0
+    h[t] = v - h[t - 1]  # v at odd steps, 0 at even ones
+    g.output("last", h[T])
+    g.output("most", ops.max(h[t], over=t))
+    g.output("total", ops.sum(h[t], over=t))
+    value = (np.arange(batch * width) % 1000).reshape(batch, width).astype(np.float32)
+    for backend in ("native", "numpy"):  # one after the other: both together would need twice as much
+        found = g.compile(backend).run({}, v=value, T=steps)
+        np.testing.assert_array_equal(found["last"], value)
+        np.testing.assert_array_equal(found["most"], value)
+        np.testing.assert_array_equal(found["total"], value * (steps // 2 + 1))

@@ -8,6 +8,7 @@ from itertools import accumulate
 
 from ..flow import Flow, operations
 from ..ir import Equation, Operand, Ref, System, visible
+from ..ops.contract import PRODUCTS
 from ..program import Access, Argument, Buffer, Compute, Program, Repeat, View
 from ..simplify import _steps as steps_of
 from ..simplify import _within as within
@@ -20,10 +21,15 @@ Place = tuple[tuple[int, Axis, int], ...]
 """The loops around a statement: (which loop, its axis, the statement's offset in it)."""
 
 
-def lower(system: System) -> Program:
-    """The program of a system. Raises NoOrder only for systems that were never checked."""
+def lower(system: System, hoist: bool = True) -> Program:
+    """The program of a system. Raises NoOrder only for systems that were never checked.
+
+    hoist  False leaves every product over steps in a loop, one step at a time
+    """
     flows = operations(system)
     steps = plan(flows, system.axes)
+    if not hoist:
+        steps = tuple(_stepwise(flows, s) for s in steps)
     views = _views(system)
     work = _Work(system, views, {}, {}, {}, {})
     work.arguments.update({n: tuple(_access(a, views) for a in e.args) for n, e in enumerate(system.equations)})
@@ -56,6 +62,13 @@ class _Work:
     places: dict[int, Place]
     modes: dict[int, str]
     parts: dict[str, tuple[str, int]]
+
+
+def _stepwise(flows: list[Flow], step: Once | Loop) -> Once | Loop:
+    """A product over steps in a loop of its own; anything else as it is."""
+    if isinstance(step, Loop) or not flows[step.flow].domain or flows[step.flow].equation.op not in PRODUCTS:
+        return step
+    return Loop(flows[step.flow].domain[0].axis, 1, {step.flow: 0}, (step,))
 
 
 def _views(system: System) -> dict[str, Equation]:

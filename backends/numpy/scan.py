@@ -1,0 +1,168 @@
+"""Linear recurrences of one delay as blocked scans over whole arrays, where a loop's calls cost more than its work.
+
+Blocks of steps run side by side from zero, then each is given what the one before it ended with, times its product of
+coefficients. Nothing is divided, and where products grow the plain loop runs instead.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ...ir import Ref
+from ...program import Access, Argument, Compute, Program, Repeat
+from ...schedule.affine import ZERO, Form, Node, affine
+from ...simplify import _within as within
+from ...timeindex import Axis, Range, running
+from .operand import Where
+from .page import Page, count
+
+FEWEST, WIDEST, LONGEST = 128, 128, 129
+"""Steps from which, and numbers a step up to which, a scan is quicker; steps in a block. An odd number of them keeps
+the blocks' first steps apart in the cache."""
+GROWTH = 4.0
+"""How large a block's product of coefficients may be: errors grow with it."""
+LARGEST = 24
+"""Nodes in an expression that is written out."""
+TEXTS = {
+    "add": "({} + {})", "sub": "({} - {})", "mul": "({} * {})", "div": "({} / {})", "neg": "(-{})",
+    "where": "np.where({}, {}, {})", "copy": "{}", "later": "{}",
+}  # fmt: skip
+
+
+def scan(state: Any, before: Any, coefficient: Any, rest: Any, direction: int) -> bool:
+    """``state[i] = coefficient[i] * state[i-1] + rest[i]`` in place; False, and nothing done, where products grow.
+
+    state      ``(steps, ...)``; backwards from its last step where `direction` is -1
+    before     what stands before its first step, ``(...)``
+    the rest   broadcast to `state`; `rest` may be `state` itself
+    """
+    a = np.broadcast_to(np.asarray(coefficient, state.dtype), state.shape)[::direction]
+    b, h = np.broadcast_to(rest, state.shape)[::direction], state[::direction]
+    length = min(LONGEST, math.isqrt(len(h)))
+    blocks = len(h) // length
+    whole = blocks * length
+    inside = (blocks, length, *before.shape)
+    A, B, H = (v[:whole].reshape(inside).swapaxes(0, 1) for v in (a, b, h))
+    product, part = np.empty(A.shape, state.dtype), np.empty(A.shape[1:], state.dtype)
+    product[0] = A[0]
+    for j in range(1, length):
+        np.multiply(A[j], product[j - 1], out=product[j])
+    if not np.abs(product).max(initial=0) <= GROWTH:
+        return False
+    np.copyto(H[0], B[0])
+    for j in range(1, length):
+        np.multiply(A[j], H[j - 1], out=part)
+        np.add(part, B[j], out=H[j])
+    carry = np.empty_like(part)
+    carry[0] = before
+    for i in range(1, blocks):
+        np.multiply(product[-1, i - 1], carry[i - 1], out=carry[i, ...])
+        np.add(carry[i], H[-1, i - 1], out=carry[i, ...])
+    for j in range(length):
+        np.multiply(product[j], carry, out=part)
+        np.add(H[j], part, out=H[j])
+    for i in range(whole, len(h)):
+        np.multiply(a[i], h[i - 1], out=part[0, ...])
+        np.add(part[0], b[i], out=h[i, ...])
+    return True
+
+
+@dataclass(frozen=True)
+class Recurrence:
+    """A loop that may run as a scan over `steps` of one name.
+
+    after  the statements of names that are read after the loop, to run over all steps once the scan has
+    """
+
+    state: Ref
+    steps: Range
+    direction: int
+    coefficient: Form
+    rest: Form
+    after: tuple[Compute, ...]
+
+
+def recurrence(program: Program, loop: Repeat) -> Recurrence | None:
+    """The loop as a scan, where it has one state of one delay; None for any other."""
+    made = affine(program, loop)
+    if made is None:
+        return None
+    system, body = program.system, [s for s in loop.body if isinstance(s, Compute)]
+    pasts = {past for value in made.values() for past in value.past}
+    name, ago = next(iter(pasts))
+    value, decl = made[name], system.decls[name]
+    if len(pasts) > 1 or ago != 1 or not 0 < math.prod(decl.shape) <= WIDEST:
+        return None
+    if decl.axes != (loop.axis,) or value.past.keys() != pasts:
+        return None
+    mine = [s for s in body if s.equation.out.name == name]
+    spans = [s.equation.range(loop.axis) for s in mine]
+    if any(r != spans[0] for r in spans) or any(_moved(s, loop.axis) for s in body):
+        return None
+    kept = {n for n in made if program.buffers[n].axes}
+    after = tuple(s for s in body if s.equation.out.name in kept - {name})
+    for s in body:
+        for ref in (a.ref for a in s.args if isinstance(a, Access) and a.ref.name in made):
+            if ref.name not in kept if s in after else ref.name != name and not _alone(program, s, ref):
+                return None
+    out = mine[0].equation.out
+    forms = value.past[name, 1], ZERO if value.rest is None else value.rest
+    there = {name} if mine[0].mode == "add" else set()
+    for form, known in zip(forms, (set[str](), there), strict=True):
+        if isinstance(form, Node) and form.size > LARGEST:
+            return None
+        if any(n.op not in TEXTS if isinstance(n, Node) else _name(n) in made.keys() - known for n in _all(form)):
+            return None
+    return Recurrence(out, spans[0], loop.direction, *forms, after)
+
+
+def _moved(s: Compute, axis: Axis) -> bool:
+    return bool(dict(s.offsets)[axis] or s.equation.out.shift(axis))
+
+
+def _alone(program: Program, reader: Compute, ref: Ref) -> bool:
+    """True if one equation writes all that is read."""
+    writers = program.system.writers[ref.name]
+    return len(writers) == 1 and within(program.system, reader.equation, ref, writers[0])
+
+
+def _name(argument: Argument) -> str:
+    return argument.ref.name if isinstance(argument, Access) else ""
+
+
+def _all(form: Form) -> Iterator[Form]:
+    """A form, and all forms in it."""
+    pending = [form]
+    while pending:
+        form = pending.pop()
+        yield form
+        pending.extend(form.args if isinstance(form, Node) else ())
+
+
+def call(page: Page, found: Recurrence) -> str:
+    """The condition under which the loop need not run: many short steps, and a scan that succeeded."""
+    decl = page.system.decls[found.state.name]
+    where = Where({}, (found.steps,), decl.batched, frozenset())
+    at_once = replace(where, spans=())
+    axis = found.steps.axis
+    edge = found.steps.lo - 1 if found.direction > 0 else found.steps.hi + 1
+    state = page.view(Access(found.state), where).text
+    before = page.view(Access(found.state.substitute({axis: edge})), at_once).text
+    texts = [_text(page, form, where, len(decl.shape), axis) for form in (found.coefficient, found.rest)]
+    numbers = f"{'B * ' if decl.batched else ''}{math.prod(decl.shape)}"
+    run = f"scan({state}, {before}, {', '.join(texts)}, {found.direction})"
+    return f"{count(found.steps)} >= {FEWEST} and {numbers} <= {WIDEST} and {run}"
+
+
+def _text(page: Page, form: Form, where: Where, rank: int, axis: Axis, by: int = 0) -> str:
+    """A form over all steps as source; it is no deeper than `LARGEST`."""
+    if isinstance(form, Node):
+        return TEXTS[form.op].format(*(_text(page, f, where, rank, axis, by + form.by) for f in form.args))
+    if isinstance(form, Access):
+        form = Access(form.ref.substitute({axis: running(axis, by)}), form.views)
+    return page.operand(form, where).placed(where.lead, rank)

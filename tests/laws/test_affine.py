@@ -1,0 +1,196 @@
+"""Linear recurrences: found where the equations are such, and nowhere else; run as scans, they equal the loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers.zoo import ZOO, arrays_for, lengths_for, params_for
+
+from laws.agreement import compiled, same
+from laws.test_zoo import specimen
+from unroll import T, Template, ops, t
+from unroll.backends.numpy import scan
+from unroll.model import Net
+
+WIDTH = 3
+MARK = "affine in its own past, element by element"
+Make = Callable[[Any, Any, Any, Any], None]
+
+
+def leaky(g: Any, x: Any, h: Any, k: Any) -> None:
+    h[t] = h[t - 1] + k * (x[t] - h[t - 1])
+
+
+def moving_average(g: Any, x: Any, h: Any, k: Any) -> None:
+    h[t] = k * h[t - 1] + (1 - k) * x[t]
+
+
+def running_sum(g: Any, x: Any, h: Any, k: Any) -> None:
+    h[t] = h[t - 1] + x[t]
+
+
+def gated(g: Any, x: Any, h: Any, k: Any) -> None:
+    z = ops.sigmoid(g.param("W", (WIDTH, WIDTH)) @ x[t])
+    h[t] = (1 - z) * h[t - 1] + z * ops.tanh(x[t])
+
+
+def masked(g: Any, x: Any, h: Any, k: Any) -> None:
+    h[t] = ops.where(g.input("m", dtype="bool")[t], k * h[t - 1] + x[t], h[t - 1])
+
+
+def divided(g: Any, x: Any, h: Any, k: Any) -> None:
+    h[t] = x[t] - h[t - 1] / (1.5 + ops.abs(x[t]))
+
+
+def backwards(g: Any, x: Any, h: Any, k: Any) -> None:
+    h[T + 1] = k
+    h[t] = k * h[t + 1] + x[t]
+
+
+def two_delays(g: Any, x: Any, h: Any, k: Any) -> None:
+    h[-1] = 0.5
+    h[t] = k * h[t - 1] - 0.2 * h[t - 2] + x[t]
+
+
+def two_states(g: Any, x: Any, h: Any, k: Any) -> None:
+    v = g.variable("v", WIDTH)
+    v[0] = 0
+    v[t] = k * v[t - 1] + 0.1 * h[t - 1]
+    h[t] = h[t - 1] - 0.1 * v[t] + x[t]
+
+
+def slope_alone(g: Any, x: Any, h: Any, k: Any) -> None:
+    h[t] = ops.tanh(k * h[t - 1] + x[t])
+
+
+def product_of_states(g: Any, x: Any, h: Any, k: Any) -> None:
+    h[t] = h[t - 1] * (0.5 - k * h[t - 1]) + 0.1 * x[t]
+
+
+def gate_of_the_state(g: Any, x: Any, h: Any, k: Any) -> None:
+    h[t] = ops.where(h[t - 1] > 0, k * h[t - 1], h[t - 1]) + x[t]
+
+
+def mixed(g: Any, x: Any, h: Any, k: Any) -> None:
+    h[t] = g.param("W", (WIDTH, WIDTH)) @ h[t - 1] + x[t]
+
+
+def rotated(g: Any, x: Any, h: Any, k: Any) -> None:
+    h[t] = ops.concat([h[t - 1][1:], h[t - 1][:1]]) * k + x[t]
+
+
+def averaged(g: Any, x: Any, h: Any, k: Any) -> None:
+    h[t] = k * ops.mean(h[t - 1]) + x[t]
+
+
+FOUND: dict[Make, tuple[int, int]] = {
+    leaky: (2, 2), moving_average: (2, 2), running_sum: (2, 2), gated: (2, 2), masked: (2, 2), divided: (2, 2),
+    backwards: (2, 2), two_delays: (2, 0), two_states: (2, 0), slope_alone: (1, 1), product_of_states: (1, 0),
+    gate_of_the_state: (1, 1), mixed: (0, 0), rotated: (0, 0), averaged: (0, 0),
+}  # fmt: skip
+"""Of the two loops, forward and adjoint: how many are affine, and how many NumPy runs as scans."""
+SCANNED = [make for make, (_, scans) in FOUND.items() if scans]
+
+
+def template(make: Make) -> Template:
+    g = Template(make.__name__)
+    x, k, h = g.input("x", WIDTH), g.param("k", WIDTH), g.variable("h", WIDTH)
+    if make is not backwards:
+        h[0] = 2 * k
+    make(g, x, h, k)
+    g.loss = ops.sum(ops.sum(h[t] * h[t] * x[t]), over=t)
+    return g
+
+
+def named(make: Make) -> str:
+    return make.__name__
+
+
+def source(net: Net) -> str:
+    return str(net._gradient(net._wrt(None), {}).executable.source)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("make", FOUND, ids=named)
+def test_loops_are_recognised(make: Make) -> None:
+    g = template(make)
+    loops, scans = FOUND[make]
+    assert str(g.compile("numpy").explain()).count(MARK) == loops
+    net = g.compile("numpy")
+    assert source(net).count("scan(") == scans
+    assert source(g.compile("numpy", without=("scan",))).count("scan(") == 0
+
+
+@pytest.mark.parametrize("make", FOUND, ids=named)
+def test_fused_loops_are_recognised(make: Make) -> None:
+    pytest.importorskip("llvmlite")
+    assert str(template(make).compile("native").explain()).count(MARK) == FOUND[make][0]
+
+
+def test_parts_of_one_memory_are_no_strangers() -> None:
+    """An LSTM's adjoint reads the gates' cotangents of the next step as one vector, side by side."""
+    assert MARK not in str(compiled(specimen("lstm_eight_matrices", 2).template, "numpy").explain())
+
+
+@pytest.mark.parametrize("make", SCANNED, ids=named)
+def test_a_scan_equals_the_loop(make: Make) -> None:
+    g = template(make)
+    rng = np.random.default_rng(1)
+    params = {n: 0.5 * v for n, v in params_for(g, rng).items()}
+    net, plain = (g.compile("numpy", dtype="float64", without=without) for without in ((), ("scan",)))
+    for steps in (127, 128, 129, 130, 400):
+        for batch in (1, 4):
+            arrays = arrays_for(g, lengths_for(g, steps), batch, rng)
+            value, grads, shown = net.value_and_grad(params, ["x", *params], "h", **arrays)
+            want, wanted, expected = plain.value_and_grad(params, ["x", *params], "h", **arrays)
+            what = f"{steps} steps, batch {batch}"
+            same({"loss": value, **grads, **shown}, {"loss": want, **wanted, **expected}, 1e-11, what)
+            again, _, once_more = net.value_and_grad(params, ["x", *params], "h", **arrays)
+            assert again == value
+            np.testing.assert_array_equal(once_more["h"], shown["h"])
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_short_scans_of_every_recurrence(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scan, "FEWEST", 1)
+    monkeypatch.setattr(scan, "GROWTH", 1e3)
+    for steps in (1, 2, 7):
+        it = specimen(name, steps)
+        net = it.template.compile("numpy", dtype="float64")
+        if "scan(" not in source(net):
+            return
+        want, wanted = compiled(it.template, "reference").value_and_grad(it.params, **it.arrays)
+        value, grads = net.value_and_grad(it.params, **it.arrays)
+        same({"loss": value, **grads}, {"loss": want, **wanted}, 1e-11, f"{steps} steps")
+
+
+def decay(*without: str) -> Any:
+    g = Template("decay")
+    x, a, h = g.input("x", 2), g.input("a", 2), g.variable("h", 2)
+    h[0] = 1
+    h[t] = a[t] * h[t - 1] + x[t]
+    g.output("h", h[t])
+    net = g.compile("numpy", dtype="float64", without=without)
+    return lambda a, x: net.run({}, "h", a=a, x=x)
+
+
+def test_where_products_grow_the_loop_runs() -> None:
+    a = np.full((400, 2), 1.5)
+    x = np.zeros_like(a)
+    x[0] = -1.5  # takes h to 0, where a scan would be left with what rounding makes of 1.5**100 - 1.5**100
+    np.testing.assert_array_equal(decay()(a, x), np.zeros_like(a))
+    a[200] = np.nan
+    np.testing.assert_array_equal(decay()(a, x), decay("scan")(a, x))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_what_is_not_finite_stays_where_it_is(bad: float) -> None:
+    rng = np.random.default_rng(3)
+    a, x = rng.uniform(0.1, 0.9, (2, 500, 2))
+    x[250, 1] = bad
+    got, want = decay()(a, x), decay("scan")(a, x)
+    np.testing.assert_array_equal(np.isfinite(got), np.isfinite(want))
+    np.testing.assert_allclose(got[:250], want[:250], rtol=1e-12)
+    np.testing.assert_allclose(got[:, 0], want[:, 0], rtol=1e-12)

@@ -1,0 +1,48 @@
+"""What a user can switch off: each switch changes what the program does, and names that mean nothing are refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from unroll import Template, ops, t
+from unroll.errors import BackendError
+from unroll.model import Net
+
+pytest.importorskip("llvmlite")
+
+
+def elman(*without: str, backend: str = "native") -> Net:
+    g = Template("elman")
+    x, W, U = g.input("x", 8), g.param("W", (8, 8)), g.param("U", (8, 8))
+    h = g.variable("h", 8)
+    h[0] = 0
+    h[t] = ops.tanh(W @ h[t - 1] + U @ x[t])
+    g.loss = ops.sum(ops.sum(h[t] * h[t]), over=t)
+    return g.compile(backend, without=without)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "native"])
+def test_without_hoisting_every_product_runs_step_by_step(backend: str) -> None:
+    assert sum(elman(backend=backend).explain().products[1:]) == 2
+    report = elman("hoist", backend=backend).explain()
+    assert report.products[0] == 0
+    assert sum(report.products) == 5
+    assert "it is a loop because nothing is hoisted" in str(report)
+
+
+def test_without_the_arena_nothing_shares_memory() -> None:
+    plain, apart = (elman(*without).explain(T=100, batch=10) for without in ((), ("arena",)))
+    assert plain.memory is not None
+    assert apart.memory is not None
+    assert plain.memory < apart.memory
+
+
+def test_without_panels_no_matrix_is_packed() -> None:
+    assert " pack 0" in str(elman().explain(T=1))
+    assert " pack 0" not in str(elman("panels").explain(T=1))
+
+
+@pytest.mark.parametrize(("name", "backend"), [("unknown", "native"), ("arena", "numpy")])
+def test_a_name_that_means_nothing_is_refused(name: str, backend: str) -> None:
+    with pytest.raises(BackendError, match=f"without='{name}': what {backend} can do without is merge, .*, hoist"):
+        elman(name, backend=backend)

@@ -54,7 +54,7 @@ def generate(
     step, stop = made.step, made.user.stop
     over = {n: a for n, a in arrays.items() if n in made.inputs.inputs}
     stream = Stream(made, params, {n: a for n, a in arrays.items() if n not in over}, **options)
-    _all_given(step, made.inputs.needed, over)
+    _all_given(step, made.inputs.needed & set(made.inputs.inputs), over)
     if steps is not None:
         check_length("max_steps", steps)
     values: Mapping[str, Any] = {}

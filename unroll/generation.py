@@ -21,14 +21,15 @@ class Generated(NamedTuple):
     lengths  the number of steps of each example, the one at which it stops included, (B,); an int without a batch
 
     >>> from unroll import Template, t
-    >>> g = Template(); n, k = g.input("n", over=None), g.variable("k", ())
-    >>> k[0] = 0
-    >>> k[t] = k[t-1] + 1
-    >>> g.stop = k[t] >= n
-    >>> values, lengths = g.compile("numpy").generate({}, "k", n=[2.0, 3.0])
+    >>> g = Template(); start, y = g.input("start", over=None), g.variable("y", ())
+    >>> y[0] = start
+    >>> y[t] = 2 * y[t-1]
+    >>> g.stop = y[t] > 10
+    >>> values, lengths = g.compile("numpy").generate({}, "y", start=[1.0, 5.0, 2.0])
     >>> print(values.T, lengths)
-    [[1. 2. 0.]
-     [1. 2. 3.]] [2 3]
+    [[ 2.  4.  8. 16.]
+     [10. 20.  0.  0.]
+     [ 4.  8. 16.  0.]] [4 2 3]
     """
 
     values: Any

@@ -9,6 +9,7 @@ one run over all their steps gives.
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, replace
 
 from .errors import CausalityError, message
@@ -95,7 +96,7 @@ class _Needs:
         self.depth: dict[str, int] = {}
         self.firsts: dict[str, Decl] = {}
         self._places = {id(e): n for n, e in enumerate(system.equations)}
-        self._pending: list[tuple[Ref, Equation | None]] = []
+        self._pending: deque[tuple[Ref, Equation | None]] = deque()
         self._seen: set[tuple[str, Index | None]] = set()
 
     def chosen(self, places: set[int]) -> list[Equation]:
@@ -116,7 +117,7 @@ class _Needs:
         for ref in self.system.outputs.values():
             self._need(ref, None)
         while self._pending:
-            ref, named = self._pending.pop()
+            ref, named = self._pending.popleft()
             wanted = self.bracket(ref)
             for e in self.system.writers[ref.name]:
                 written = self.bracket(e.out)
@@ -165,7 +166,8 @@ class _Needs:
     def _refusal(self, named: Equation | None, ref: Ref | None, what: str) -> CausalityError:
         fix = "Run whole sequences, net.run(...), or ask for names that do not depend on it."
         if named is None:
-            return CausalityError(message(f"step by step, {ref} cannot be asked for: ask for {ref and ref.name}"))
+            name = ref.name if ref is not None else ""
+            return CausalityError(f"{ref} is one step of those that run, and steps are run in pieces: ask for {name}")
         row = Writer(self.system).equation(named), named.source
         return CausalityError(message(f"{named.out} cannot be computed step by step: it {what}", row, fix=fix))
 

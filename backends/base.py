@@ -79,6 +79,13 @@ class AbstractBackend(ABC):
         """A number that stands for a seed: an int from 0 up, or a Generator. Raises ArrayError."""
 
     @abstractmethod
+    def joined(self, parts: Sequence[Any], along: int, batch: int | None, lengths: Any) -> Any:
+        """Arrays one after another along an axis, cut behind the longest of `lengths`.
+
+        batch  the axis of the examples, each of which is zero beyond its own length; None where there is none
+        """
+
+    @abstractmethod
     def supply(
         self, decl: Decl, steps: Sequence[int], batch: int, dtype: str, seed: int, start: int, ends: Sequence[Any]
     ) -> Any:

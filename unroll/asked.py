@@ -20,6 +20,11 @@ class Asked:
     system: System
     simple: System
 
+    def asked(self, names: Names) -> tuple[bool, dict[str, Ref]]:
+        """Whether one name or instance is asked for by itself; and the outputs."""
+        single = isinstance(names, str) or instance(names)
+        return single, self.wanted([names] if single else names)
+
     def wanted(self, names: Any, what: str = "") -> dict[str, Ref]:
         """Outputs by the name under which they are returned."""
         if names is None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -29,6 +30,8 @@ class Arrays(Protocol):
 
     def key(self, seed: Any) -> int: ...
 
+    def joined(self, parts: Sequence[Any], along: int, batch: int | None, lengths: Any) -> Any: ...
+
     def supply(
         self, decl: Decl, steps: Sequence[int], batch: int, dtype: str, seed: int, start: int, ends: Sequence[Any]
     ) -> Any: ...
@@ -41,11 +44,13 @@ class Extras:
     seed   for what is drawn
     start  steps that went before, in calls that this one continues
     ends   per axis end, the number of steps of each example
+    batch  the number of examples, where no array tells it
     """
 
     seed: Any = None
     start: int = 0
     ends: Mapping[str, Any] = field(default_factory=dict)
+    batch: int | None = None
 
 
 PLAIN = Extras()
@@ -96,6 +101,15 @@ class Binder:
         self._ends_of: dict[frozenset[str], list[str]] = {}
         self._fitting: set[tuple[tuple[str, int], ...]] = set()
 
+    def only(self, kept: Callable[[Decl], bool]) -> Binder:
+        """The same for some names alone: it asks for no others, and takes none."""
+        part = copy(self)
+        for kind in ("params", "inputs", "automatic"):
+            setattr(part, kind, {n: d for n, d in getattr(self, kind).items() if kept(d)})
+        part.needed = {n for n in self.needed if n in self.system.decls and kept(self.system.decls[n])}
+        part._ends_of = {}
+        return part
+
     def __call__(
         self,
         params: Mapping[str, Any],
@@ -133,8 +147,8 @@ class Binder:
             if end not in lengths:
                 raise LengthError(f"no array tells the length {end}: pass {end}=..., the number of steps")
         self._fits(lengths)
-        batch, unbatched = _batch(batches)
-        values.update(self._automatic(lengths, batch, extras))
+        batch, unbatched = _batch(batches, extras.batch)
+        values.update(self.drawn(lengths, batch, extras))
         return Bound(values, lengths, batch, unbatched)
 
     def _values(
@@ -164,7 +178,8 @@ class Binder:
                 self._inside(decl, values[name])
         return values, found, batches
 
-    def _automatic(self, lengths: Mapping[str, int], batch: int, extras: Extras) -> dict[str, Any]:
+    def drawn(self, lengths: Mapping[str, int], batch: int, extras: Extras) -> dict[str, Any]:
+        """The arrays of the inputs that the net fills by itself. Raises ArrayError without the seed they need."""
         values = {}
         seed = None
         for name, decl in self.automatic.items():
@@ -318,7 +333,7 @@ def _steps(decl: Decl, array: Any, batch_first: bool, found: dict[str, tuple[int
     return array, batch
 
 
-def _batch(batches: Mapping[str, int | None]) -> tuple[int, bool]:
+def _batch(batches: Mapping[str, int | None], known: int | None = None) -> tuple[int, bool]:
     sizes = {n: b for n, b in batches.items() if b is not None}
     if sizes and len(sizes) < len(batches):
         without = next(n for n in batches if n not in sizes)
@@ -326,6 +341,13 @@ def _batch(batches: Mapping[str, int | None]) -> tuple[int, bool]:
     if len(set(sizes.values())) > 1:
         listed = ", ".join(f"{n} has {b}" for n, b in sizes.items())
         raise ArrayError(f"the batch sizes differ: {listed}")
+    if known is not None:
+        wrong = {n: b or 1 for n, b in batches.items() if (b or 1) != known}
+        if wrong:
+            raise ArrayError(
+                f"input {next(iter(wrong))} holds {next(iter(wrong.values()))} examples, and there are {known}"
+            )
+        return known, False
     if not sizes:
         return 1, True
     batch = next(iter(sizes.values()))

@@ -28,6 +28,7 @@ class Builder:
         self.defined: dict[Ref, Source | None] = {}  # where the user defined each instance
         self.outputs: dict[str, Ref] = {}
         self.loss: str | None = None
+        self.stop: str | None = None
         self.axes: dict[str, Axis] = {}
         self._domain: Mapping[Axis, Range] = {}
         self._source: Source | None = None
@@ -42,12 +43,14 @@ class Builder:
         builder.defined = {e.out: e.source for e in system.equations if not e.out.name.startswith(".")}
         builder.outputs = dict(system.outputs)
         builder.loss = system.loss
+        builder.stop = system.stop
         builder.axes = {a.name: a for a in system.axes}
         return builder
 
     def draft(self) -> System:
         """What there is so far, unchecked."""
-        return System(self.name, tuple(self.axes.values()), self.decls, tuple(self.equations), self.outputs, self.loss)
+        axes, equations = tuple(self.axes.values()), tuple(self.equations)
+        return System(self.name, axes, self.decls, equations, self.outputs, self.loss, self.stop)
 
     def stamp(self) -> tuple[int, ...]:
         """Changes whenever something is added."""

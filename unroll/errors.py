@@ -39,7 +39,7 @@ class BoundaryError(TemplateError):
 
 
 class CausalityError(TemplateError):
-    """A cycle of equations that no order of steps can compute."""
+    """A cycle of equations that no order of steps can compute, or a later step that is needed step by step."""
 
 
 class ArrayError(UnrollError, ValueError):

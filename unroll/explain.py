@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from .errors import LengthError
 from .ops.contract import PRODUCTS
 from .program import Compute, Fuse, Program, Repeat, Step, shown, walk
 from .schedule.affine import affine
@@ -42,8 +43,27 @@ class Costs:
     results: int
 
 
-def explain(title: str, program: Program, costs: Costs | None, at: str) -> Report:
-    """The report of a program; `at` says at which lengths the costs hold."""
+Estimate = Callable[[Mapping[str, int], int], Costs | None]
+
+
+def explain(
+    title: str, program: Program | None, cost: Estimate, ends: Sequence[str], lengths: Mapping[str, int], batch: int
+) -> Report:
+    """The report of a program.
+
+    program  None where nothing is scheduled
+    cost     tells what a run takes at given lengths and batch size
+    ends     the lengths that the program has
+
+    Raises LengthError where some lengths are given and not all of them.
+    """
+    if program is None:
+        return Report(f"{title}\n  every node by itself, in any topological order", (), (), ())
+    costs = cost(lengths, batch) if lengths or not ends else None
+    for end in ends if lengths else ():
+        if end not in lengths:
+            raise LengthError(f"the length {end} is missing: give {end}=..., the number of steps")
+    at = ", ".join([f"B = {batch}", *(f"{end} = {n}" for end, n in lengths.items())])
     writer = Writer(program.system, inline=False)
     lines = [title]
     counts: list[tuple[int, int, int]] = []

@@ -201,6 +201,7 @@ class System:
 
     outputs  name -> the ref whose values `run` returns under that name
     loss     the name of the loss, one number per example, or None
+    stop     the name of what says that a step is the last one of an example, or None
     """
 
     name: str
@@ -209,6 +210,7 @@ class System:
     equations: tuple[Equation, ...]
     outputs: Mapping[str, Ref] = field(default_factory=dict)
     loss: str | None = None
+    stop: str | None = None
 
     @cached_property
     def writers(self) -> Mapping[str, list[Equation]]:

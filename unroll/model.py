@@ -3,48 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from . import backends
 from .adjoint import adjoint, suffix
 from .asked import Asked, Names, cotangent, instance
-from .backends.base import AbstractExecutable, Options
-from .binding import FLOATS, PLAIN, Binder, Bound, Extras
-from .builder import live
-from .compiler import OPTIONAL, compile_system, expand
-from .errors import ArrayError, BackendError, LengthError, UndefinedError, from_call
+from .backends.base import Options
+from .binding import FLOATS, Bound, Extras
+from .compiler import OPTIONAL, compile_system
+from .errors import ArrayError, BackendError, UndefinedError, from_call
 from .explain import Report, explain
+from .generation import Generated, generate, stops
 from .initializers import initial
 from .intervention import clamp_name, clamped
 from .ir import Ref, System
+from .maker import Made, Maker
 from .program import Program
 from .simplify import reduced
+from .stepping import Stepper, Stream
 from .timeindex import fixed, running
 from .unfold import used_ends
 
 Params = Mapping[str, Any]
 LOSS = "loss~value"  # no name of a user's holds a tilde
 Clamp = Mapping[tuple[Any, ...], Any] | None
-
-
-@dataclass(frozen=True)
-class _Built:
-    """A program, and what checks its arrays."""
-
-    system: System
-    executable: AbstractExecutable
-    binder: Binder
-
-    def call(
-        self,
-        params: Params,
-        arrays: Mapping[str, Any],
-        directions: Mapping[str, Any] | None = None,
-        extras: Extras = PLAIN,
-    ) -> tuple[System, Bound, dict[str, Any]]:
-        bound = self.binder(params, arrays, directions, extras)
-        return self.system, bound, self.executable(bound.values, bound.lengths, bound.batch)
 
 
 class Net:
@@ -76,8 +59,10 @@ class Net:
         if unknown := [name for name in without if name not in known]:
             raise BackendError(f"without={unknown[0]!r}: what {self.backend.name} can do without is {', '.join(known)}")
         self._options = Options(dtype, debug_nans, tuple(without))
-        self._built: dict[Any, _Built] = {}
+        self._maker = Maker(system, self.backend, self._options, batch_first)
+        self._built: dict[Any, Made] = {}
         self._set: dict[Any, Net] = {}
+        self._steppers: dict[Any, Stepper] = {}
         self._simple = reduced(system, _roots(system))
         self._names = Asked(system, self._simple)
 
@@ -109,11 +94,48 @@ class Net:
         if clamp:
             net, values = self._clamped(clamp)
             return net.run(params, names, seed=seed, **values, **arrays)
-        single = isinstance(names, str) or instance(names)
-        wanted = self._names.wanted([names] if single else names)
+        single, wanted = self._names.asked(names)
         system, bound, results = self._forward(wanted).call(params, arrays, extras=Extras(seed))
         shown = {name: self._out(system, name, value, bound) for name, value in results.items()}
         return next(iter(shown.values())) if single else shown
+
+    @from_call
+    def stream(
+        self, params: Params, names: Names = None, /, *, batch: int | None = None, seed: Any = None, **arrays: Any
+    ) -> Stream:
+        """A run in pieces, ``stream(x=chunk)``, whose state is carried from call to call: see `unroll.stepping.Stream`.
+
+        names   as for `run`; none may depend on later steps (CausalityError)
+        batch   the number of examples, where no array tells it
+        arrays  the inputs that have no steps, by name
+        """
+        single, wanted = self._names.asked(names)
+        return Stream(self._stepper(wanted), params, arrays, batch=batch, seed=seed, single=single)
+
+    @from_call
+    def generate(
+        self,
+        params: Params,
+        names: Names = None,
+        /,
+        *,
+        max_steps: int | None = None,
+        batch: int | None = None,
+        seed: Any = None,
+        **arrays: Any,
+    ) -> Generated:
+        """Values and lengths of a template that feeds itself, each example up to where its ``g.stop`` is true.
+
+        names      as for `stream`
+        max_steps  the most steps to run; needed where the template has no stop
+        batch      the number of examples, where no array tells it
+        arrays     inputs by name; those over t for every step that may run
+
+        See `unroll.generation.Generated`. Raises UndefinedError where nothing ends the run, ArrayError, CausalityError.
+        """
+        single, wanted = self._names.asked(names)
+        made = self._stepper({**stops(self.system), **wanted})
+        return generate(made, params, arrays, list(wanted), max_steps, batch=batch, seed=seed, single=single)
 
     @from_call
     def loss(self, params: Params, /, *, seed: Any = None, **arrays: Any) -> Any:
@@ -267,27 +289,19 @@ class Net:
         grad = grad and names is None and self.system.loss is not None
         built = self._program(names, grad)
         title = f"{self.system.name} on {self.backend.name}, {self.dtype}: {'value_and_grad' if grad else 'run'}"
-        program = built.executable.program
-        if program is None:
-            return Report(f"{title}\n  every node by itself, in any topological order", (), (), ())
-        ends = used_ends(built.system)
-        costs = built.executable.costs(lengths, batch) if lengths or not ends else None
-        for end in ends if lengths else ():
-            if end not in lengths:
-                raise LengthError(f"the length {end} is missing: give {end}=..., the number of steps")
-        at = ", ".join([f"B = {batch}", *(f"{end} = {n}" for end, n in lengths.items())])
-        return explain(title, program, costs, at)
+        run = built.executable
+        return explain(title, run.program, run.costs, used_ends(built.system), lengths, batch)
 
-    def _program(self, names: Names, grad: bool) -> _Built:
+    def _program(self, names: Names, grad: bool) -> Made:
         if grad:
             self._need_loss()
             return self._gradient(self._names.wrt(None), {})
         return self._forward(self._names.wanted([names] if isinstance(names, str) else names))
 
-    def _forward(self, wanted: dict[str, Ref]) -> _Built:
+    def _forward(self, wanted: dict[str, Ref]) -> Made:
         return self._get(("run", *wanted), lambda: replace(self._simple, outputs=wanted))
 
-    def _gradient(self, names: tuple[Any, ...], wanted: dict[str, Ref]) -> _Built:
+    def _gradient(self, names: tuple[Any, ...], wanted: dict[str, Ref]) -> Made:
         return self._get(("grad", names, *wanted), lambda: self._adjoint(names, {LOSS: Ref("loss"), **wanted}))
 
     def _adjoint(
@@ -320,18 +334,16 @@ class Net:
             )
         return self._set[instances], dict(zip(map(clamp_name, instances), clamp.values(), strict=True))
 
-    def _get(self, key: Any, make: Callable[[], System], directions: tuple[str, ...] = ()) -> _Built:
+    def _get(self, key: Any, make: Callable[[], System], directions: tuple[str, ...] = ()) -> Made:
         if key not in self._built:
-            system: System = make()
-            roots = [r.name for r in system.outputs.values()]
-            system = reduced(replace(system, loss=None), roots)
-            kept = live(system, roots)
-            system = expand(
-                replace(system, name=self.system.name, decls={n: d for n, d in system.decls.items() if n in kept})
-            )
-            binder = Binder(self.system, system, self.backend, self.dtype, self.batch_first, directions)
-            self._built[key] = _Built(system, self.backend.build(system, self._options), binder)
+            self._built[key] = self._maker.make(make(), directions)
         return self._built[key]
+
+    def _stepper(self, wanted: dict[str, Ref]) -> Stepper:
+        key = tuple(wanted)
+        if key not in self._steppers:
+            self._steppers[key] = Stepper(replace(self._simple, outputs=wanted), self._maker, self._out)
+        return self._steppers[key]
 
     def _need_loss(self) -> None:
         if self.system.loss is None:

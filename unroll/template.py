@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from .builder import Builder
 from .errors import (
-    AxisError,
-    DoubleDefinitionError,
     DTypeError,
     LengthError,
     ShapeError,
@@ -20,10 +18,11 @@ from .errors import (
     message,
 )
 from .expr import Expr, axes_of
+from .goals import set_loss, set_stop
 from .initializers import initializer
 from .ir import Decl, Ref, Source, System, visible
 from .text import system_text
-from .timeindex import TIME, Index, whole
+from .timeindex import TIME, Index, running, whole
 from .variable import Variable
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from .model import Net
 
 Shape = tuple[int, ...]
-RESERVED = ("loss", "seed", "lengths", "clamp")
+RESERVED = ("loss", "stop", "seed", "lengths", "clamp", "batch", "max_steps")
 """Names that `Net` takes for its own."""
 
 
@@ -161,33 +160,16 @@ class Template:
 
     @loss.setter
     def loss(self, expr: Any) -> None:
-        builder, source = self._builder, here()
-        value = builder.operand(expr)
-        if builder.loss:
-            raise DoubleDefinitionError(
-                message(
-                    "the loss is defined twice",
-                    builder.decls["loss"].source,
-                    source,
-                    fix="Add the terms up in one g.loss = ...",
-                )
-            )
-        if value.axes:
-            axis = min(a.name for a in value.axes)
-            raise AxisError(
-                message(
-                    f"the loss runs along {axis}: {value}",
-                    source,
-                    fix=f"Make it one number per example: ops.sum(..., over={axis}) or ops.mean(..., over={axis}).",
-                )
-            )
-        if value.shape != ():
-            raise ShapeError(
-                message(f"the loss has shape {value.shape}: {value}", source, fix="Make it one number with ops.sum.")
-            )
-        builder.declare(Decl("loss", "variable", (), "float", source=source))
-        builder.add(Ref("loss"), builder._as(value, "float"), (), False, source)
-        builder.loss = "loss"
+        set_loss(self._builder, expr)
+
+    @property
+    def stop(self) -> Expr | None:
+        """True at the last step of an example, where `Net.generate` ends it: one bool per example and step."""
+        return self._builder.read(Ref("stop", (running(TIME),))) if self._builder.stop else None
+
+    @stop.setter
+    def stop(self, expr: Any) -> None:
+        set_stop(self._builder, expr)
 
     @property
     def system(self) -> System:

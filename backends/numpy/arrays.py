@@ -32,6 +32,16 @@ class NumpyArrays:
         """A number that stands for a seed."""
         return supply.key(seed)
 
+    def joined(self, parts: Sequence[Any], along: int, batch: int | None, lengths: Any) -> Any:
+        """Arrays one after another along an axis, cut behind the longest of `lengths`, zero beyond each."""
+        steps = int(lengths.max())
+        before = (slice(None),) * along
+        whole = np.concatenate(parts, axis=along)[(*before, slice(steps))].copy()
+        if batch is not None:
+            beyond = np.arange(steps)[:, None] >= lengths
+            np.moveaxis(whole, (along, batch), (0, 1))[beyond] = 0
+        return whole
+
     def supply(
         self, decl: Decl, steps: Sequence[int], batch: int, dtype: str, seed: int, start: int, ends: Sequence[Any]
     ) -> Any:

@@ -1,0 +1,86 @@
+"""From a system with outputs to something that takes the user's arrays: cut down, compiled, its arrays checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from .binding import PLAIN, Arrays, Binder, Bound, Extras
+from .builder import live
+from .compiler import expand
+from .explain import Costs
+from .ir import System
+from .program import Program
+from .simplify import reduced
+
+
+class Executable(Protocol):
+    """What a backend makes of a system: see `unroll.backends.base`."""
+
+    program: Program | None
+
+    def __call__(self, values: Mapping[str, Any], lengths: Mapping[str, int], batch: int) -> dict[str, Any]: ...
+
+    def costs(self, lengths: Mapping[str, int], batch: int) -> Costs | None: ...
+
+
+class Backend(Arrays, Protocol):
+    """The part of a backend that making needs."""
+
+    def build(self, system: System, options: Any) -> Executable: ...
+
+
+@dataclass(frozen=True)
+class Made:
+    """A program, and what checks its arrays."""
+
+    system: System
+    executable: Executable
+    binder: Binder
+
+    def call(
+        self,
+        params: Mapping[str, Any],
+        arrays: Mapping[str, Any],
+        directions: Mapping[str, Any] | None = None,
+        extras: Extras = PLAIN,
+    ) -> tuple[System, Bound, dict[str, Any]]:
+        """Check the arrays and run."""
+        bound = self.binder(params, arrays, directions, extras)
+        return self.system, bound, self.executable(bound.values, bound.lengths, bound.batch)
+
+
+@dataclass(frozen=True)
+class Maker:
+    """Makes programs for one template and one backend.
+
+    user     the template as declared, whose names messages use
+    options  of the backend, the dtype among them
+    """
+
+    user: System
+    backend: Backend
+    options: Any
+    batch_first: bool
+
+    def make(self, system: System, directions: Sequence[str] = ()) -> Made:
+        """What the outputs of a system need, compiled."""
+        system = self.needed(system)
+        return Made(system, self.build(system), self.binder(self.user, system, directions))
+
+    def needed(self, system: System) -> System:
+        """A system cut down to what its outputs need, in operations that backends know."""
+        roots = [r.name for r in system.outputs.values()]
+        system = reduced(replace(system, loss=None, stop=None), roots)
+        kept = live(system, roots)
+        decls = {n: d for n, d in system.decls.items() if n in kept}
+        return expand(replace(system, name=self.user.name, decls=decls))
+
+    def build(self, system: System) -> Executable:
+        """Compile what `needed` returned."""
+        return self.backend.build(system, self.options)
+
+    def binder(self, user: System, system: System, directions: Sequence[str] = ()) -> Binder:
+        """What checks the arrays of a system."""
+        return Binder(user, system, self.backend, self.options.dtype, self.batch_first, directions)

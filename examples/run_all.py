@@ -1,0 +1,43 @@
+"""Run every example that measures itself, one after the other, and write the table of results into README.md."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+HEAD = """| example | measure | before | trivial guess | after | target | reached | time |
+| --- | --- | --- | --- | --- | --- | --- | --- |
+"""
+
+
+def measuring() -> list[Path]:
+    """The examples whose last line is a row of the table."""
+    return [p for p in sorted(HERE.glob("*.py")) if re.search(r"^    result\(", p.read_text(encoding="utf-8"), re.M)]
+
+
+def main() -> int:
+    """The table goes between the two marks of README.md; 1 where a target is missed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("-o", "--out", type=Path, default=Path("unroll-examples"), help="folder for the pictures")
+    args = parser.parse_args()
+    rows = []
+    for path in measuring():
+        done = subprocess.run(
+            [sys.executable, str(path), "-o", str(args.out)], stdout=subprocess.PIPE, text=True, check=True
+        )
+        rows.append(done.stdout.splitlines()[-1])
+        print(rows[-1], flush=True)
+    readme = HERE / "README.md"
+    before, mark, rest = readme.read_text(encoding="utf-8").partition("<!-- results -->\n")
+    after = rest.partition("<!-- end -->")[2]
+    table = HEAD + "\n".join(rows)
+    readme.write_text(f"{before}{mark}\n{table}\n\n<!-- end -->{after}", encoding="utf-8")
+    return int(any("| no |" in row for row in rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -28,7 +28,7 @@ def teacher_forced(system: System, forced: Mapping[str, str]) -> System:
     for name, truth in forced.items():
         _comparable(system, name, truth)
         system = _redirected(_with_boundaries(system, name, truth), name, truth)
-    return check(system)
+    return check(Builder.extend(system).freeze())
 
 
 def scheduled(system: System, forced: Mapping[str, str], probability: str) -> System:
@@ -78,7 +78,7 @@ def _fed(system: System, forced: Mapping[str, str], choose: Choice) -> System:
     system = builder.freeze()
     for name, other in made.items():
         system = _redirected(system, name, other)
-    return check(system)
+    return check(Builder.extend(system).freeze())
 
 
 def truncated(system: System, period: int, axis: Axis) -> System:
@@ -92,7 +92,7 @@ def truncated(system: System, period: int, axis: Axis) -> System:
         changed: dict[Ref, Operand] = {}
         for ref in e.refs:
             delay = -(ref.shift(axis) or 0)
-            if delay and (number, ref) in cuts:
+            if delay and (number, ref) in cuts and system.decls[ref.name].dtype == "float":
                 ahead = delay < 0
                 if ahead not in place:
                     detail = Chunk(period, towards_end=ahead)
@@ -130,8 +130,9 @@ def windowed(system: System, reach: int, axis: Axis) -> System:
             ends: dict[Ref, Operand] = {}
             for ref in e.refs:
                 if ref.name in copied and left < abs(ref.shift(axis) or 0):
-                    with builder.within(e.domain, e.source):
-                        ends[ref] = stop_gradient(builder.read(ref)).operand
+                    if system.decls[ref.name].dtype == "float":
+                        with builder.within(e.domain, e.source):
+                            ends[ref] = stop_gradient(builder.read(ref)).operand
 
             def there(ref: Ref, left: int = left, ends: Mapping[Ref, Operand] = ends) -> Operand:
                 if ref.name not in copied:

@@ -333,3 +333,26 @@ def test_a_draw_from_what_has_no_axis_says_when() -> None:
         ops.normal(m, 1.0)
     assert ops.normal(m, 1.0, over=t).axes
     assert not ops.normal(m, 1.0, over=None).axes
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_labels_that_are_fed_back(backend: str) -> None:
+    """Their delays are no way for a gradient; and forcing makes what was alike for all examples differ."""
+    g = Template("labels")
+    y = g.input("y", dtype="int")
+    E, V, W = g.param("E", (3, 4)), g.param("V", (3, 4)), g.param("W", (4, 4))
+    h, o, s = g.variable("h", 4), g.variable("o"), g.variable("s", (), dtype="int")
+    h[0], s[0] = 0, 1
+    h[t] = ops.tanh(W @ h[t - 1] + E[s[t - 1]])
+    o[t] = V @ h[t]
+    s[t] = ops.argmax(o[t])
+    g.output("s", s[t])
+    g.loss = ops.sum(ops.cross_entropy(o[t], y[t]), over=t)
+    y = np.random.default_rng(0).integers(0, 3, (6, 2))
+    params = g.compile("reference", dtype="float64").init(seed=0)
+    for made in (g.teacher_forced({"s": "y"}), g.truncated(2), g.truncated(2, sliding=True), g.scheduled({"s": "y"})):
+        more = {"epsilon": 0.5} if "epsilon" in made.system.decls else {}
+        results = [
+            made.compile(b, dtype="float64").value_and_grad(params, seed=0, y=y, **more) for b in ("reference", backend)
+        ]
+        close(results[1][1], results[0][1])

@@ -88,7 +88,7 @@ class Words:
 
 def learn(g: Template, words: Words, args: argparse.Namespace) -> tuple[tuple[float, float], np.ndarray]:
     """Adam on words drawn at random; the scores before, and the hyphens of held-out words after."""
-    net, adam, rng = g.compile(), Adam(), np.random.default_rng(args.seed)
+    net, adam, rng = g.compile(args.backend), Adam(), np.random.default_rng(args.seed)
     params, held_out = net.init(args.seed), words.x[:, words.known :]
     before = words.scores(net.run(params, "o", x=held_out)[..., 0] > 0)
     for step in (bar := progress(args, g.name)):

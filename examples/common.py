@@ -19,9 +19,12 @@ def options(about: str | None, steps: int) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument("--steps", type=int, default=steps, help="updates of the params (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="same seed, same run (default: %(default)s)")
+    parser.add_argument("--backend", default="auto", help="reference, numpy, native or auto (default: %(default)s)")
     parser.add_argument("-o", "--out", type=Path, default=Path("unroll-examples"), help="folder for the pictures")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
-    return parser.parse_args()
+    args = parser.parse_args()
+    need("tqdm")
+    return args
 
 
 def need(module: str) -> Any:

@@ -57,7 +57,7 @@ def main() -> None:
     images, known = (images / 16).astype("float32"), len(classes) - HELD_OUT
     letters, counts = spelt()
 
-    free, forced = g.compile(), g.teacher_forced({"p": "y"}).compile()
+    free, forced = g.compile(args.backend), g.teacher_forced({"p": "y"}).compile(args.backend)
     params, adam, rng = free.init(args.seed), Adam(), np.random.default_rng(args.seed)
 
     def words(params: dict[str, np.ndarray]) -> list[str]:

@@ -67,7 +67,7 @@ def picture(alpha: np.ndarray, text: str, written: str, path: Path) -> None:
 
 def main() -> None:
     """The same dates, seed and number of updates, with attention and without."""
-    args = options(__doc__, steps=300)
+    args = options(__doc__, steps=400)
     dates = Dates(np.random.default_rng(args.seed))
     g, without = attending(len(dates.letters)), translator(len(dates.letters))
     print(g, end="\n\n")

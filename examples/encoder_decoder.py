@@ -18,7 +18,7 @@ TARGET = 0.8  # of held-out dates written without a mistake; their own year, and
 LOCALES = ("en_US", "fr", "de", "it", "nl", "pl", "hu", "sv")
 STYLES = ("medium", "long")
 FIRST, LAST = datetime.date(2000, 1, 1), datetime.date(2039, 12, 31)
-HELD_OUT, BATCH, HIDDEN, LETTER = 1000, 128, 64, 24
+HELD_OUT, BATCH, HIDDEN, LETTER = 500, 64, 96, 24
 SYMBOLS = "0123456789-"  # of the dates written
 BEGIN = len(SYMBOLS)  # what the decoder reads in place of a symbol before the first
 
@@ -80,8 +80,8 @@ def learn(g: Template, dates: Dates, args: argparse.Namespace, what: str) -> dic
     for step in (bar := progress(args, what)):
         batch = rng.integers(dates.known, size=BATCH)
         loss, grads = net.value_and_grad(params, x=dates.x[:, batch], y=dates.y[:, batch])
-        adam.rate = 2e-2 * (1 - step / args.steps)
-        params = adam.update(params, clip(grads, 1.0))
+        adam.rate = 1e-2 * (1 - step / args.steps)
+        params = adam.update(params, clip(grads, 5.0))
         bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
     return params
 
@@ -96,7 +96,7 @@ def draw(g: Template, args: argparse.Namespace) -> None:
 
 def main() -> None:
     """Train on most days of forty years, judge on the others, decoding freely."""
-    args = options(__doc__, steps=1000)
+    args = options(__doc__, steps=1500)
     dates = Dates(np.random.default_rng(args.seed))
     g = translator(len(dates.letters))
     print(g, end="\n\n")

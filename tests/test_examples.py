@@ -14,6 +14,8 @@ ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = sorted(p for p in (ROOT / "examples").glob("*.py") if p.stem not in ("common", "data", "run_all"))
 MEASURED = [p for p in EXAMPLES if "from common import" in p.read_text(encoding="utf-8")]
 NEEDS = {"digits": "sklearn", "el_nino": "statsmodels", "sunspots": "statsmodels"}
+SLOW = ("attention", "bidirectional", "encoder_decoder")  # large pictures
+STRICT = ("attention", "encoder_decoder", "image_to_word")  # one symbol wrong is all wrong: none right so soon
 
 
 @pytest.mark.parametrize("path", [p for p in EXAMPLES if p not in MEASURED], ids=lambda p: p.stem)
@@ -27,7 +29,11 @@ def test_example_runs(path: Path, tmp_path: Path) -> None:
         assert "<svg" in picture.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("path", MEASURED, ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(p, marks=[pytest.mark.slow] * (p.stem in SLOW)) for p in MEASURED],
+    ids=[p.stem for p in MEASURED],
+)
 def test_example_measures_itself(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -35,6 +41,10 @@ def test_example_measures_itself(
     pytest.importorskip("tqdm")
     for reader in re.findall(r"^from data import (\w+)", path.read_text(encoding="utf-8"), re.M):
         pytest.importorskip(NEEDS.get(reader, "numpy"))
+    for package in re.findall(r'need\("(\w+)', path.read_text(encoding="utf-8")):
+        pytest.importorskip(package)
+    if path.stem == "attention":
+        pytest.importorskip("babel")  # for the dates of encoder_decoder.py
     monkeypatch.syspath_prepend(path.parent)
     monkeypatch.setattr(
         sys, "argv", [str(path), "--steps", "2", "--backend", "numpy", "--quiet", "--out", str(tmp_path)]
@@ -43,7 +53,7 @@ def test_example_measures_itself(
     row = capsys.readouterr().out.splitlines()[-1].strip("| ").split(" | ")
     name, _, before, trivial, after, target, _, _ = row
     assert name == path.stem
-    assert float(before) != float(after)  # two updates have changed something
+    assert float(before) != float(after) or name in STRICT  # two updates have changed something
     assert float(target) != float(trivial.split()[0])
     assert len(list(tmp_path.glob("*-unfolded.svg"))) == 1
     for picture in tmp_path.glob("*.svg"):
@@ -51,8 +61,8 @@ def test_example_measures_itself(
 
 
 def test_example_says_what_to_install(tmp_path: Path) -> None:
-    (tmp_path / "tqdm.py").write_text("raise ImportError", encoding="utf-8")
-    path = ROOT / "examples" / "long_term.py"
+    (tmp_path / "pyphen.py").write_text("raise ImportError", encoding="utf-8")
+    path = ROOT / "examples" / "bidirectional.py"
     run = (
         "import runpy, sys; *sys.path[:0], path = sys.argv[1:]; sys.argv = [path]; runpy.run_path(path, {}, '__main__')"
     )
@@ -64,7 +74,7 @@ def test_example_says_what_to_install(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 1
-    assert done.stderr == 'long_term.py needs tqdm: pip install "unroll-graph[examples]"\n'
+    assert done.stderr == 'bidirectional.py needs pyphen: pip install "unroll-graph[examples]"\n'
 
 
 def test_demo_trains_samples_and_draws(tmp_path: Path) -> None:

@@ -129,10 +129,10 @@ def windowed(system: System, reach: int, axis: Axis) -> System:
         for left in range(reach + 1) if e.out.name in copied else [reach]:
             ends: dict[Ref, Operand] = {}
             for ref in e.refs:
-                if ref.name in copied and left < abs(ref.shift(axis) or 0):
-                    if system.decls[ref.name].dtype == "float":
-                        with builder.within(e.domain, e.source):
-                            ends[ref] = stop_gradient(builder.read(ref)).operand
+                over = ref.name in copied and left < abs(ref.shift(axis) or 0)
+                if over and system.decls[ref.name].dtype == "float":
+                    with builder.within(e.domain, e.source):
+                        ends[ref] = stop_gradient(builder.read(ref)).operand
 
             def there(ref: Ref, left: int = left, ends: Mapping[Ref, Operand] = ends) -> Operand:
                 if ref.name not in copied:

@@ -27,6 +27,10 @@ class Arrays(Protocol):
 
     def bounds(self, array: Any) -> tuple[float, float]: ...
 
+    def pad(self, arrays: Sequence[Any], axes: int) -> Any: ...
+
+    def cut(self, array: Any, axis: int, batch: int, ends: Sequence[int]) -> Any: ...
+
     def key(self, seed: Any) -> int: ...
 
     def supply(
@@ -91,8 +95,10 @@ class Binder:
         self.limits: dict[str, list[tuple[int, Equation]]] = {}
         for name, decl in self.system.decls.items():
             if decl.kind == "input" and decl.dtype == "int":
-                found = ((_limit(self.system, e, name), e) for e in system.equations)
+                found = ((_limit(self.system, e, name), e) for e in (*system.equations, *user.equations))
                 self.limits[name] = [(n, e) for n, e in found if n is not None]
+        places = [i.shift for e in user.equations for r in (e.out, *e.refs) for i in r.index]
+        self.enough = 2 + 2 * max(map(abs, places), default=0)
         self._ends_of: dict[frozenset[str], list[str]] = {}
         self._fitting: set[tuple[tuple[str, int], ...]] = set()
 
@@ -122,10 +128,12 @@ class Binder:
                 arrays[name] = value
         _known(self.system, params, self.params, "param")
         _known(self.system, arrays, self.inputs, "input")
-        values, found, batches = self._values(params, arrays)
+        values, found, batches = self._values(params, arrays, extras.ends)
         for end, (n, by) in found.items():
             if lengths.setdefault(end, n) != n:
                 raise LengthError(f"{end} = {lengths[end]} was given, and {by} has {n} steps")
+        for end, steps in extras.ends.items():
+            lengths.setdefault(end, max(steps, default=0))
         names = frozenset(values)
         if names not in self._ends_of:
             self._ends_of[names] = used_ends(self.system, {*self.needed, *values})
@@ -133,12 +141,13 @@ class Binder:
             if end not in lengths:
                 raise LengthError(f"no array tells the length {end}: pass {end}=..., the number of steps")
         self._fits(lengths)
-        batch, unbatched = _batch(batches)
+        batch, unbatched = _batch(batches, extras.ends)
+        self._each_fits(lengths, extras.ends)
         values.update(self._automatic(lengths, batch, extras))
         return Bound(values, lengths, batch, unbatched)
 
     def _values(
-        self, params: Mapping[str, Any], arrays: Mapping[str, Any]
+        self, params: Mapping[str, Any], arrays: Mapping[str, Any], ends: Mapping[str, Sequence[int]]
     ) -> tuple[dict[str, Any], dict[str, tuple[int, str]], dict[str, int | None]]:
         values: dict[str, Any] = {}
         found: dict[str, tuple[int, str]] = {}
@@ -160,6 +169,9 @@ class Binder:
                 values[name], batch = _steps(decl, array, self.batch_first, found)
                 if decl.batched:
                     batches[name] = batch
+                for position, axis in enumerate(decl.axes if decl.batched else ()):
+                    if min(ends.get(axis.end, ()), default=values[name].shape[position]) < values[name].shape[position]:
+                        values[name] = self.backend.cut(values[name], position, len(decl.axes), ends[axis.end])
                 self._labels(name, values[name])
                 self._inside(decl, values[name])
         return values, found, batches
@@ -200,6 +212,18 @@ class Binder:
                 at = ", ".join(f"{end} = {n}" for end, n in lengths.items())
                 raise LengthError(f"{ref} is asked for, and at {at} that step does not exist")
         self._fitting.add(key)
+
+    def _each_fits(self, lengths: Mapping[str, int], ends: Mapping[str, Sequence[int]]) -> None:
+        """Every step that is read exists for every example; beyond `enough` steps a few more make no difference."""
+        seen = set()
+        for b, steps in enumerate(zip(*ends.values(), strict=True)):
+            key = tuple(min(n, self.enough) for n in steps)
+            if key not in seen:
+                seen.add(key)
+                try:
+                    self._fits({**lengths, **dict(zip(ends, key, strict=True))})
+                except LengthError as error:
+                    raise LengthError(f"example {b}: {error}") from None
 
     def _inside(self, decl: Decl, array: Any) -> None:
         """The values of an input lie where it says they do."""
@@ -318,7 +342,7 @@ def _steps(decl: Decl, array: Any, batch_first: bool, found: dict[str, tuple[int
     return array, batch
 
 
-def _batch(batches: Mapping[str, int | None]) -> tuple[int, bool]:
+def _batch(batches: Mapping[str, int | None], ends: Mapping[str, Sequence[int]]) -> tuple[int, bool]:
     sizes = {n: b for n, b in batches.items() if b is not None}
     if sizes and len(sizes) < len(batches):
         without = next(n for n in batches if n not in sizes)
@@ -326,11 +350,18 @@ def _batch(batches: Mapping[str, int | None]) -> tuple[int, bool]:
     if len(set(sizes.values())) > 1:
         listed = ", ".join(f"{n} has {b}" for n, b in sizes.items())
         raise ArrayError(f"the batch sizes differ: {listed}")
-    if not sizes:
+    told = next((len(steps) for steps in ends.values()), None)
+    if not sizes and (batches or told is None):
+        if told not in (None, 1):
+            raise LengthError(f"lengths tells {told} examples, and input {next(iter(batches))} has no batch axis")
         return 1, True
-    batch = next(iter(sizes.values()))
+    batch = next(iter(sizes.values()), told)
+    assert batch is not None
+    if told not in (None, batch):
+        raise LengthError(f"lengths tells {told} examples, and input {next(iter(sizes))} has {batch}")
     if batch == 0:
-        raise ArrayError(f"the batch is empty: input {next(iter(sizes))} holds no example")
+        by = f"input {next(iter(sizes))} holds" if sizes else "lengths= tells of"
+        raise ArrayError(f"the batch is empty: {by} no example")
     return batch, False
 
 

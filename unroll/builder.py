@@ -347,6 +347,8 @@ def renamed(system: System) -> System:
         if decl.kind in ("temporary", "constant") and (decl.of is None):
             owner = serves.get(name, "")
             counts[owner] = counts.get(owner, 0) + 1
+            while f"{owner}.{counts[owner]}" in system.decls:
+                counts[owner] += 1
             names[name] = f"{owner}.{counts[owner]}"
     return substitute_names(system, names)
 

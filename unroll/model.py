@@ -16,9 +16,11 @@ from .errors import BackendError, LengthError, UndefinedError, from_call, messag
 from .explain import Report, explain
 from .initializers import initial
 from .ir import Ref, System
+from .lengths import Reader
 from .program import Program
+from .ragged import lifted, ragged
 from .simplify import reduced
-from .timeindex import TIME, Index, fixed, running
+from .timeindex import TIME, Axis, Index, fixed, running
 from .unfold import used_ends
 
 Params = Mapping[str, Any]
@@ -76,6 +78,7 @@ class Net:
         self._options = Options(dtype, debug_nans, tuple(without))
         self._built: dict[Any, _Built] = {}
         self._simple = reduced(system, _roots(system))
+        self._lengths = Reader(system, self.backend, dtype, batch_first)
 
     def __repr__(self) -> str:
         return f"<Net {self.system.name}: {self.backend.name}, {self.dtype}>"
@@ -89,7 +92,9 @@ class Net:
         return dict(initial(self.system, seed, self.dtype))
 
     @from_call
-    def run(self, params: Params, names: Names = None, /, *, seed: Any = None, **arrays: Any) -> Any:
+    def run(
+        self, params: Params, names: Names = None, /, *, lengths: Any = None, seed: Any = None, **arrays: Any
+    ) -> Any:
         """The outputs, or any variable by name.
 
         names   None for all outputs, as a dict; ``"h"`` for one array; ``("h", 3)`` for one instance; a list of such
@@ -103,15 +108,17 @@ class Net:
             isinstance(names, tuple) and len(names) > 1 and hasattr(names[1], "__index__")
         )
         wanted = self._wanted([names] if single else names)
-        system, bound, results = self._forward(wanted).call(params, arrays, extras=Extras(seed))
+        told = self._lengths(lengths, arrays, {})
+        built = self._forward(wanted, told.short)
+        system, bound, results = built.call(params, told.arrays, extras=Extras(seed, ends=told.ends))
         shown = {name: self._out(system, name, value, bound) for name, value in results.items()}
         return next(iter(shown.values())) if single else shown
 
     @from_call
-    def loss(self, params: Params, /, *, seed: Any = None, **arrays: Any) -> Any:
+    def loss(self, params: Params, /, *, lengths: Any = None, seed: Any = None, **arrays: Any) -> Any:
         """The loss averaged over the batch: one number."""
         self._need_loss()
-        value = self.run(params, "loss", seed=seed, **arrays)
+        value = self.run(params, "loss", lengths=lengths, seed=seed, **arrays)
         return value.mean() if value.ndim else value[()]
 
     @from_call
@@ -122,6 +129,7 @@ class Net:
         outputs: Names = (),
         /,
         *,
+        lengths: Any = None,
         seed: Any = None,
         **arrays: Any,
     ) -> Any:
@@ -136,8 +144,10 @@ class Net:
         names = self._wrt(wrt)
         wanted = self._wanted([outputs] if isinstance(outputs, str) else outputs) if outputs != () else {}
 
-        system, bound, results = self._gradient(names, wanted).call(params, arrays, extras=Extras(seed))
-        batched = self._simple.decls["loss"].batched
+        told = self._lengths(lengths, arrays, {})
+        built = self._gradient(names, wanted, told.short)
+        system, bound, results = built.call(params, told.arrays, extras=Extras(seed, ends=told.ends))
+        batched = self._per_example(told.short)
         grads = {name: self._mean(results[f"{name}~"], system, name, bound, batched) for name in names}
         value = results[LOSS]
         value = value.mean() if batched else value[()]
@@ -147,7 +157,15 @@ class Net:
 
     @from_call
     def jvp(
-        self, params: Params, tangents: Mapping[str, Any], of: str = "loss", /, *, seed: Any = None, **arrays: Any
+        self,
+        params: Params,
+        tangents: Mapping[str, Any],
+        of: str = "loss",
+        /,
+        *,
+        lengths: Any = None,
+        seed: Any = None,
+        **arrays: Any,
     ) -> Any:
         """The value of the loss (or of a variable `of`) and its derivative along `tangents`.
 
@@ -171,9 +189,10 @@ class Net:
             return replace(second, outputs={of: ref, "tangent": second.outputs[given + mark]})
 
         self._need(names, "tangent")
-        directions = {f"{n}~tangent": tangents[n] for n in names}
-        built = self._get(("jvp", of, *names), make, tuple(directions))
-        system, bound, results = built.call(params, arrays, directions, Extras(seed))
+        told = self._lengths(lengths, arrays, tangents)
+        directions = {f"{n}~tangent": told.directions[n] for n in names}
+        built = self._get(("jvp", of, *names), make, tuple(directions), told.short)
+        system, bound, results = built.call(params, told.arrays, directions, Extras(seed, ends=told.ends))
         value = self._out(system, of, results[of], bound)
         tangent = self._out(system, of, results["tangent"], bound)
         if of == "loss" and value.ndim:
@@ -182,7 +201,7 @@ class Net:
 
     @from_call
     def hessian_vector(
-        self, params: Params, vector: Mapping[str, Any], /, *, seed: Any = None, **arrays: Any
+        self, params: Params, vector: Mapping[str, Any], /, *, lengths: Any = None, seed: Any = None, **arrays: Any
     ) -> dict[str, Any]:
         """The Hessian of the batch-averaged loss by the params, times `vector`: the adjoint of the adjoint.
 
@@ -199,10 +218,11 @@ class Net:
             return replace(second, outputs={n: second.outputs[n + mark] for n in every})
 
         self._need(names, "vector")
+        told = self._lengths(lengths, arrays, {})
         directions = {f"{n}~vector": vector[n] for n in names}
-        built = self._get(("hessian", *names), make, tuple(directions))
-        _, bound, results = built.call(params, arrays, directions, Extras(seed))
-        scale = bound.batch if self._simple.decls["loss"].batched else 1
+        built = self._get(("hessian", *names), make, tuple(directions), told.short)
+        _, bound, results = built.call(params, told.arrays, directions, Extras(seed, ends=told.ends))
+        scale = bound.batch if self._per_example(told.short) else 1
         return {name: results[name] / scale for name in every}
 
     @from_call
@@ -251,20 +271,23 @@ class Net:
             return self._gradient(self._wrt(None), {})
         return self._forward(self._wanted([names] if isinstance(names, str) else names))
 
-    def _forward(self, wanted: dict[str, Ref]) -> _Built:
-        return self._get(("run", *wanted), lambda: replace(self._simple, outputs=wanted))
+    def _forward(self, wanted: dict[str, Ref], short: tuple[Axis, ...] = ()) -> _Built:
+        return self._get(("run", *wanted), lambda: replace(self._simple, outputs=wanted), (), short)
 
-    def _gradient(self, names: tuple[str, ...], wanted: dict[str, Ref]) -> _Built:
+    def _gradient(self, names: tuple[str, ...], wanted: dict[str, Ref], short: tuple[Axis, ...] = ()) -> _Built:
         def make() -> System:
             system = adjoint(self._simple, names)
             grads = {f"{n}~": system.outputs[f"{n}~"] for n in names}
             return replace(system, outputs={LOSS: Ref("loss"), **grads, **wanted})
 
-        return self._get(("grad", names, *wanted), make)
+        return self._get(("grad", names, *wanted), make, (), short)
 
-    def _get(self, key: Any, make: Callable[[], System], directions: tuple[str, ...] = ()) -> _Built:
+    def _get(
+        self, key: Any, make: Callable[[], System], directions: tuple[str, ...], short: tuple[Axis, ...]
+    ) -> _Built:
+        key = (key, short)  # where no example is shorter than the arrays, the plain program serves
         if key not in self._built:
-            system: System = make()
+            system: System = ragged(make(), short) if short else make()
             roots = [r.name for r in system.outputs.values()]
             system = reduced(replace(system, loss=None), roots)
             kept = live(system, roots)
@@ -327,6 +350,10 @@ class Net:
             if decl is None or not decl.given:
                 known = ", ".join(n for n, d in self.system.decls.items() if d.given and d.dtype == "float")
                 raise UndefinedError(f"{what} names {name!r}; choose among the params and inputs: {known}")
+
+    def _per_example(self, short: tuple[Axis, ...]) -> bool:
+        """True where the loss has a value for each example: it may depend on nothing of it but its length."""
+        return self._simple.decls["loss"].batched or lifted(self._simple, short).decls["loss"].batched
 
     def _need_loss(self) -> None:
         if self.system.loss is None:

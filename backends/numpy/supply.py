@@ -37,7 +37,7 @@ def supply(decl: Decl, steps: Sequence[int], batch: int, dtype: Any, seed: int, 
     if isinstance(detail, Within):
         return np.arange(start + 1, start + steps[0] + 1)[:, None] <= np.asarray(ends[0])
     if isinstance(detail, Chunk):
-        return _chunk(detail, steps[0], start)
+        return _chunk(detail, steps[0], start, ends[0] if decl.batched else None)
     raise TypeError(f"{decl.name} is not filled by the net")
 
 
@@ -61,9 +61,12 @@ def _noise(detail: Noise, name: str, shape: tuple[int, ...], dtype: Any, seed: i
     return u.reshape(shape).astype(kind)
 
 
-def _chunk(detail: Chunk, steps: int, start: int) -> Any:
+def _chunk(detail: Chunk, steps: int, start: int, ends: Any) -> Any:
     place = np.arange(start, start + steps)
     if not detail.towards_end:
         return np.where(place < detail.period, FAR, place % detail.period)
-    last = (place // detail.period) * detail.period + detail.period >= start + steps
+    total = start + steps
+    if ends is not None:  # each example has a last chunk of its own
+        place, total = place[:, None], np.asarray(ends)
+    last = (place // detail.period) * detail.period + detail.period >= total
     return np.where(last, FAR, detail.period - 1 - place % detail.period)

@@ -75,6 +75,14 @@ class AbstractBackend(ABC):
         """Smallest and largest element of a non-empty array, as Python numbers."""
 
     @abstractmethod
+    def pad(self, arrays: Sequence[Any], axes: int) -> Any:
+        """The arrays as one, zero where one is shorter along any of the first `axes` axes, after which they lie."""
+
+    @abstractmethod
+    def cut(self, array: Any, axis: int, batch: int, ends: Sequence[int]) -> Any:
+        """A copy with zero along `axis` from ``ends[b]`` on, for each b along the axis `batch`."""
+
+    @abstractmethod
     def key(self, seed: Any) -> int:
         """A number that stands for a seed: an int from 0 up, or a Generator. Raises ArrayError."""
 

@@ -26,7 +26,7 @@ s, S = unroll.axis("s")
 
 
 def translator(letters: int, hidden: int = HIDDEN) -> Template:
-    """All that the decoder learns of the sequence read is the encoder's last state."""
+    """All that the decoder learns of what was read is the encoder's last state, which it sees at every step."""
     g = Template("encoder_decoder")
     x, y = g.input("x", over=s, dtype="int"), g.input("y", dtype="int")
     E, D = g.param("E", (letters, LETTER)), g.param("D", (len(SYMBOLS) + 1, LETTER))
@@ -34,7 +34,7 @@ def translator(letters: int, hidden: int = HIDDEN) -> Template:
     o, p = g.variable("o"), g.variable("p", (), dtype="int")
     e = cells.layer(g, cells.gru, E[x[s]], hidden, name="e", over=s)
     p[0] = BEGIN
-    d = cells.layer(g, cells.gru, D[p[t - 1]], hidden, name="d", initial=e[S])
+    d = cells.layer(g, cells.gru, ops.concat([D[p[t - 1]], e[S]]), hidden, name="d", initial=e[S])
     o[t] = c + V @ d[t]
     p[t] = ops.argmax(o[t])
     g.loss = ops.mean(ops.cross_entropy(o[t], y[t]), over=t)

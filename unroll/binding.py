@@ -5,36 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
 from .automatic import Interval, Noise
 from .builder import live
+from .convert import Arrays, called, convert, expected, with_batch
 from .dag import check_reads, exists
 from .errors import ArrayError, LengthError, code, message
 from .ir import Decl, Equation, Ref, System
 from .text import Writer
 from .timeindex import TIME
 from .unfold import check_length, used_ends
-
-FLOATS = ("float32", "float64", "complex128")
-
-
-class Arrays(Protocol):
-    """The part of a backend that binding needs."""
-
-    def asarray(self, value: Any, dtype: str | None) -> Any: ...
-
-    def fits(self, value: Any, dtype: str) -> bool: ...
-
-    def bounds(self, array: Any) -> tuple[float, float]: ...
-
-    def key(self, seed: Any) -> int: ...
-
-    def joined(self, parts: Sequence[Any], along: int, batch: int | None, lengths: Any) -> Any: ...
-
-    def supply(
-        self, decl: Decl, steps: Sequence[int], batch: int, dtype: str, seed: int, start: int, ends: Sequence[Any]
-    ) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -96,8 +77,10 @@ class Binder:
         self.limits: dict[str, list[tuple[int, Equation]]] = {}
         for name, decl in self.system.decls.items():
             if decl.kind == "input" and decl.dtype == "int":
-                found = ((label_limit(self.system, e, name), e) for e in system.equations)
+                found = ((label_limit(self.system, e, name), e) for e in (*system.equations, *user.equations))
                 self.limits[name] = [(n, e) for n, e in found if n is not None]
+        places = [i.shift for e in user.equations for r in (e.out, *e.refs) for i in r.index]
+        self.enough = 2 + 2 * max(map(abs, places), default=0)
         self._ends_of: dict[frozenset[str], list[str]] = {}
         self._fitting: set[tuple[tuple[str, int], ...]] = set()
 
@@ -136,10 +119,12 @@ class Binder:
                 arrays[name] = value
         _known(self.system, params, self.params, "param")
         _known(self.system, arrays, self.inputs, "input")
-        values, found, batches = self._values(params, arrays)
+        values, found, batches = self._values(params, arrays, extras.ends)
         for end, (n, by) in found.items():
             if lengths.setdefault(end, n) != n:
                 raise LengthError(f"{end} = {lengths[end]} was given, and {by} has {n} steps")
+        for end, steps in extras.ends.items():
+            lengths.setdefault(end, max(steps, default=0))
         names = frozenset(values)
         if names not in self._ends_of:
             self._ends_of[names] = used_ends(self.system, {*self.needed, *values})
@@ -147,12 +132,13 @@ class Binder:
             if end not in lengths:
                 raise LengthError(f"no array tells the length {end}: pass {end}=..., the number of steps")
         self._fits(lengths)
-        batch, unbatched = _batch(batches, extras.batch)
+        batch, unbatched = _batch(batches, extras.ends, extras.batch)
+        self._each_fits(lengths, extras.ends)
         values.update(self.drawn(lengths, batch, extras))
         return Bound(values, lengths, batch, unbatched)
 
     def _values(
-        self, params: Mapping[str, Any], arrays: Mapping[str, Any]
+        self, params: Mapping[str, Any], arrays: Mapping[str, Any], ends: Mapping[str, Sequence[int]]
     ) -> tuple[dict[str, Any], dict[str, tuple[int, str]], dict[str, int | None]]:
         values: dict[str, Any] = {}
         found: dict[str, tuple[int, str]] = {}
@@ -161,19 +147,23 @@ class Binder:
             if name in params or name in self.needed:
                 if name not in params:
                     raise ArrayError(f"param {name} {decl.shape} is missing; net.init(seed=0) makes all of them")
-                array = _convert(self.backend, decl, params[name], self.dtype)
+                array = convert(self.backend, decl, params[name], self.dtype)
                 if tuple(array.shape) != decl.shape:
-                    raise ArrayError(f"{_called(decl)} has shape {tuple(array.shape)}, declared {decl.shape}")
+                    raise ArrayError(f"{called(decl)} has shape {tuple(array.shape)}, declared {decl.shape}")
                 values[name] = array
         for name, decl in self.inputs.items():
             if name in arrays or name in self.needed:
                 if name not in arrays:
-                    shape = _expected(decl, self.batch_first)
+                    shape = expected(decl, self.batch_first)
                     raise ArrayError(f"input {name} is missing: pass {name}=..., of shape {shape}")
-                array = _convert(self.backend, decl, arrays[name], self.dtype)
-                values[name], batch = _steps(decl, array, self.batch_first, found)
+                array = convert(self.backend, decl, arrays[name], self.dtype)
+                values[name], batch = with_batch(decl, array, self.batch_first, found)
                 if decl.batched:
                     batches[name] = batch
+                for position, axis in enumerate(decl.axes):
+                    own = ends.get(axis.end, ())
+                    if len(own) == values[name].shape[len(decl.axes)] and min(own) < values[name].shape[position]:
+                        values[name] = self.backend.cut(values[name], position, len(decl.axes), own)
                 self._labels(name, values[name])
                 self._inside(decl, values[name])
         return values, found, batches
@@ -216,6 +206,18 @@ class Binder:
                 raise LengthError(f"{ref} is asked for, and at {at} that step does not exist")
         self._fitting.add(key)
 
+    def _each_fits(self, lengths: Mapping[str, int], ends: Mapping[str, Sequence[int]]) -> None:
+        """Every step that is read exists for every example; beyond `enough` steps a few more make no difference."""
+        seen = set()
+        for b, steps in enumerate(zip(*ends.values(), strict=True)):
+            key = tuple(min(n, self.enough) for n in steps)
+            if key not in seen:
+                seen.add(key)
+                try:
+                    self._fits({**lengths, **dict(zip(ends, key, strict=True))})
+                except LengthError as error:
+                    raise LengthError(f"example {b}: {error}") from None
+
     def _inside(self, decl: Decl, array: Any) -> None:
         """The values of an input lie where it says they do."""
         if isinstance(decl.detail, Interval) and array.size:
@@ -253,87 +255,9 @@ def _known(system: System, names: Mapping[str, Any], declared: Mapping[str, Decl
             raise ArrayError(f"there is no {kind} {name!r}{hint} in template {system.name!r}; its {kind}s: {there}")
 
 
-def _called(decl: Decl) -> str:
-    """``input x``; a direction by what it is for: ``tangent of W``."""
-    name, _, role = decl.name.partition("~")
-    return f"{role} of {name}" if role else f"{decl.kind} {name}"
-
-
-def _expected(decl: Decl, batch_first: bool) -> str:
-    steps = [a.end for a in decl.axes]
-    lead = ["B", *steps] if batch_first else [*steps, "B"]
-    return "(" + ", ".join([*lead, *map(str, decl.shape)]) + ("," if len(lead) + len(decl.shape) == 1 else "") + ")"
-
-
-def _convert(backend: Arrays, decl: Decl, value: Any, dtype: str) -> Any:
-    if backend.fits(value, dtype if decl.dtype == "float" else {"int": "int64"}.get(decl.dtype, decl.dtype)):
-        return value
-    what = _called(decl)
-    if hasattr(value, "mask") and hasattr(value, "filled"):
-        raise ArrayError(f"{what} is a masked array, and its mask would be lost: pass {decl.name}.filled(0)")
-    if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
-        value = backend.asarray(value, None)
-    given = "None" if value is None else f"a {type(value).__name__}"
-    own = getattr(value, "dtype", None)
-    kind = getattr(own, "kind", None)
-    if kind is None:
-        try:
-            value = backend.asarray(value, None)
-        except (TypeError, ValueError):
-            raise ArrayError(f"{what} is {given} that makes no array; {_expected(decl, False)} was expected") from None
-        kind, own = value.dtype.kind, None
-    own = getattr(own, "name", own)
-    name = decl.name.partition("~")[0]
-    if decl.dtype == "float":
-        if own is not None and kind in "fc" and str(own) != dtype and not (dtype == "complex128" and kind == "f"):
-            other = f", or compile with dtype={str(own)!r}" if str(own) in FLOATS else ""
-            raise ArrayError(f"{what} is {own}, and the net computes in {dtype}: pass {name}.astype({dtype!r}){other}")
-        if kind not in "fiubc" or (kind == "c" and dtype != "complex128"):
-            raise ArrayError(f"{what} {f'holds {own}' if own else f'is {given}'}; an array of numbers was expected")
-        return backend.asarray(value, dtype)
-    if decl.dtype == "int":
-        if kind not in "iu":
-            raise ArrayError(f"{what} was declared dtype='int', and holds {own or value.dtype}")
-        if kind == "u" and value.size and (high := backend.bounds(value)[1]) >= 2**63:
-            raise ArrayError(f"{what} holds {high}, which is no label")
-        return backend.asarray(value, "int64")
-    if kind != "b":
-        raise ArrayError(f"{what} was declared dtype='bool', and holds {own or value.dtype}")
-    return backend.asarray(value, "bool")
-
-
-def _steps(decl: Decl, array: Any, batch_first: bool, found: dict[str, tuple[int, str]]) -> tuple[Any, int | None]:
-    """The array as (steps..., batch, *shape), and its batch size (None where it has no batch axis)."""
-    axes, rank = len(decl.axes), len(decl.axes) + len(decl.shape)
-    shape = tuple(array.shape)
-    if array.ndim not in (rank, rank + 1) or shape[array.ndim - len(decl.shape) :] != decl.shape:
-        single = _expected(decl, batch_first).replace("B, ", "").replace(", B", "").replace("B", "")
-        raise ArrayError(
-            f"{_called(decl)} has shape {shape}, expected {_expected(decl, batch_first)}, or {single} for one example"
-        )
-    batch: int | None = None
-    if not decl.batched:
-        if array.ndim != rank:
-            raise ArrayError(f"{_called(decl)} has shape {shape}, and is one for all examples, {decl.shape}")
-    elif array.ndim == rank + 1:
-        if batch_first and axes:
-            array = array.transpose(*range(1, axes + 1), 0, *range(axes + 1, rank + 1))
-        batch = array.shape[axes]
-    else:
-        array = array.reshape((*shape[:axes], 1, *shape[axes:]))
-    for axis, n in zip(decl.axes, array.shape, strict=False):
-        known = found.setdefault(axis.end, (n, _called(decl)))
-        if known[0] != n:
-            order = "(B, T, ...)" if batch_first else "(T, B, ...)"
-            raise ArrayError(
-                f"{_called(decl)} has {n} steps along {axis.name}, and {known[1]} has {known[0]}; "
-                f"arrays come as {order}, as compiled with batch_first={batch_first}"
-                + ("" if batch_first else "; batch_first=True takes them as (B, T, ...)")
-            )
-    return array, batch
-
-
-def _batch(batches: Mapping[str, int | None], known: int | None = None) -> tuple[int, bool]:
+def _batch(
+    batches: Mapping[str, int | None], ends: Mapping[str, Sequence[int]], known: int | None = None
+) -> tuple[int, bool]:
     sizes = {n: b for n, b in batches.items() if b is not None}
     if sizes and len(sizes) < len(batches):
         without = next(n for n in batches if n not in sizes)
@@ -348,11 +272,18 @@ def _batch(batches: Mapping[str, int | None], known: int | None = None) -> tuple
                 f"input {next(iter(wrong))} holds {next(iter(wrong.values()))} examples, and there are {known}"
             )
         return known, False
-    if not sizes:
+    told = next((len(steps) for steps in ends.values()), None)
+    if not sizes and (batches or told is None):
+        if told not in (None, 1):
+            raise LengthError(f"lengths tells {told} examples, and input {next(iter(batches))} has no batch axis")
         return 1, True
-    batch = next(iter(sizes.values()))
+    batch = next(iter(sizes.values()), told)
+    assert batch is not None
+    if told not in (None, batch):
+        raise LengthError(f"lengths tells {told} examples, and input {next(iter(sizes))} has {batch}")
     if batch == 0:
-        raise ArrayError(f"the batch is empty: input {next(iter(sizes))} holds no example")
+        by = f"input {next(iter(sizes))} holds" if sizes else "lengths= tells of"
+        raise ArrayError(f"the batch is empty: {by} no example")
     return batch, False
 
 

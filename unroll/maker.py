@@ -6,12 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from .binding import PLAIN, Arrays, Binder, Bound, Extras
+from .binding import PLAIN, Binder, Bound, Extras
 from .builder import live
 from .compiler import expand
+from .convert import Arrays
+from .errors import CausalityError
 from .explain import Costs
 from .ir import System
 from .program import Program
+from .schedule.order import NoOrder
 from .simplify import reduced
 
 
@@ -78,8 +81,14 @@ class Maker:
         return expand(replace(system, name=self.user.name, decls=decls))
 
     def build(self, system: System) -> Executable:
-        """Compile what `needed` returned."""
-        return self.backend.build(system, self.options)
+        """Compile what `needed` returned. Raises CausalityError where examples of different lengths leave no order."""
+        try:
+            return self.backend.build(system, self.options)
+        except NoOrder:
+            raise CausalityError(
+                f"with lengths of their own, no order of steps can compute template {self.user.name!r}: "
+                "what follows the last step depends on the last step"
+            ) from None
 
     def binder(self, user: System, system: System, directions: Sequence[str] = ()) -> Binder:
         """What checks the arrays of a system."""

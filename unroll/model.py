@@ -7,22 +7,26 @@ from dataclasses import replace
 from typing import Any
 
 from . import backends
-from .adjoint import adjoint, suffix
+from .adjoint import adjoint
 from .asked import Asked, Names, cotangent, instance
 from .backends.base import Options
-from .binding import FLOATS, Bound, Extras
+from .binding import Bound, Extras
 from .compiler import OPTIONAL, compile_system
+from .convert import FLOATS
+from .derivatives import hessian_system, tangent_system
 from .errors import ArrayError, BackendError, UndefinedError, from_call
 from .explain import Report, explain
 from .generation import Generated, generate, stops
 from .initializers import initial
 from .intervention import clamp_name, clamped
 from .ir import Ref, System
+from .lengths import Reader
 from .maker import Made, Maker
 from .program import Program
+from .ragged import lifted, ragged
 from .simplify import reduced
 from .stepping import Stepper, Stream
-from .timeindex import fixed, running
+from .timeindex import Axis, fixed, running
 from .unfold import used_ends
 
 Params = Mapping[str, Any]
@@ -65,6 +69,7 @@ class Net:
         self._steppers: dict[Any, Stepper] = {}
         self._simple = reduced(system, _roots(system))
         self._names = Asked(system, self._simple)
+        self._lengths = Reader(system, self.backend, dtype, batch_first)
 
     def __repr__(self) -> str:
         return f"<Net {self.system.name}: {self.backend.name}, {self.dtype}>"
@@ -79,23 +84,36 @@ class Net:
 
     @from_call
     def run(
-        self, params: Params, names: Names = None, /, *, seed: Any = None, clamp: Clamp = None, **arrays: Any
+        self,
+        params: Params,
+        names: Names = None,
+        /,
+        *,
+        lengths: Any = None,
+        seed: Any = None,
+        clamp: Clamp = None,
+        **arrays: Any,
     ) -> Any:
         """The outputs, or any variable by name.
 
         names   None for all outputs, as a dict; ``"h"`` for one array; ``("h", 3)`` for one instance; a list of such
                 for a dict
+        lengths the steps of each example, ``[3, 5]``, or ``{"T": [3, 5], "S": [2, 2]}`` with several axes
         seed    for what the template draws: an int, with which the draws are the same again, or a Generator
         clamp   instances to set, such as ``{("h", 3): value}``, one value per example: the edges into them are cut
         arrays  the inputs by name; ``T=`` where no array tells the length
 
-        A variable over t comes as ``(T, B, *shape)``: row 0 is step 1. Raises ArrayError, LengthError.
+        A list with an array for each example, ``x=[x1, x2]``, is padded and tells the lengths. A variable over t comes
+        as ``(T, B, *shape)``: row 0 is step 1, and steps that an example does not have are 0. Raises ArrayError,
+        LengthError.
         """
         if clamp:
             net, values = self._clamped(clamp)
-            return net.run(params, names, seed=seed, **values, **arrays)
+            return net.run(params, names, lengths=lengths, seed=seed, **values, **arrays)
         single, wanted = self._names.asked(names)
-        system, bound, results = self._forward(wanted).call(params, arrays, extras=Extras(seed))
+        told = self._lengths(lengths, arrays, {})
+        built = self._forward(wanted, told.short)
+        system, bound, results = built.call(params, told.arrays, extras=Extras(seed, ends=told.ends))
         shown = {name: self._out(system, name, value, bound) for name, value in results.items()}
         return next(iter(shown.values())) if single else shown
 
@@ -138,10 +156,10 @@ class Net:
         return generate(made, params, arrays, list(wanted), max_steps, batch=batch, seed=seed, single=single)
 
     @from_call
-    def loss(self, params: Params, /, *, seed: Any = None, **arrays: Any) -> Any:
+    def loss(self, params: Params, /, *, lengths: Any = None, seed: Any = None, **arrays: Any) -> Any:
         """The loss averaged over the batch: one number."""
         self._need_loss()
-        value = self.run(params, "loss", seed=seed, **arrays)
+        value = self.run(params, "loss", lengths=lengths, seed=seed, **arrays)
         return value.mean() if value.ndim else value[()]
 
     @from_call
@@ -152,6 +170,7 @@ class Net:
         outputs: Names = (),
         /,
         *,
+        lengths: Any = None,
         seed: Any = None,
         clamp: Clamp = None,
         **arrays: Any,
@@ -167,12 +186,14 @@ class Net:
         self._need_loss()
         if clamp:
             net, values = self._clamped(clamp)
-            return net.value_and_grad(params, wrt, outputs, seed=seed, **values, **arrays)
+            return net.value_and_grad(params, wrt, outputs, lengths=lengths, seed=seed, **values, **arrays)
         names = self._names.wrt(wrt)
         wanted = self._names.wanted([outputs] if isinstance(outputs, str) else outputs) if outputs != () else {}
 
-        system, bound, results = self._gradient(names, wanted).call(params, arrays, extras=Extras(seed))
-        batched = self._simple.decls["loss"].batched
+        told = self._lengths(lengths, arrays, {})
+        built = self._gradient(names, wanted, told.short)
+        system, bound, results = built.call(params, told.arrays, extras=Extras(seed, ends=told.ends))
+        batched = self._per_example(told.short)
         grads = {name: self._mean(results[cotangent(name)], system, name, bound, batched) for name in names}
         value = results[LOSS]
         value = value.mean() if batched else value[()]
@@ -182,7 +203,15 @@ class Net:
 
     @from_call
     def jvp(
-        self, params: Params, tangents: Mapping[str, Any], of: str = "loss", /, *, seed: Any = None, **arrays: Any
+        self,
+        params: Params,
+        tangents: Mapping[str, Any],
+        of: str = "loss",
+        /,
+        *,
+        lengths: Any = None,
+        seed: Any = None,
+        **arrays: Any,
     ) -> Any:
         """The value of the loss (or of a variable `of`) and its derivative along `tangents`.
 
@@ -190,25 +219,15 @@ class Net:
 
         Forward mode, obtained as the adjoint of the adjoint by its seed (the adjoint is linear in it).
         """
-        given = f"{of}~seed"
         names = tuple(sorted(tangents))
-
-        def make() -> System:
-            if of == "loss":
-                self._need_loss()
-            if of not in self._simple.decls:
-                raise UndefinedError(f"there is no variable {of!r} in template {self.system.name!r}")
-            first = adjoint(self._simple, names, {of: given})
-            second = adjoint(first, (given,), {f"{n}~": f"{n}~tangent" for n in names})
-            axes = self._simple.decls[of].axes
-            ref = Ref(of, tuple(running(a) for a in axes))
-            mark = suffix(first)
-            return replace(second, outputs={of: ref, "tangent": second.outputs[given + mark]})
-
+        if of == "loss":
+            self._need_loss()
         self._names.need(names, "tangent")
-        directions = {f"{n}~tangent": tangents[n] for n in names}
-        built = self._get(("jvp", of, *names), make, tuple(directions))
-        system, bound, results = built.call(params, arrays, directions, Extras(seed))
+        told = self._lengths(lengths, arrays, tangents)
+        directions = {f"{n}~tangent": told.directions[n] for n in names}
+        key, made = ("jvp", of, *names), lambda: tangent_system(self._simple, names, of)
+        built = self._get(key, made, tuple(directions), told.short)
+        system, bound, results = built.call(params, told.arrays, directions, Extras(seed, ends=told.ends))
         value = self._out(system, of, results[of], bound)
         tangent = self._out(system, of, results["tangent"], bound)
         if of == "loss" and value.ndim:
@@ -217,7 +236,15 @@ class Net:
 
     @from_call
     def vjp(
-        self, params: Params, cotangents: Mapping[str, Any], wrt: Names = None, /, *, seed: Any = None, **arrays: Any
+        self,
+        params: Params,
+        cotangents: Mapping[str, Any],
+        wrt: Names = None,
+        /,
+        *,
+        lengths: Any = None,
+        seed: Any = None,
+        **arrays: Any,
     ) -> tuple[dict[str, Any], dict[Any, Any]]:
         """The values of variables, and the gradient of their products with `cotangents`, added up.
 
@@ -229,15 +256,17 @@ class Net:
         names, of = self._names.wrt(wrt), tuple(sorted(cotangents))
         wanted = self._names.wanted(of)
         seeds = {n: f"{n}~seed" for n in of}
-        built = self._get(("vjp", of, names), lambda: self._adjoint(names, wanted, seeds), tuple(seeds.values()))
-        directions = {seeds[n]: cotangents[n] for n in of}
-        system, bound, results = built.call(params, arrays, directions, Extras(seed))
+        told = self._lengths(lengths, arrays, cotangents)
+        directions = {seeds[n]: told.directions[n] for n in of}
+        key, made = ("vjp", of, names), lambda: self._adjoint(names, wanted, seeds)
+        built = self._get(key, made, tuple(directions), told.short)
+        system, bound, results = built.call(params, told.arrays, directions, Extras(seed, ends=told.ends))
         values = {n: self._out(system, n, results[n], bound) for n in of}
         return values, {n: self._out(system, cotangent(n), results[cotangent(n)], bound) for n in names}
 
     @from_call
     def hessian_vector(
-        self, params: Params, vector: Mapping[str, Any], /, *, seed: Any = None, **arrays: Any
+        self, params: Params, vector: Mapping[str, Any], /, *, lengths: Any = None, seed: Any = None, **arrays: Any
     ) -> dict[str, Any]:
         """The Hessian of the batch-averaged loss by the params, times `vector`: the adjoint of the adjoint.
 
@@ -245,20 +274,14 @@ class Net:
         """
         self._need_loss()
         names = tuple(sorted(vector))
-        every = tuple(n for n, d in self.system.decls.items() if d.kind == "param")
-
-        def make() -> System:
-            first = adjoint(self._simple, names)
-            second = adjoint(first, every, {f"{n}~": f"{n}~vector" for n in names})
-            mark = suffix(first)
-            return replace(second, outputs={n: second.outputs[n + mark] for n in every})
-
         self._names.need(names, "vector")
+        told = self._lengths(lengths, arrays, {})
         directions = {f"{n}~vector": vector[n] for n in names}
-        built = self._get(("hessian", *names), make, tuple(directions))
-        _, bound, results = built.call(params, arrays, directions, Extras(seed))
-        scale = bound.batch if self._simple.decls["loss"].batched else 1
-        return {name: results[name] / scale for name in every}
+        key, made = ("hessian", *names), lambda: hessian_system(self._simple, names)
+        built = self._get(key, made, tuple(directions), told.short)
+        _, bound, results = built.call(params, told.arrays, directions, Extras(seed, ends=told.ends))
+        scale = bound.batch if self._per_example(told.short) else 1
+        return {name: value / scale for name, value in results.items()}
 
     @from_call
     def program(self, names: Names = None, *, grad: bool = False) -> Program:
@@ -298,11 +321,12 @@ class Net:
             return self._gradient(self._names.wrt(None), {})
         return self._forward(self._names.wanted([names] if isinstance(names, str) else names))
 
-    def _forward(self, wanted: dict[str, Ref]) -> Made:
-        return self._get(("run", *wanted), lambda: replace(self._simple, outputs=wanted))
+    def _forward(self, wanted: dict[str, Ref], short: tuple[Axis, ...] = ()) -> Made:
+        return self._get(("run", *wanted), lambda: replace(self._simple, outputs=wanted), (), short)
 
-    def _gradient(self, names: tuple[Any, ...], wanted: dict[str, Ref]) -> Made:
-        return self._get(("grad", names, *wanted), lambda: self._adjoint(names, {LOSS: Ref("loss"), **wanted}))
+    def _gradient(self, names: tuple[Any, ...], wanted: dict[str, Ref], short: tuple[Axis, ...] = ()) -> Made:
+        outputs = {LOSS: Ref("loss"), **wanted}
+        return self._get(("grad", names, *wanted), lambda: self._adjoint(names, outputs), (), short)
 
     def _adjoint(
         self, names: tuple[Any, ...], wanted: dict[str, Ref], seeds: Mapping[str, str] | None = None
@@ -334,10 +358,15 @@ class Net:
             )
         return self._set[instances], dict(zip(map(clamp_name, instances), clamp.values(), strict=True))
 
-    def _get(self, key: Any, make: Callable[[], System], directions: tuple[str, ...] = ()) -> Made:
+    def _get(self, key: Any, make: Callable[[], System], directions: tuple[str, ...], short: tuple[Axis, ...]) -> Made:
+        key = (key, short)  # where no example is shorter than the arrays, the plain program serves
         if key not in self._built:
-            self._built[key] = self._maker.make(make(), directions)
+            self._built[key] = self._maker.make(ragged(make(), short) if short else make(), directions)
         return self._built[key]
+
+    def _per_example(self, short: tuple[Axis, ...]) -> bool:
+        """True where the loss has a value for each example: it may depend on nothing of it but its length."""
+        return self._simple.decls["loss"].batched or lifted(self._simple, short).decls["loss"].batched
 
     def _stepper(self, wanted: dict[str, Ref]) -> Stepper:
         key = tuple(wanted)

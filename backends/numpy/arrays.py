@@ -28,6 +28,24 @@ class NumpyArrays:
         """Smallest and largest element."""
         return array.real.min().item(), array.real.max().item()
 
+    def pad(self, arrays: Sequence[Any], axes: int) -> Any:
+        """The arrays as one, side by side along a new axis that stands after the first `axes`."""
+        steps = [max(lengths) for lengths in zip(*(a.shape[:axes] for a in arrays), strict=True)]
+        padded = np.zeros((*steps, len(arrays), *arrays[0].shape[axes:]), arrays[0].dtype)
+        for b, a in enumerate(arrays):
+            inside: tuple[Any, ...] = (*map(slice, a.shape[:axes]), b)
+            padded[inside] = a
+        return padded
+
+    def cut(self, array: Any, axis: int, batch: int, ends: Sequence[int]) -> Any:
+        """A copy with zero along `axis` from ``ends[b]`` on, for each b along the axis `batch`."""
+        copied = array.copy()
+        place: list[Any] = [slice(None)] * array.ndim
+        for b, n in enumerate(ends):
+            place[axis], place[batch] = slice(n, None), b
+            copied[tuple(place)] = 0
+        return copied
+
     def key(self, seed: Any) -> int:
         """A number that stands for a seed."""
         return supply.key(seed)

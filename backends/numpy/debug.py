@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ...automatic import Within
 from ...dag import Node
 from ...errors import code, message
 from ...ir import Equation, System
@@ -14,9 +15,10 @@ from ...text import Writer
 
 
 def checked(system: System, name: str) -> bool:
-    """Constants may be infinite, and so may a maximum over no steps; all else must be finite."""
+    """All must be finite but constants, a maximum over no steps, and what is computed beyond an example's end."""
     maxima = any(e.combine == "max" for e in system.equations if e.out.name == name)
-    return system.decls[name].kind != "constant" and not maxima
+    beyond = isinstance(system.decls[name].detail, Within)
+    return system.decls[name].kind != "constant" and not maxima and not beyond
 
 
 def describe(system: System, name: str, steps: Sequence[int], value: Any) -> str:

@@ -37,7 +37,7 @@ def supply(decl: Decl, steps: Sequence[int], batch: int, dtype: Any, seed: int, 
     if isinstance(detail, Within):
         return np.arange(start + 1, start + steps[0] + 1)[:, None] <= np.asarray(ends[0])
     if isinstance(detail, Chunk):
-        return _chunk(detail, steps[0], start)
+        return _chunk(detail, steps[0], start, ends[0] if decl.batched else None)
     raise TypeError(f"{decl.name} is not filled by the net")
 
 
@@ -61,9 +61,12 @@ def _noise(detail: Noise, name: str, shape: tuple[int, ...], dtype: Any, seed: i
     return u.reshape(shape).astype(kind)
 
 
-def _chunk(detail: Chunk, steps: int, start: int) -> Any:
+def _chunk(detail: Chunk, steps: int, start: int, ends: Any) -> Any:
     place = np.arange(start, start + steps)
-    first, outermost = place // detail.period, (start + steps - 1) // detail.period if detail.towards_end else 0
-    far = (first == outermost) & (not detail.endless)
-    inside = place % detail.period
-    return np.where(far, FAR, detail.period - 1 - inside if detail.towards_end else inside)
+    if not detail.towards_end:
+        return np.where((place < detail.period) & (not detail.endless), FAR, place % detail.period)
+    total: Any = start + steps
+    if ends is not None:  # each example has a last chunk of its own
+        place, total = place[:, None], np.asarray(ends)
+    last = (place // detail.period >= (total - 1) // detail.period) & (not detail.endless)
+    return np.where(last, FAR, detail.period - 1 - place % detail.period)

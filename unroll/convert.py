@@ -1,0 +1,115 @@
+"""One array of the user's, made into what a backend takes: its kind, its precision, its axes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from .errors import ArrayError
+from .ir import Decl
+
+FLOATS = ("float32", "float64", "complex128")
+
+
+class Arrays(Protocol):
+    """The part of a backend that arrays need."""
+
+    def asarray(self, value: Any, dtype: str | None) -> Any: ...
+
+    def fits(self, value: Any, dtype: str) -> bool: ...
+
+    def bounds(self, array: Any) -> tuple[float, float]: ...
+
+    def pad(self, arrays: Sequence[Any], axes: int) -> Any: ...
+
+    def cut(self, array: Any, axis: int, batch: int, ends: Sequence[int]) -> Any: ...
+
+    def key(self, seed: Any) -> int: ...
+
+    def joined(self, parts: Sequence[Any], along: int, batch: int | None, lengths: Any) -> Any: ...
+
+    def supply(
+        self, decl: Decl, steps: Sequence[int], batch: int, dtype: str, seed: int, start: int, ends: Sequence[Any]
+    ) -> Any: ...
+
+
+def called(decl: Decl) -> str:
+    """``input x``; a direction by what it is for: ``tangent of W``."""
+    name, _, role = decl.name.partition("~")
+    return f"{role} of {name}" if role else f"{decl.kind} {name}"
+
+
+def expected(decl: Decl, batch_first: bool) -> str:
+    """The shape of an input as the user gives it: ``(T, B, 27)``."""
+    steps = [a.end for a in decl.axes]
+    lead = ["B", *steps] if batch_first else [*steps, "B"]
+    return "(" + ", ".join([*lead, *map(str, decl.shape)]) + ("," if len(lead) + len(decl.shape) == 1 else "") + ")"
+
+
+def convert(backend: Arrays, decl: Decl, value: Any, dtype: str) -> Any:
+    """The array of the declared kind, in the net's precision; no copy where none is needed. Raises ArrayError."""
+    if backend.fits(value, dtype if decl.dtype == "float" else {"int": "int64"}.get(decl.dtype, decl.dtype)):
+        return value
+    what = called(decl)
+    if hasattr(value, "mask") and hasattr(value, "filled"):
+        raise ArrayError(f"{what} is a masked array, and its mask would be lost: pass {decl.name}.filled(0)")
+    if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
+        value = backend.asarray(value, None)
+    given = "None" if value is None else f"a {type(value).__name__}"
+    own = getattr(value, "dtype", None)
+    kind = getattr(own, "kind", None)
+    if kind is None:
+        try:
+            value = backend.asarray(value, None)
+        except (TypeError, ValueError):
+            raise ArrayError(f"{what} is {given} that makes no array; {expected(decl, False)} was expected") from None
+        kind, own = value.dtype.kind, None
+    own = getattr(own, "name", own)
+    name = decl.name.partition("~")[0]
+    if decl.dtype == "float":
+        if own is not None and kind in "fc" and str(own) != dtype and not (dtype == "complex128" and kind == "f"):
+            other = f", or compile with dtype={str(own)!r}" if str(own) in FLOATS else ""
+            raise ArrayError(f"{what} is {own}, and the net computes in {dtype}: pass {name}.astype({dtype!r}){other}")
+        if kind not in "fiubc" or (kind == "c" and dtype != "complex128"):
+            raise ArrayError(f"{what} {f'holds {own}' if own else f'is {given}'}; an array of numbers was expected")
+        return backend.asarray(value, dtype)
+    if decl.dtype == "int":
+        if kind not in "iu":
+            raise ArrayError(f"{what} was declared dtype='int', and holds {own or value.dtype}")
+        if kind == "u" and value.size and (high := backend.bounds(value)[1]) >= 2**63:
+            raise ArrayError(f"{what} holds {high}, which is no label")
+        return backend.asarray(value, "int64")
+    if kind != "b":
+        raise ArrayError(f"{what} was declared dtype='bool', and holds {own or value.dtype}")
+    return backend.asarray(value, "bool")
+
+
+def with_batch(decl: Decl, array: Any, batch_first: bool, found: dict[str, tuple[int, str]]) -> tuple[Any, int | None]:
+    """The array as (steps..., batch, *shape), and its batch size (None where it has no batch axis)."""
+    axes, rank = len(decl.axes), len(decl.axes) + len(decl.shape)
+    shape = tuple(array.shape)
+    if array.ndim not in (rank, rank + 1) or shape[array.ndim - len(decl.shape) :] != decl.shape:
+        single = expected(decl, batch_first).replace("B, ", "").replace(", B", "").replace("B", "")
+        raise ArrayError(
+            f"{called(decl)} has shape {shape}, expected {expected(decl, batch_first)}, or {single} for one example"
+        )
+    batch: int | None = None
+    if not decl.batched:
+        if array.ndim != rank:
+            raise ArrayError(f"{called(decl)} has shape {shape}, and is one for all examples, {decl.shape}")
+    elif array.ndim == rank + 1:
+        if batch_first and axes:
+            array = array.transpose(*range(1, axes + 1), 0, *range(axes + 1, rank + 1))
+        batch = array.shape[axes]
+    else:
+        array = array.reshape((*shape[:axes], 1, *shape[axes:]))
+    for axis, n in zip(decl.axes, array.shape, strict=False):
+        known = found.setdefault(axis.end, (n, called(decl)))
+        if known[0] != n:
+            order = "(B, T, ...)" if batch_first else "(T, B, ...)"
+            raise ArrayError(
+                f"{called(decl)} has {n} steps along {axis.name}, and {known[1]} has {known[0]}; "
+                f"arrays come as {order}, as compiled with batch_first={batch_first}"
+                + ("" if batch_first else "; batch_first=True takes them as (B, T, ...)")
+            )
+    return array, batch

@@ -1,0 +1,150 @@
+"""Lengths of their own for the examples of a batch: ``lengths=``, or lists with an array for each example."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .convert import Arrays, convert
+from .errors import ArrayError, LengthError
+from .ir import Decl, System
+from .timeindex import Axis
+from .unfold import used_ends
+
+Ends = dict[str, list[int]]
+
+
+@dataclass(frozen=True)
+class Told:
+    """The arrays, padded; per axis end the steps of each example; the axes on which one is shorter than the arrays."""
+
+    arrays: Mapping[str, Any]
+    directions: Mapping[str, Any]
+    ends: Mapping[str, list[int]]
+    short: tuple[Axis, ...] = ()
+
+
+class Reader:
+    """Reads the lengths that are given to the nets of one template."""
+
+    def __init__(self, system: System, backend: Arrays, dtype: str, batch_first: bool) -> None:
+        self.system, self.backend, self.dtype, self.batch_first = system, backend, dtype, batch_first
+        ends = used_ends(system)
+        self.axes = {a.end: a for a in system.axes if a.end in ends}
+
+    def __call__(self, lengths: Any, arrays: Mapping[str, Any], directions: Mapping[str, Any]) -> Told:
+        """The lengths of a call. Raises LengthError, ArrayError, naming the example."""
+        found: Ends = {}
+        by: dict[str, str] = {}
+        padded = [{n: self._padded(n, v, found, by) for n, v in given.items()} for given in (arrays, directions)]
+        if lengths is None and not found:
+            return Told(arrays, directions, {})
+        for end, ends in self._given(lengths).items():
+            for b, (n, own) in enumerate(zip(ends, found.get(end, ()), strict=False)):
+                if n != own:
+                    raise LengthError(
+                        f"lengths: example {b} has {n} steps along {self._t(end)}, and in {by[end]} {own}"
+                    )
+            if len(ends) != len(found.setdefault(end, ends)):
+                raise LengthError(f"lengths tells {len(ends)} examples, and {by[end]} has {len(found[end])}")
+        counts = {len(ends): end for end, ends in found.items()}
+        if len(counts) > 1:
+            listed = ", ".join(f"{len(ends)} along {self._t(end)}" for end, ends in found.items())
+            raise LengthError(f"lengths tells different numbers of examples: {listed}")
+        arrays = {n: self._array(n, v) for n, v in padded[0].items()}
+        return Told(arrays, padded[1], found, tuple(self.axes[end] for end in found if self._short(end, found, arrays)))
+
+    def _t(self, end: str) -> str:
+        return self.axes[end].name
+
+    def _given(self, lengths: Any) -> Ends:
+        """What ``lengths=`` says, by axis."""
+        if lengths is None:
+            return {}
+        if not isinstance(lengths, Mapping):
+            if len(self.axes) != 1:
+                known = f"{{{', '.join(f'{end!r}: [...]' for end in self.axes)}}}"
+                has = f"has {len(self.axes)} axes: pass lengths={known}" if self.axes else "has no time axis"
+                raise LengthError(f"lengths={_shown(lengths)}: template {self.system.name!r} {has}")
+            lengths = {next(iter(self.axes)): lengths}
+        for end in lengths:
+            if end not in self.axes:
+                hint = f"; it has {', '.join(self.axes)}" if self.axes else ""
+                raise LengthError(f"lengths: template {self.system.name!r} has no axis that ends in {end!r}{hint}")
+        return {end: self._numbers(end, given) for end, given in lengths.items()}
+
+    def _numbers(self, end: str, given: Any) -> list[int]:
+        items: Any = [given] if hasattr(given, "__index__") and not getattr(given, "ndim", 0) else given
+        if not isinstance(items, Iterable) or isinstance(items, (str, bytes, Mapping)):
+            raise LengthError(f"lengths={_shown(given)}: a sequence of integers was expected, one for each example")
+        each: list[Any] = list(items)
+        for b, n in enumerate(each):
+            if isinstance(n, bool) or not hasattr(n, "__index__") or getattr(n, "ndim", 0) or n.__index__() < 0:
+                raise LengthError(
+                    f"lengths: example {b} has {_shown(n)} steps along {self._t(end)}; a length is an integer from 0 up"
+                )
+        return [n.__index__() for n in each]
+
+    def _padded(self, name: str, value: Any, found: Ends, by: dict[str, str]) -> Any:
+        """An array in place of a list with one for each example; the lengths are noted."""
+        decl = self.system.decls.get(name)
+        if decl is None or not self._is_list(decl, value):
+            return value
+        parts = [convert(self.backend, decl, v, self.dtype) for v in value]
+        axes = len(decl.axes)
+        for b, part in enumerate(parts):
+            if tuple(part.shape[axes:]) != decl.shape:
+                wanted = f"({', '.join([*(a.end for a in decl.axes), *map(str, decl.shape)])})"
+                raise ArrayError(f"example {b} of input {name} has shape {tuple(part.shape)}, expected {wanted}")
+        for position, axis in enumerate(decl.axes):
+            ends = [part.shape[position] for part in parts]
+            known = found.setdefault(axis.end, ends)
+            by.setdefault(axis.end, f"input {name}")
+            if len(known) != len(ends):
+                raise ArrayError(
+                    f"input {name} lists {len(ends)} examples, and {by[axis.end]} lists {len(known)}; "
+                    "each has one array for each example"
+                )
+            for b, (n, own) in enumerate(zip(ends, known, strict=True)):
+                if n != own:
+                    raise ArrayError(
+                        f"example {b} of input {name} has {n} steps along {axis.name}, and of {by[axis.end]} {own}"
+                    )
+        padded = self.backend.pad(parts, axes)
+        rank = len(padded.shape)
+        return padded.transpose(axes, *range(axes), *range(axes + 1, rank)) if self.batch_first else padded
+
+    def _is_list(self, decl: Decl, value: Any) -> bool:
+        """True for a list of arrays that each have the axes of one example."""
+        if decl.kind != "input" or not decl.axes or not isinstance(value, (list, tuple)) or not value:
+            return False
+        rank = len(decl.axes) + len(decl.shape)
+        return all(len(getattr(v, "shape", ())) == rank for v in value)
+
+    def _array(self, name: str, value: Any) -> Any:
+        decl = self.system.decls.get(name)
+        return value if decl is None or decl.kind != "input" else convert(self.backend, decl, value, self.dtype)
+
+    def _short(self, end: str, found: Ends, arrays: Mapping[str, Any]) -> bool:
+        """True where an example has fewer steps than the arrays. Raises LengthError where it has more."""
+        total, by = arrays.get(end), f"{end} = {arrays.get(end)} was given"
+        for name, decl in self.system.decls.items():
+            rank = len(decl.axes) + len(decl.shape)
+            shape = tuple(getattr(arrays.get(name), "shape", ()))
+            if decl.kind == "input" and self.axes[end] in decl.axes and len(shape) in (rank, rank + 1):
+                first = 1 if self.batch_first and len(shape) > rank else 0
+                total = shape[first + decl.axes.index(self.axes[end])]
+                by = f"input {name} has {total}"
+                break
+        if total is None or not hasattr(total, "__index__"):
+            total = max(found[end], default=0)
+        for b, n in enumerate(found[end]):
+            if n > total:
+                raise LengthError(f"lengths: example {b} has {n} steps along {self._t(end)}, and {by}")
+        return any(n < total for n in found[end])
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."

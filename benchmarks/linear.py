@@ -2,7 +2,9 @@
 
 ``h[t] = a * h[t-1] + x[t]``, with `a` the same at all steps or read anew at each. No way of computing it moves fewer
 bytes than reading the inputs and writing h once; the time that a copy of as many bytes takes, between arrays of the
-same size, is the limit beside each time. Every time is the fastest of several blocks that take turns.
+same size, is the limit beside each time. Where few numbers make a step, a loop cannot reach it: a product and a sum
+that wait for each other take some 3 ns a step, whatever the width. Every time is the fastest of several blocks that
+take turns.
 """
 
 from __future__ import annotations

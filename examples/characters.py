@@ -49,7 +49,7 @@ def main() -> None:
     g = elman(len(SYMBOLS), HIDDEN)
     print(g, end="\n\n")
     draw(g, args)
-    train, held_out = sources(2_000_000, 50_000, args.seed)
+    train, held_out = sources(2_000_000, args.seed)
     unigram, bigram = entropies(train, held_out)
     print(f"held-out bits per character: counts of characters {unigram:.2f}, of pairs {bigram:.2f}")
 

@@ -14,18 +14,20 @@ SYMBOLS = [*sorted(string.printable[:97]), "\ufffd"]
 """Letters, digits, punctuation, blank, tab and newline, and one for every byte of anything else."""
 
 
-def sources(train: int, held_out: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def sources(train: int, seed: int, files: int = 32, excerpt: int = 1600) -> tuple[np.ndarray, np.ndarray]:
     """Two texts as codes of `SYMBOLS`: source files of the standard library, no file in both.
 
-    train, held_out  characters of each, at most
+    train           characters to learn from, at most
+    files, excerpt  the held-out text is a piece out of the middle of so many files, one after the other
     """
-    files = sorted(Path(sysconfig.get_path("stdlib")).glob("*.py"))
-    np.random.default_rng(seed).shuffle(files)
+    paths = sorted(Path(sysconfig.get_path("stdlib")).glob("*.py"))
+    np.random.default_rng(seed).shuffle(paths)
     code = np.full(256, len(SYMBOLS) - 1)
     code[[ord(c) for c in SYMBOLS[:-1]]] = range(len(SYMBOLS) - 1)
-    texts = [code[np.frombuffer(path.read_bytes().replace(b"\r\n", b"\n"), np.uint8)] for path in files]
-    first = 1 + int(np.searchsorted(np.cumsum([len(text) for text in texts]), held_out))
-    return np.concatenate(texts[first:])[:train], np.concatenate(texts[:first])[:held_out]
+    texts = [code[np.frombuffer(path.read_bytes().replace(b"\r\n", b"\n"), np.uint8)] for path in paths]
+    texts = [text for text in texts if len(text) >= 2 * excerpt]
+    middles = [text[len(text) // 2 :][:excerpt] for text in texts[:files]]
+    return np.concatenate(texts[files:])[:train], np.concatenate(middles)
 
 
 def entropies(train: np.ndarray, held_out: np.ndarray) -> tuple[float, float]:

@@ -50,7 +50,7 @@ def zeros(net: Net, params: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 def main() -> None:
     """The same updates on the same windows, for one layer and for two."""
     args = options(__doc__, steps=500)
-    train, held_out = sources(2_000_000, 50_000, args.seed)
+    train, held_out = sources(2_000_000, args.seed)
     _, bigram = entropies(train, held_out)
     print(deep([96, 96]), end="\n\n")
     draw(deep([96, 96]), args)

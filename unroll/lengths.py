@@ -80,7 +80,7 @@ class Reader:
             raise LengthError(f"lengths={_shown(given)}: a sequence of integers was expected, one for each example")
         each: list[Any] = list(items)
         for b, n in enumerate(each):
-            if isinstance(n, bool) or not hasattr(n, "__index__") or getattr(n, "ndim", 0) or n.__index__() < 0:
+            if isinstance(n, bool) or not hasattr(n, "__index__") or getattr(n, "ndim", None) or n.__index__() < 0:
                 raise LengthError(
                     f"lengths: example {b} has {_shown(n)} steps along {self._t(end)}; a length is an integer from 0 up"
                 )

@@ -69,7 +69,7 @@ class _Packer:
             self.makers.setdefault(e.out.name, []).append(n)
             for name in dict.fromkeys(r.name for r in e.refs):
                 self.readers.setdefault(name, []).append(n)
-        self.kept = {r.name for r in system.outputs.values()} | {system.loss}
+        self.kept = {r.name for r in system.outputs.values()} | ({system.loss} if system.loss else set())
         self.parts: dict[str, tuple[str, int, int]] = {}
         self.inside: dict[str, list[tuple[int, int, str]]] = {}
         self.joined: dict[tuple[str, ...], str] = {}
@@ -187,7 +187,7 @@ class _Packer:
                 lanes.append(a)
             else:
                 return None
-        return e.op, e.attrs, e.domain, e.batched, decl.dtype, tuple(lanes)
+        return e.op, e.attrs, e.domain, e.batched, decl.dtype, self.bodies.place[n], tuple(lanes)
 
     # -- what fits together ----------------------------------------------------------------------------------------
 
@@ -241,11 +241,19 @@ class _Packer:
                     return False
         if len({self.bodies.place[n] for n in makers}) > 1:
             return False
-        homes = [self.home.get(name) for name in units]
+        return self._neighbours(units)
+
+    def _settled(self, run: Sequence[int]) -> bool:
+        """True if the results may lie side by side: none of them is to be written elsewhere."""
+        return self._neighbours([self.equations[n].out.name for n in run])
+
+    def _neighbours(self, names: Sequence[str]) -> bool:
+        """True for neighbours in one joined vector, or names that are in none."""
+        homes = [self.home.get(name) for name in names]
         first = homes[0]
         if first is None:
             return not any(homes)
-        return all(h == (first[0], first[1] + k) for h, k in zip(homes, self._ends(units), strict=False))
+        return all(h == (first[0], first[1] + k) for h, k in zip(homes, self._ends(names), strict=False))
 
     def _units(self, names: Sequence[str]) -> list[str] | None:
         """What is to be joined so that these names lie side by side; None where only a part of a pack would."""
@@ -269,19 +277,22 @@ class _Packer:
 
     def _forwards(self, value: str) -> None:
         """From the parts of a vector to the equations that read them."""
-        groups: dict[Any, dict[int, int]] = {}
+        groups: dict[Any, dict[int, list[int]]] = {}
         for lo, _, name in self.inside[value]:
             for n in self.readers.get(name, ()):
                 form, args = self._free(n), self.equations[n].args
                 if form is not None and (self.late or self.equations[n].out.name not in self.home):
                     position = next(p for p, a in enumerate(args) if isinstance(a, Ref) and a.name == name)
-                    groups.setdefault((form, position), {}).setdefault(lo, n)
+                    groups.setdefault((form, position), {}).setdefault(lo, []).append(n)
         for group in groups.values():
             run: list[int] = []
             end = 0
             for lo in sorted(group):
-                run += [group[lo]] if lo == end or not run else [-1, group[lo]]
-                end = lo + self.draft.decls[self.equations[group[lo]].out.name].shape[0]
+                if run and lo != end:
+                    run.append(-1)
+                fit = (n for n in group[lo] if run and run[-1] >= 0 and self.columns([run[-1], n]) is not None)
+                run.append(next(fit, group[lo][0]))
+                end = lo + self.draft.decls[self.equations[run[-1]].out.name].shape[0]
             self._runs(run)
 
     def _runs(self, numbers: Sequence[int], host: str | None = None) -> None:
@@ -296,7 +307,7 @@ class _Packer:
                 stop += 1
             while stop > start + 1:
                 run = numbers[start:stop]
-                columns = self.columns(run)
+                columns = self.columns(run) if self._settled(run) else None
                 if columns is not None and self.bodies.together(run):
                     self._commit(run, columns, host if len(run) == len(numbers) else None)
                     break

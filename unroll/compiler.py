@@ -12,12 +12,14 @@ from .program import Program
 from .schedule.fuse import fuse
 from .schedule.lower import lower
 from .schedule.merge import merge
+from .schedule.pack import pack
 from .schedule.regroup import regroup
 from .schedule.sink import sink
 
 PASSES: tuple[tuple[str, Callable[[Any], Any]], ...] = (
     ("merge", merge),  # System -> System: products that share an operand, or that add up, are one product
     ("regroup", regroup),  # System -> System: sums split into what recurs and what does not
+    ("pack", pack),  # System -> System: pointwise equations of one form over neighbouring vectors are one equation
     ("lower", lower),  # System -> Program: loops, views, buffers
     ("sink", sink),  # Program -> Program: what is cheap is computed anew in the loop that needs it
     ("fuse", fuse),  # Program -> Program: pointwise statements over the same points are one kernel

@@ -89,7 +89,7 @@ class NativeExecutable(AbstractExecutable):
     def __init__(self, system: System, options: Options) -> None:
         self.system = system
         self.dtype = np.dtype(options.dtype)
-        self.program = compile_system(system, without=options.without)
+        self.program = compile_system(system, without=("pack", *options.without))  # `fuse` makes wider kernels
         system = self.program.system  # with the names that the passes made
         self._arena = "arena" not in options.without
         self._alone = blas.alone()

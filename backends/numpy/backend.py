@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,12 +21,20 @@ from ..source import load
 from .arrays import NumpyArrays
 from .debug import checked, describe
 from .emit import Emitter
-from .kernels import at, compute, scatter_sum
+from .kernels import at, compute, rows, scatter_sum
 from .scan import scan
 
 PER_STEP = ("sink", "fuse")
 """Passes that save memory traffic, at the price of more calls a step."""
 SCAN = "scan"
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The memory of runs of one shape, and the function that runs in it."""
+
+    arrays: Mapping[str, Any]
+    run: Callable[[Mapping[str, Any]], dict[str, Any]]
 
 
 class NumpyExecutable(AbstractExecutable):
@@ -35,17 +44,18 @@ class NumpyExecutable(AbstractExecutable):
 
     def __init__(self, system: System, options: Options) -> None:
         self.system = system
-        as_written = ("merge",) if options.debug_nans else ()  # so that what is found has the user's own name
+        as_written = ("merge", "pack") if options.debug_nans else ()  # so that what is found has the user's own name
         self.program = compile_system(system, without=(*as_written, *PER_STEP, *options.without))
         self.options = options
         emitted = Emitter(self.program, options.dtype, options.debug_nans, SCAN not in options.without).emit()
         self.source = emitted.text
-        scope: dict[str, Any] = {"np": np, "scatter_sum": scatter_sum, "at": at, "scan": scan, "check": self._check}
+        scope: dict[str, Any] = {"np": np, "scatter_sum": scatter_sum, "at": at, "rows": rows, "scan": scan}
+        scope["check"] = self._check
         dtype = np.dtype(options.dtype)
         for name, value in emitted.scope.items():
             scope[name] = _kernel(value, dtype) if isinstance(value, tuple) else value
         load(self.source, f"numpy {system.name!a}", scope)
-        self._run, self._allocate = scope["run"], scope["allocate"]
+        self._prepare, self._allocate = scope["prepare"], scope["allocate"]
         self._idle = Idle()
 
     def __call__(self, values: Mapping[str, Any], lengths: Mapping[str, int], batch: int) -> dict[str, Any]:
@@ -54,14 +64,15 @@ class NumpyExecutable(AbstractExecutable):
             self._check_given(values)
         workspace = self._idle.take(shape, lambda: self._workspace(lengths, batch, shape))
         with np.errstate(all="ignore"):
-            results: dict[str, Any] = self._run(workspace, values, *shape)
+            results: dict[str, Any] = workspace.run(values)
         self._idle.keep(shape, workspace)
         return results
 
-    def _workspace(self, lengths: Mapping[str, int], batch: int, shape: tuple[int, ...]) -> Any:
+    def _workspace(self, lengths: Mapping[str, int], batch: int, shape: tuple[int, ...]) -> Workspace:
         costs = self.costs(lengths, batch)
         afford(costs.arena + costs.results, {"B": batch, **lengths})
-        return self._allocate(np.empty, *shape)
+        arrays = self._allocate(np.empty, *shape)
+        return Workspace(arrays, self._prepare(arrays, *shape))
 
     def costs(self, lengths: Mapping[str, int], batch: int) -> Costs:
         """The memory of its buffers; what NumPy itself needs within a statement comes on top."""

@@ -1,4 +1,7 @@
-"""Program -> NumPy source: two functions, `allocate` and `run`, one line per equation with the equation beside it."""
+"""Program -> NumPy source: `allocate`, `prepare` and `run`, one line per equation with the equation beside it.
+
+`allocate` makes the arrays of a workspace, `prepare` all views of them that loops need, and returns the `run` on them.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ...ir import Ref
-from ...program import Access, Buffer, Compute, Fuse, Program, Repeat, Step, guard, walk
+from ...program import Access, Buffer, Compute, Fuse, Program, Repeat, Step, View, guard, walk
 from ...timeindex import Axis, Range, fixed, last
 from ..source import difference, linear
 from .operand import Where
@@ -30,10 +33,13 @@ class Emitter:
     def __init__(self, program: Program, dtype: str, debug: bool, scan: bool = True) -> None:
         self.program, self.system, self.scan = program, program.system, scan and not debug
         self.page = Page(program, dtype, debug)
+        self.direct = {} if debug else _direct(program)
 
     def emit(self) -> Source:
         """The whole text."""
-        head = self._head()
+        for name in self.direct:
+            del self.page.buffers[name]
+        prepared, head = self._head()
         for buffer in self.page.buffers.values():
             if buffer.inside is None:
                 self._allocate(buffer)
@@ -43,52 +49,62 @@ class Emitter:
             mark = len(self.page.lines)
             self._step(step, {}, frozenset())
             self.page.lines[mark:mark] = self.page.before
-        results = [f"        {name!r}: {self._result(ref)}," for name, ref in self.system.outputs.items()]
+        results = [f"            {name!r}: {self._result(ref)}," for name, ref in self.system.outputs.items()]
         ends = "".join(f", {a.end}" for a in self.system.axes)
         made = [f"    ws[{key!r}] = empty(({shape}), {kind!r})" for key, shape, kind in self.page.memory]
         text = [
             f"# {self.system.name!a}: generated for NumPy, {self.page.dtype}",
+            *([f"from numpy import {', '.join(sorted(self.page.functions))}"] if self.page.functions else []),
             "",
             f"def allocate(empty, B{ends}):",
             "    ws = {}",
             *made,
             "    return ws",
             "",
-            f"def run(ws, given, B{ends}):",
+            f"def prepare(ws, B{ends}):",
+            *prepared,
+            *self.page.views,
+            "",
+            "    def run(given):",
             *head,
             *self.page.lines,
-            "    return {",
+            "        return {",
             *results,
-            "    }",
+            "        }",
+            "",
+            "    return run",
         ]
         return Source("\n".join(text) + "\n", self.page.scope)
 
     # -- what stands before the steps ------------------------------------------------------------------------------
 
-    def _head(self) -> list[str]:
-        lines = []
-        parts = []
+    def _head(self) -> tuple[list[str], list[str]]:
+        """The lines that name the arrays of a workspace, and those that begin a run."""
+        arrays, parts, run = [], [], []
         for name, decl in self.system.decls.items():
             local = self.page.names(name)
-            if name in self.page.buffers and self.page.buffers[name].inside is not None:
-                parts += self._part(self.page.buffers[name], local)
+            buffer = self.page.buffers.get(name)
+            if buffer is not None and buffer.inside is not None:
+                parts.append(self._part(buffer, local))
             elif decl.kind == "constant":
                 key = self.page.names.fresh(f"const_{local}")
                 self.page.scope[key] = decl.detail.astype(self.page.dtype) if decl.dtype == "float" else decl.detail
-                lines.append(f"    {local} = {key}")
-            elif decl.given and name not in self.page.buffers:
-                lines.append(f"    {local} = given[{name!r}]")
-            elif name in self.page.buffers:
-                lines.append(f"    {local} = ws[{name!r}]")
-                lines += self._cleared(self.page.buffers[name], local)
-        return lines + parts
+                arrays.append(f"    {local} = {key}")
+            elif buffer is not None:
+                arrays.append(f"    {local} = ws[{name!r}]")
+            elif decl.given:
+                run.append(f"        {local} = given[{name!r}]")
+            run += self._cleared(buffer, local) if buffer is not None else []
+        return arrays + parts, run
 
-    def _part(self, buffer: Buffer, local: str) -> list[str]:
+    def _part(self, buffer: Buffer, local: str) -> str:
         """A buffer inside another, as a view of that."""
         host, start = buffer.inside or ("", 0)
-        end = start + self.system.decls[buffer.name].shape[-1]
-        line = f"    {local} = {self.page.names(host)}[..., {start}:{end}]"
-        return [line, *self._cleared(buffer, local)]
+        end, unit = start + self.system.decls[buffer.name].shape[-1], self.page.units.get(host)
+        part = f"{start}:{end}"
+        if unit:
+            part = f"{start // unit}{f':{end // unit}' if end - start > unit else ''}, :, :"
+        return f"    {local} = {self.page.names(host)}[..., {part}]"
 
     def _cleared(self, buffer: Buffer, local: str) -> list[str]:
         decl = self.system.decls[buffer.name]
@@ -97,35 +113,40 @@ class Emitter:
             inside = ", ".join(
                 span(difference(fixed(1), r.lo, {}), difference(last(r.axis, 1), r.lo, {})) for r in buffer.axes
             )
-            lines.append(f"    {local}[{inside}] = given[{buffer.name!r}]")
+            lines.append(f"        {local}[{inside}] = given[{buffer.name!r}]")
         elif buffer.clear == "all":
-            lines.append(f"    {local}[...] = 0")
+            lines.append(f"        {local}[...] = 0")
         elif buffer.clear is not None:
             first, final = buffer.clear
             if first > 0:
-                lines.append(f"    {local}[:{first}] = 0")
+                lines.append(f"        {local}[:{first}] = 0")
             if final > 0:
-                lines.append(f"    {local}[-{final}:] = 0")
+                lines.append(f"        {local}[-{final}:] = 0")
         return lines
 
     def _allocate(self, buffer: Buffer) -> None:
         decl = self.system.decls[buffer.name]
         kind = {"float": self.page.dtype, "int": "int64", "bool": "bool"}[decl.dtype]
-        shape = [count(r) for r in buffer.axes] + (["B"] if decl.batched else []) + [str(n) for n in decl.shape]
+        unit = self.page.units.get(buffer.name)
+        sizes = [str(n) for n in decl.shape] if not unit else [str(unit)]
+        gates = [str(decl.shape[0] // unit)] if unit else []
+        shape = [count(r) for r in buffer.axes] + gates + (["B"] if decl.batched else []) + sizes
         self.page.memory.append((buffer.name, listed(shape), kind))
 
     def _result(self, ref: Ref) -> str:
         decl = self.system.decls[ref.name]
         spans = tuple(Range(i.axis, fixed(1), last(i.axis)) for i in ref.index if i.runs and i.axis is not None)
         order = tuple(r for a in decl.axes for r in spans if r.axis == a)
-        return f"{self.page.view(Access(ref), Where({}, order, decl.batched, frozenset())).text}.copy()"
+        access = self.direct.get(ref.name, Access(ref))
+        return f"{self.page.view(access, Where({}, order, decl.batched, frozenset())).text}.copy()"
 
     # -- steps -----------------------------------------------------------------------------------------------------
 
     def _step(self, step: Step, loops: Mapping[Axis, tuple[str, Repeat]], changing: frozenset[str]) -> None:
         """One step; loops nest no deeper than there are axes."""
         if isinstance(step, Compute):
-            self._compute(step, loops, changing)
+            if step.equation.out.name not in self.direct:
+                self._compute(step, loops, changing)
             return
         if isinstance(step, Fuse):
             for statement in step.body:
@@ -177,7 +198,24 @@ class Emitter:
             for axis, sign, edge in guard(step, [loop for _, loop in loops.values()])
         ]
         if outside:
-            self.page.line(f"if {' and '.join(outside)}:")
+            self.page.guard(" and ".join(outside))
         self.page.depth += bool(outside)
         Statement(self.page, step, where).write()
         self.page.depth -= bool(outside)
+
+
+def _direct(program: Program) -> dict[str, Access]:
+    """What is asked for and is a part of something else: copied out of that, without memory of its own."""
+    asked = [r.name for r in program.system.outputs.values()]
+    read = {
+        a.ref.name for _, s in walk(program.steps) if isinstance(s, Compute) for a in s.args if isinstance(a, Access)
+    }
+    found = {}
+    for step in program.steps:
+        if not isinstance(step, Compute) or step.equation.op != "slice" or step.equation.domain:
+            continue
+        name, arg = step.equation.out.name, step.args[0]
+        alone = len(program.system.writers[name]) == 1 and asked.count(name) == 1 and name not in read
+        if alone and isinstance(arg, Access) and program.buffers[name].inside is None:
+            found[name] = Access(arg.ref, (*arg.views, View("slice", step.equation.attrs, 0)))
+    return found

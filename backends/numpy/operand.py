@@ -11,6 +11,8 @@ from ...timeindex import Axis, Range
 from .products import flipped
 
 BATCH = "batch"
+GATES = "gates"
+"""The axis of gates, in a statement that computes several of them (see `layout`)."""
 
 
 @dataclass(frozen=True)
@@ -67,17 +69,36 @@ class Operand:
 
 @dataclass(frozen=True)
 class Where:
-    """The place of one statement: loop variables around it, the axes it spans at once, and names that change there."""
+    """The place of one statement: loop variables around it, the axes it spans at once, and names that change there.
+
+    gates  their number and size in a statement that goes gate by gate
+    """
 
     loops: Mapping[Axis, tuple[str, int]]
     spans: tuple[Range, ...]
     batched: bool
     changing: frozenset[str]
+    gates: tuple[int, int] | None = None
 
     @property
     def lead(self) -> tuple[str, ...]:
         """The leading axes of what the statement computes."""
-        return (*(r.axis.name for r in self.spans), *([BATCH] if self.batched else []))
+        return (
+            *(r.axis.name for r in self.spans),
+            *([GATES] if self.gates else []),
+            *([BATCH] if self.batched else []),
+        )
+
+
+def gated(x: Operand, count: int, size: int, sizes: Mapping[str, str]) -> Operand:
+    """A vector of gates side by side, seen gate by gate."""
+    steps = [axis for axis in x.lead if axis != BATCH]
+    text = f"{x.text}.reshape({', '.join([sizes[a] for a in x.lead] + [str(count), str(size)])})"
+    if BATCH in x.lead:
+        order = [*range(len(steps)), len(steps) + 1, len(steps), len(steps) + 2]
+        text += f".transpose({', '.join(map(str, order))})"
+    lead = (*steps, GATES, *([BATCH] if BATCH in x.lead else []))
+    return replace(x, text=text, lead=lead, shape=(size,), whole=frozenset())
 
 
 def viewed(x: Operand, op: str, attrs: Mapping[str, Any]) -> Operand:

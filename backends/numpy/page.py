@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from ...ir import Const, Equation
-from ...program import Access, Argument, Buffer, Program
+from ...program import Access, Argument, Buffer, Compute, Program
 from ...text import Writer
 from ...timeindex import Range, fixed, last
 from ..source import Names, difference, linear
-from .operand import BATCH, Operand, Where, viewed
+from .layout import piece, units
+from .operand import BATCH, GATES, Operand, Where, gated, viewed
+
+ROW = "row"
+"""The time axis of a buffer that is read row by row in a loop."""
+FUNCTIONS = frozenset(n for n in dir(np) if isinstance(getattr(np, n), np.ufunc))
 
 
 class Page:
     """What the statements of one program share while they are written.
 
     lines    the body of `run` so far
+    views    what is made once for each workspace: its arrays and how they are looked at
     before   what is made once, before the outermost loop being written
     memory   (key, shape, dtype) of every array of the workspace
     scope    constants and kernels that the text names
@@ -25,14 +35,15 @@ class Page:
     def __init__(self, program: Program, dtype: str, debug: bool) -> None:
         self.system = program.system
         self.dtype, self.debug = dtype, debug
-        ends = {a.end for a in self.system.axes}
-        self.names = Names(
-            {"np", "B", "given", "ws", "empty", "run", "allocate", "check", "scatter_sum", "at", "scan", *ends}
-        )
+        taken = {"np", "B", "given", "ws", "empty", "run", "allocate", "prepare", "check", "scatter_sum", "at", "rows"}
+        self.names = Names({*taken, "scan", *FUNCTIONS, *(a.end for a in self.system.axes)})
         self.variables = {a: self.names.fresh(a.name) for a in self.system.axes}
         self.lines: list[str] = []
         self.before: list[str] = []
-        self.depth = 1
+        self.views: list[str] = []
+        self.prepared: dict[str, str] = {}
+        self.functions: set[str] = set()
+        self.depth = 2
         self.memory: list[tuple[str, str, str]] = []
         self.scope: dict[str, Any] = {}
         self.hoisted: dict[str, str] = {}
@@ -41,12 +52,23 @@ class Page:
             if decl.kind == "cotangent" and name not in self.buffers:  # nobody writes it: zero
                 ranges = tuple(Range(a, fixed(1), last(a)) for a in decl.axes)
                 self.buffers[name] = Buffer(name, ranges, "all")
+        self.units = {} if debug else units(program)
         self._writer = Writer(self.system, inline=False)
 
     def line(self, text: str, note: str = "") -> None:
         """Add a line of `run`, with a note in the margin."""
         pad = "    " * self.depth
         self.lines.append(f"{pad}{text:<{max(0, 76 - len(pad))}}  # {note}" if note else pad + text)
+
+    def guard(self, condition: str) -> None:
+        """Begin a block under a condition, or go on with the last one under the same."""
+        mine = "    " * self.depth
+        for line in reversed(self.lines):
+            if not line.startswith(mine + "    "):
+                if line == f"{mine}if {condition}:":
+                    return
+                break
+        self.line(f"if {condition}:")
 
     def operand(self, argument: Argument, where: Where) -> Operand:
         """An argument of a statement as an operand."""
@@ -59,63 +81,131 @@ class Page:
     def view(self, access: Access, where: Where) -> Operand:
         """The instances that an access names, as a view of their buffer."""
         ref, decl = access.ref, self.system.decls[access.ref.name]
-        buffer = self.buffers.get(ref.name)
-        kept = {r.axis: r.lo for r in buffer.axes} if buffer else {a: fixed(1) for a in decl.axes}
-        ends = {r.axis: r.hi for r in buffer.axes} if buffer else {a: last(a) for a in decl.axes}
+        buffer, unit = self.buffers.get(ref.name), self.units.get(ref.name)
+        kept = {r.axis: r for r in buffer.axes} if buffer else {a: Range(a, fixed(1), last(a)) for a in decl.axes}
         spans = {r.axis: r for r in where.spans}
-        parts, lead, whole, present = [], [], set(), True
+        by_row = buffer is not None and self._by_row(access, where)
+        parts, lead, whole, present, sizes = [], [], set(), True, self.sizes(where)
         moving = ref.name in where.changing
         for index, axis in zip(ref.index, decl.axes, strict=True):
             if axis not in kept:
                 continue
+            first, final = kept[axis].lo, kept[axis].hi
             if index.runs and index.axis in spans:
                 r = spans[index.axis]
                 lo, hi = r.lo + index.shift, r.hi + index.shift
-                if lo == kept[axis] and hi == ends[axis]:
+                if lo == first and hi == final:
                     parts.append(":")
                     whole.add(index.axis.name)
                 else:
-                    parts.append(span(difference(lo, kept[axis], {}), difference(hi + 1, kept[axis], {})))
+                    parts.append(span(difference(lo, first, {}), difference(hi + 1, first, {})))
                 lead.append(index.axis.name)
             else:
-                parts.append(linear(*difference(index, kept[axis], where.loops)))
+                parts.append(linear(*difference(index, first, where.loops)))
                 moving = moving or (index.runs and index.axis in where.loops)
-                here = kept[axis].never_after(index) and index.never_after(ends[axis])
+                here = first.never_after(index) and index.never_after(final)
                 present = present and (here or index.runs)
+        row = parts[0] if by_row else None
+        if by_row:
+            parts[0] = ":"
+            lead.insert(0, ROW)
+            sizes[ROW] = count(next(iter(kept.values())))
+        views, shape = access.views, decl.shape
+        if unit:
+            start, stop = piece(access, shape[0]) or (0, shape[0])
+            shape, views = (unit,), views[1:]
+            if stop - start == unit:
+                parts.append(str(start // unit))
+            else:
+                parts.append(":" if stop - start == decl.shape[0] else f"{start // unit}:{stop // unit}")
+                lead.append(GATES)
         if decl.batched:
             lead.append(BATCH)
             whole.add(BATCH)
-        if buffer is not None and buffer.inside is not None:
+        if unit or (buffer is not None and buffer.inside is not None):
             whole.clear()  # its neighbours' elements lie between its steps
         while parts and parts[-1] == ":":
             parts.pop()
         text = self.names(ref.name)
         if parts:
-            dims = sum(":" in p for p in parts) + decl.batched + len(decl.shape) + (len(kept) - len(parts))
-            key = f"{', '.join(parts)}{'' if dims else ', ...'}"
+            key = f"{', '.join(parts)}{'' if lead or shape else ', ...'}"
             text = f"at({text}, np.s_[{key}])" if where.spans and not present else f"{text}[{key}]"
-        found = Operand(text, tuple(lead), decl.shape, moving, frozenset(whole))
-        for view in access.views:
+        found = Operand(text, tuple(lead), shape, moving, frozenset(whole))
+        for view in views:
             found = viewed(found, view.op, dict(view.attrs))
-        return found
+        if where.gates and not unit and found.shape == (where.gates[0] * where.gates[1],):
+            found = gated(found, *where.gates, sizes)
+        return self._in_loop(found, row) if where.loops and buffer else found
+
+    def _by_row(self, access: Access, where: Where) -> bool:
+        """True where a loop goes along the first axis of a buffer alone, and each step of it is an array."""
+        decl, buffer = self.system.decls[access.ref.name], self.buffers[access.ref.name]
+        kept = [r.axis for r in buffer.axes]
+        indices = [i for i, a in zip(access.ref.index, decl.axes, strict=True) if a in kept]
+        looped = [i.runs and i.axis in where.loops for i in indices]
+        return sum(looped) == 1 and looped[0] and bool(decl.batched or decl.shape or len(indices) > 1)
+
+    def _in_loop(self, x: Operand, row: str | None) -> Operand:
+        """An operand in a loop, its views made once for each workspace: what they show changes, they do not."""
+        wish = "_".join(re.findall(r"[^\W\d]\w*|\d+", x.text.partition(".")[0]))
+        if row is not None:
+            name = self.prepare(f"rows({x.text})", f"{wish}_t")
+            return replace(x, text=f"{name}[{row}]", lead=x.lead[1:])
+        changes = any(re.search(rf"\b{v}\b", x.text) for v in self.variables.values())
+        if x.text.isidentifier() or changes or x.text.startswith("at(") or not (x.moving or x.rank < 2):
+            return x
+        return replace(x, text=self.prepare(x.text, f"{wish}_v"))
+
+    def stays(self, text: str) -> bool:
+        """True for a view made beforehand: an assignment goes into it, and must not take its place."""
+        return text.partition("[")[0] in self.prepared.values()
+
+    def prepare(self, text: str, wish: str) -> str:
+        """A name for what is made once for each workspace."""
+        if text not in self.prepared:
+            name = self.prepared[text] = self.names.fresh(wish)
+            self.views.append(f"    {name} = {text}")
+        return self.prepared[text]
+
+    def gates(self, step: Compute) -> tuple[int, int] | None:
+        """Number and size of the gates in a statement that computes several."""
+        for access in (Access(step.equation.out), *(a for a in step.args if isinstance(a, Access))):
+            unit, shape = self.units.get(access.ref.name), self.system.decls[access.ref.name].shape
+            if unit:
+                lo, hi = piece(access, shape[0]) or (0, 0)
+                if hi - lo > unit:
+                    return (hi - lo) // unit, unit
+        return None
+
+    def function(self, name: str) -> str:
+        """A function of NumPy's by its bare name, imported at the top: looked up once."""
+        self.functions.add(name)
+        return name
+
+    def constant(self, text: str) -> str:
+        """A number as an array, which saves its conversion at every call."""
+        return self.prepare(f"np.array({text}, {self.dtype!r})", f"n{re.sub(r'[^0-9a-z]', '_', text)}")
 
     def sizes(self, where: Where) -> dict[str, str]:
         """The number of elements along each leading axis of a statement, as text."""
-        return {**{r.axis.name: count(r) for r in where.spans}, BATCH: "B"}
+        gates = {GATES: str(where.gates[0])} if where.gates else {}
+        return {**{r.axis.name: count(r) for r in where.spans}, **gates, BATCH: "B"}
 
     def hoist(self, text: str, repack: bool) -> str:
         """A name for an operand made once, before the loops; in one piece where it was rearranged."""
         if text not in self.hoisted:
             name = self.names.fresh("k")
             self.hoisted[text] = name
-            self.before.append(f"    {name} = np.ascontiguousarray({text})" if repack else f"    {name} = {text}")
+            self.before.append(
+                f"        {name} = np.ascontiguousarray({text})" if repack else f"        {name} = {text}"
+            )
         return self.hoisted[text]
 
     def scratch(self, shape: list[str], dtype: str) -> str:
         """A name for memory that one statement needs."""
         name = self.names.fresh("s")
         self.memory.append((f" {name}", listed(shape), dtype))
-        self.before.append(f"    {name} = ws[{f' {name}'!r}]")
+        self.views.append(f"    {name} = ws[{f' {name}'!r}]")
         return name
 
     def note(self, e: Equation) -> str:

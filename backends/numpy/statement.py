@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,29 +11,33 @@ from ...program import Access, Compute
 from ...timeindex import fixed
 from ..source import difference, linear
 from .kernels import COMPLEX, ELEMENTWISE, letters
-from .operand import BATCH, Where
+from .operand import BATCH, GATES, Where, viewed
 from .page import Page, listed
 from .products import Factor, plan_product
 
 UFUNCS = {
-    name: f"np.{function.__name__}"
+    name: function.__name__
     for name, function in ELEMENTWISE.items()
     if type(function).__name__ == "ufunc" and name not in ("copy", "cast", "stop_gradient", "sign")
 }
 """Operations that NumPy computes into a given array."""
 
 PRODUCTS = ("matmul", "dot", "outer", "einsum")
-POWERS = {2: "np.square", 0.5: "np.sqrt", -1: "np.reciprocal"}
+POWERS = {2: "square", 0.5: "sqrt", -1: "reciprocal"}
 
 
 class Statement:
     """Writes one equation."""
 
     def __init__(self, page: Page, step: Compute, where: Where) -> None:
+        gates = page.gates(step)
+        where = replace(where, gates=gates)
         self.page, self.step, self.where = page, step, where
         self.e = step.equation
         self.attrs = dict(self.e.attrs)
         self.decl = page.system.decls[self.e.out.name]
+        if gates:
+            self.decl = replace(self.decl, shape=gates[1:])
         self.args = [page.operand(a, where) for a in step.args]
         self.summed = tuple(x for x in where.lead if not self._kept(x))
         target = replace(where, batched=self.decl.batched)
@@ -43,6 +47,8 @@ class Statement:
     def _kept(self, axis: str) -> bool:
         if axis == BATCH:
             return self.decl.batched
+        if axis == GATES:
+            return True
         return any(a.name == axis for a in self.e.out.running)
 
     def write(self) -> None:
@@ -67,14 +73,11 @@ class Statement:
         note = self.page.note(self.e)
         target = self.target.text
         if self.step.mode == "add":
-            self.page.line(f"np.add({target}, {value}, out={target})", note)
+            self.page.line(f"{self.page.function('add')}({target}, {value}, {target})", note)
+        elif target.endswith("]") and not self.page.stays(target):
+            self.page.line(f"{target} = {value}", note)
         else:
-            self.page.line(f"{self._all(target)} = {value}", note)
-
-    def _all(self, target: str) -> str:
-        return (
-            f"{target}[...]" if not target.endswith("]") or (not self.target.lead and not self.target.shape) else target
-        )
+            self.page.line(f"{target}[...] = {value}", note)
 
     def _into(self, write: Any) -> None:
         """Call ``write(target)`` so that the result lands in the left-hand side, added where the mode says so."""
@@ -86,7 +89,7 @@ class Statement:
         shape = [sizes[x] for x in self.target.lead] + [str(n) for n in self.decl.shape]
         scratch = self.page.scratch(shape, self.page.dtype)
         self.page.line(write(scratch), note)
-        self.page.line(f"np.add({self.target.text}, {scratch}, out={self.target.text})")
+        self.page.line(f"{self.page.function('add')}({self.target.text}, {scratch}, {self.target.text})")
 
     def _placed(self, rank: int | None = None) -> list[str]:
         rank = max([len(self.decl.shape), *(a.rank for a in self.args)]) if rank is None else rank
@@ -95,6 +98,10 @@ class Statement:
     def _plain(self) -> None:
         """One value per point of the left-hand side."""
         op = self.e.op
+        if op == "slice":
+            x = viewed(self.args[0], op, self.attrs)
+            self._store(x.placed(self.where.lead, x.rank))
+            return
         if op in ("copy", "cast") or (op == "stop_gradient" and self.page.dtype != "complex128"):
             self._store(self._placed()[0])
             return
@@ -107,17 +114,21 @@ class Statement:
             if all(a.number for a in self.args):
                 self._store(f"{name}({', '.join(texts)})")
             else:
-                self._into(lambda target: f"{name}({', '.join(texts)}, out={target})")
+                out = (
+                    "out=" if name in ("maximum", "minimum") else ""
+                )  # the others take it by position, which is quicker
+                self._into(lambda target: f"{name}({', '.join(texts)}, {out}{target})")
             return
         self._store(self._call())
 
     def _sigmoid(self, x: str) -> None:
         """1 / (1 + exp(-x)) in place; where the exponential overflows, the quotient is 0 as it should be."""
-        target = self.target.text
-        self.page.line(f"np.negative({x}, out={target})", self.page.note(self.e))
-        self.page.line(f"np.exp({target}, out={target})")
-        self.page.line(f"np.add({target}, 1, out={target})")
-        self.page.line(f"np.reciprocal({target}, out={target})")
+        target, one = self.target.text, self.page.constant("1.0") if self.where.loops else "1"
+        negative, exp, add, reciprocal = map(self.page.function, ("negative", "exp", "add", "reciprocal"))
+        self.page.line(f"{negative}({x}, {target})", self.page.note(self.e))
+        self.page.line(f"{exp}({target}, {target})")
+        self.page.line(f"{add}({target}, {one}, {target})")
+        self.page.line(f"{reciprocal}({target}, {target})")
 
     def _ufunc(self) -> tuple[str, list[str]] | None:
         op = self.e.op
@@ -127,10 +138,13 @@ class Statement:
         if op == "pow" and self.args[1].number and isinstance(self.step.args[1], Const):
             power = POWERS.get(self.step.args[1].value)
             if power is not None:
-                return power, texts[:1]
+                return self.page.function(power), texts[:1]
+        if self.where.loops and not all(a.number for a in self.args):
+            known = [isinstance(a, Const) and isinstance(a.value, float) for a in self.step.args]
+            texts = [self.page.constant(x) if k else x for x, k in zip(texts, known, strict=True)]
         if op == "relu":
-            return "np.maximum", [*texts, "0"]
-        return (UFUNCS[op], texts) if op in UFUNCS else None
+            return self.page.function("maximum"), [*texts, "0"]
+        return (self.page.function(UFUNCS[op]), texts) if op in UFUNCS else None
 
     def _call(self) -> str:
         """An expression for the value, made by the operation's kernel."""
@@ -162,6 +176,8 @@ class Statement:
     def _reduced(self) -> None:
         """Computed over the whole domain, then summed (or maximised) over the axes the left-hand side lacks."""
         shape = self._shape()
+        if self.e.op == "sum" and self.e.combine == "sum" and self._whole_sum():
+            return
         if self.e.op in ("copy", "cast"):
             value = self._placed(len(shape))[0]
         else:
@@ -186,6 +202,16 @@ class Statement:
             if missing and self.lead:
                 total += f"[{', '.join([':'] * len(self.lead) + ['None'] * missing)}, ...]"
             self._store(total)
+
+    def _whole_sum(self) -> bool:
+        """A sum over its own axes and over steps or examples, in one go where it has all of them."""
+        (x,) = self.args
+        if set(x.lead) != set(self.where.lead) or self.attrs.get("keepdims") or self.step.mode != "set":
+            return False
+        axes = (*(self.where.lead.index(a) for a in self.summed), *self.attrs["axis"])
+        value = x.placed(self.where.lead, x.rank)
+        self.page.line(f"np.sum({value}, axis={axes}, out={self.target.text})", self.page.note(self.e))
+        return True
 
     def _as_product(self) -> bool:
         """True where an elementwise product under a sum is a contraction: no axis of size 1 is stretched."""
@@ -221,13 +247,13 @@ class Statement:
         absent = [x for x in self.summed if x not in a.lead and x not in b.lead]
         factor = "".join(f" * {sizes[x]}" for x in absent)
         apart = [x for x in self.summed if x != BATCH and (x not in a.lead or x not in b.lead)]
-        call = f"np.{product.kind}({left}, {right}"
+        call = f"{self.page.function(product.kind)}({left}, {right}"
         into = self._matrix_target(product.groups, want, sizes)
         if into is not None and product.axes == want and not apart:
-            if self.step.mode == "set":
-                self.page.line(f"{call}, out={into(self.target.text)})", self.page.note(self.e))
+            if product.kind == "matmul" and self._alone(factors, want):
+                self._into(lambda target: f"{left}.dot({right}, {into(target)})")  # takes half the time to begin
             else:
-                self._into(lambda target: f"{call}, out={into(target)})")
+                self._into(lambda target: f"{call}, {into(target)})")
             return
         shape = listed([sizes[x] for x in product.axes])
         value = f"{call}).reshape(({shape})){factor}"
@@ -240,6 +266,12 @@ class Statement:
         if apart:  # one operand stands outside the sum, and is not to be touched where the sum is empty
             value = f"{value} if {' and '.join(sizes[x] for x in apart)} else 0"
         self._store(value)
+
+    def _alone(self, factors: Sequence[Factor], want: tuple[str, ...]) -> bool:
+        """True in a loop for one product of two matrices, the result of which lies in one piece."""
+        stack = any(x in factors[0].axes and x in factors[1].axes for x in want)
+        strip = self.page.buffers[self.e.out.name].inside is not None and self.step.mode == "set"
+        return bool(self.where.loops) and not self.where.spans and not stack and not strip
 
     def _matrix_target(self, groups: Any, want: tuple[str, ...], sizes: Mapping[str, str]) -> Any:
         """How the left-hand side is seen as the product's matrix without a copy; None where it cannot be."""

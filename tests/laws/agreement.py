@@ -128,7 +128,7 @@ def poison(net: Net) -> None:
     for executable in executables(net):
         for workspaces in executable._idle.values():
             for workspace in workspaces:
-                for array in workspace.values() if isinstance(workspace, dict) else [workspace.arena]:
+                for array in workspace.arrays.values() if hasattr(workspace, "arrays") else [workspace.arena]:
                     array.fill({"f": np.nan, "c": np.nan, "i": -9, "b": True, "u": 255}[array.dtype.kind])
 
 

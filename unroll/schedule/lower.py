@@ -278,7 +278,8 @@ def _clearing(work: _Work, name: str, writers: list[int], ranges: tuple[Range, .
     if whole and not in_loop[0] and same_step:
         work.modes.update(modes)
         return None
-    simple = len(ranges) == 1 and not places[first] and equation.out.index[0].runs
+    settled = same_step and not in_loop[0] if places[first] else True
+    simple = len(ranges) == 1 and settled and equation.out.index[0].runs
     if simple and written[0].lo.anchor == ranges[0].lo.anchor and written[0].hi.anchor == ranges[0].hi.anchor:
         work.modes.update(modes)
         return written[0].lo.shift - ranges[0].lo.shift, ranges[0].hi.shift - written[0].hi.shift

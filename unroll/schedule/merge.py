@@ -16,14 +16,19 @@ from typing import Any
 from ..ir import Domain, Equation, Ref, System
 from ..simplify import _within as within
 from ..timeindex import Range
-from .split import Draft, Loops, Product, between, split
+from .split import FEW, Draft, Loops, Product, between, split
 
 Group = list[tuple[int, "Member"]]
+Ranks = dict[str, tuple[int, int]]
+SUMS = ("add", "sub", "copy")
+"""What may stand between a product and the operation that tells what kind of gate it belongs to."""
 
 
 def merge(system: System) -> System:
     """The system with its products merged."""
-    return _stacked(_gathered(split(system)))
+    system = split(system)
+    ranks = _ranks(system)
+    return _stacked(_gathered(system, ranks), ranks)
 
 
 @dataclass(frozen=True)
@@ -34,7 +39,30 @@ class Member:
     matrix: str
 
 
-def _gathered(system: System) -> System:
+def _ranks(system: System) -> Ranks:
+    """In which order matrices are stacked: those with one kind of gate side by side (see `pack`), then as declared."""
+    draft = Draft(system)
+    declared = {name: position for position, name in enumerate(system.decls)}
+    reader: dict[str, Equation] = {}
+    for e in system.equations:
+        for ref in e.refs:
+            reader.setdefault(ref.name, e)
+    kinds: dict[str, Any] = {}
+    for e in system.equations:
+        p = draft.product(e)
+        if p is None or _base(draft, p.matrix) in kinds or "~" in e.out.name:
+            continue
+        after, seen = reader.get(e.out.name), 0
+        while after is not None and after.op in SUMS and seen < len(SUMS) * FEW:
+            after, seen = reader.get(after.out.name), seen + 1
+        kinds[_base(draft, p.matrix)] = (after.op, after.attrs) if after is not None else None
+    first: dict[Any, int] = {}
+    for base, kind in kinds.items():
+        first[kind] = min(first.get(kind, len(declared)), declared[base])
+    return {name: (first[kinds[name]] if name in kinds else n, n) for name, n in declared.items()}
+
+
+def _gathered(system: System, ranks: Ranks) -> System:
     """Products that add up to one value, and outer products under a sum, over vectors joined to one."""
     draft = Draft(system)
     whole = _Whole(system)
@@ -67,7 +95,7 @@ def _gathered(system: System) -> System:
     sums, outers = _several(sums), _one_side(sides)
     if not sums and not outers:
         return system
-    order = _order(system, draft, [*sums.values(), *outers.values()])
+    order = _order(draft, ranks, [*sums.values(), *outers.values()])
     joined: dict[Any, Ref] = {}
     for (_, _, left, *_), group in sums.items():
         _sum(draft, whole, _sorted(group, order), left, joined)
@@ -157,21 +185,21 @@ def _one_side(sides: tuple[dict[Any, Group], dict[Any, Group]]) -> dict[Any, Gro
     return _several({key: [(n, m) for n, m in group if best[n] == key] for key, group in both.items()})
 
 
-def _order(system: System, draft: Draft, groups: Sequence[Group]) -> dict[str, int]:
+def _order(draft: Draft, ranks: Ranks, groups: Sequence[Group]) -> dict[str, int]:
     """The vectors in one order for all groups: those in most groups first, so that smaller groups are parts of larger.
 
-    Apart from that, in the order of the params: the same as the matrices of the products forwards.
+    Apart from that, in the order of the matrices of the products forwards.
     """
-    declared = {name: position for position, name in enumerate(system.decls)}
     count: dict[str, int] = {}
-    rank: dict[str, int] = {}
+    rank: dict[str, tuple[int, int]] = {}
     for group in groups:
         for _, m in group:
             name = m.vector.name
-            param = _base(draft, m.matrix) if m.matrix in draft.still else system.decls[m.matrix].of or m.matrix
+            param = _base(draft, m.matrix) if m.matrix in draft.still else draft.decls[m.matrix].of or m.matrix
             count[name] = count.get(name, 0) + 1
-            rank[name] = min(rank.get(name, len(declared)), declared.get(param, len(declared)))
-    ordered = sorted(count, key=lambda name: (-count[name], rank[name], declared[name]))
+            found = ranks.get(param, ranks[name])
+            rank[name] = min(rank.get(name, found), found)
+    ordered = sorted(count, key=lambda name: (-count[name], rank[name], ranks[name]))
     return {name: position for position, name in enumerate(ordered)}
 
 
@@ -273,7 +301,7 @@ def _alike(draft: Draft, views: Sequence[Equation | None], axis: int) -> bool:
     return len(parts) <= axis or parts[axis] == (None, None, None)
 
 
-def _stacked(system: System) -> System:
+def _stacked(system: System, ranks: Ranks) -> System:
     """Products with one vector, read at the same steps and in the same loop, as one."""
     draft = Draft(system)
     groups: dict[Any, list[tuple[int, Product]]] = {}
@@ -286,14 +314,14 @@ def _stacked(system: System) -> System:
     if not any(len(group) > 1 for group in groups.values()):
         return system
     loops = Loops(system)
-    declared = {name: position for position, name in enumerate(system.decls)}
+    last = (len(ranks), len(ranks))
     for (vector, domain, left), group in groups.items():
         inside: dict[int, list[tuple[int, Product]]] = {}
         for n, p in group:
             inside.setdefault(loops.loop(n), []).append((n, p))
         for members in inside.values():
             if len(members) > 1:
-                members.sort(key=lambda item: (declared[_base(draft, item[1].matrix)], item[0]))
+                members.sort(key=lambda item: (ranks.get(_base(draft, item[1].matrix), last), item[0]))
                 _one(draft, members, vector, domain, left)
     return draft.result()
 

@@ -59,6 +59,6 @@ def mse(prediction: Any, target: Any) -> Any:
 def layer_norm(x: Any, gain: Any = None, bias: Any = None, axis: Any = -1, eps: float = 1e-5) -> Any:
     """Shift and scale x to mean 0 and variance 1 over `axis`, then times gain, plus bias (Ba et al. 2016)."""
     centred = x - mean(x, axis, keepdims=True)
-    y = centred / sqrt(mean(centred * centred, axis, keepdims=True) + eps)
+    y = centred * (1 / sqrt(mean(centred * centred, axis, keepdims=True) + eps))
     y = y if gain is None else y * gain
     return y if bias is None else y + bias

@@ -8,6 +8,7 @@ from typing import Any
 
 from .ir import Const, Equation, Extent, Operand, Ref, System
 from .ops.core import OPS
+from .ops.shapes import elementwise, negative_axes
 from .text import Writer, view_text
 from .timeindex import Axis, Index, Range
 
@@ -49,6 +50,9 @@ class Compute:
 @dataclass(frozen=True, slots=True)
 class Fuse:
     """A kernel: statements over the same points, all of them computed at one point before the next.
+
+    Where some reduce the last axis or have no such axis, the points are its rows, and every row goes through all
+    statements before the next.
 
     inner  the names that only the kernel reads, which need no memory
     """
@@ -123,7 +127,8 @@ class Program:
                 lo, hi = step.steps if step.direction > 0 else step.steps[::-1]
                 lines.append(f"{pad}for {step.axis.name} = {lo}, ..., {hi}:    # {'; '.join(step.through)}")
             elif isinstance(step, Fuse):
-                lines.append(f"{pad}at every point:")
+                rows = {row(self.system, s) for s in step.body}
+                lines.append(f"{pad}{'at every point' if len(rows) == 1 else 'in every row'}:")
             else:
                 e = step.equation
                 mark = "+=" if step.mode == "add" else "="
@@ -171,6 +176,41 @@ def access_shape(system: System, access: Access) -> tuple[int, ...]:
     for view in access.views:
         shape = OPS[view.op].family.shape([shape], dict(view.attrs))
     return shape
+
+
+REDUCTIONS = ("sum", "max", "sum_to")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A statement as a part of a kernel: the per-example axes before the last, elements of it read and written.
+
+    A pointwise one writes as many as it reads, 1 where it has no last axis; a reduction writes 1.
+    """
+
+    lead: tuple[int, ...]
+    reads: int
+    writes: int
+
+
+def row(system: System, step: Compute) -> Row | None:
+    """What a statement does along the last axis; None where it is not pointwise, nor reduces that axis alone."""
+    e, shape = step.equation, system.decls[step.equation.out.name].shape
+    if e.combine != "sum" or e.operation.compute is not None or e.summed:
+        return None
+    if e.batched != system.decls[e.out.name].batched:
+        return None
+    read = [access_shape(system, a) for a in step.args if isinstance(a, Access)]
+    if any(len(r) > len(shape) for r in read) and e.op not in REDUCTIONS:
+        return None
+    width = shape[-1] if shape else 1
+    if e.operation.family is elementwise or (e.op == "broadcast_to" and read):
+        return Row(shape[:-1], width, width)
+    if e.op not in REDUCTIONS or not read or not read[0]:
+        return None
+    *lead, width = read[0]
+    last = e.op == "sum_to" or negative_axes(dict(e.attrs)["axis"], len(read[0])) == (-1,)
+    return Row(tuple(lead), width, 1) if last and (shape == (*lead, 1) or not (lead or shape)) else None
 
 
 def walk(steps: tuple[Step, ...]) -> Iterator[tuple[int, Step]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any
 
 from llvmlite import ir
@@ -78,7 +79,7 @@ class Code:
     @contextmanager
     def aside(self, name: str) -> Iterator[Any]:
         """Write another function of the module, ``(void *, i64)``, then go on with this one."""
-        saved = self.function, self.entry, self.b, self._symbols, self._sizes
+        saved = self.function, self.entry, self.b, self._symbols, self._sizes, self.inputs
         function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), [POINTER, I64]), name)
         function.linkage = "internal"
         self.function, self._symbols, self._sizes = function, {}, {}
@@ -87,7 +88,7 @@ class Code:
         yield function
         self.b.ret_void()
         self.entry.branch(function.basic_blocks[1])
-        self.function, self.entry, self.b, self._symbols, self._sizes = saved
+        self.function, self.entry, self.b, self._symbols, self._sizes, self.inputs = saved
 
     # -- types and numbers -----------------------------------------------------------------------------------------
 
@@ -141,6 +142,12 @@ class Code:
         """A variable of the function, which becomes a register."""
         return self.entry.alloca(kind, name=name)
 
+    def row(self, kind: str, size: int) -> Value:
+        """Memory of the function for a row of elements, from the beginning of a cache line."""
+        room = self.entry.alloca(ir.ArrayType(self.memory(kind), size))
+        room.align = 64
+        return self.entry.inttoptr(self.entry.ptrtoint(room, I64), POINTER)  # a pointer to anything
+
     def moved(self, pointer: Value, kind: str, steps: Value) -> Value:
         """The pointer so many elements on."""
         return self.b.gep(pointer, [steps], source_etype=self.memory(kind))
@@ -185,9 +192,26 @@ class Code:
         with self.b.if_then(condition):
             yield
 
-    def nest(self, dims: Dims, operands: Sequence[Strided], body: Callable[[Point], None], wide: bool = True) -> None:
-        """Run `body` at every point of `dims`, the last innermost; wide, where the operands allow, along the last."""
-        self._level(dims, tuple(o.pointer for o in operands), operands, body, wide, {})
+    def nest(
+        self,
+        dims: Dims,
+        operands: Sequence[Strided],
+        body: Callable[[Point], None],
+        wide: bool = True,
+        ragged: bool = False,
+    ) -> None:
+        """Run `body` at every point of `dims`, the last innermost; wide, where the operands allow, along the last.
+
+        ragged  what is left of a last dimension of known size is one narrower vector, of the last of its `lanes`
+        """
+        self._level(dims, tuple(o.pointer for o in operands), operands, body, wide, {}, ragged)
+
+    def lanes(self, extent: Size, wide: bool) -> list[int]:
+        """The widths of vectors that cover a dimension of known size."""
+        if not wide:
+            return [1]
+        whole, rest = divmod(extent.factor, self.width)
+        return [self.width] * (whole > 0) + [rest] * (rest > 0)
 
     def _level(
         self,
@@ -197,6 +221,7 @@ class Code:
         body: Callable[[Point], None],
         wide: bool,
         index: Mapping[str, Value],
+        ragged: bool,
     ) -> None:
         """One loop of a nest and those inside it: no deeper than a value has axes."""
         if not dims:
@@ -207,7 +232,7 @@ class Code:
         if rest:
             with self.loop(self.i64(0), stop) as i:
                 moved = self._at(pointers, operands, key, i)
-                self._level(rest, moved, operands, body, wide, {**index, key: i})
+                self._level(rest, moved, operands, body, wide, {**index, key: i}, ragged)
             return
         width = self.width if wide and not (extent.known and extent.factor < self.width) else 1
         inner = tuple(o.along(key) != ZERO for o in operands)
@@ -217,16 +242,21 @@ class Code:
                 for n, o in enumerate(operands)
                 if not inner[n] and not o.fresh
             }  # fmt: skip
-            whole = self.i64(0)
-            if width > 1:
-                whole = self.b.and_(stop, self.i64(-width))
-                with self.loop(self.i64(0), whole, width) as i:
-                    lanes = ir.Constant(ir.VectorType(I64, width), list(range(width)))
-                    at = {**index, key: self.b.add(self.splat(i, width), lanes)}
-                    body(Point(width, self._at(pointers, operands, key, i), inner, ahead, at))
-            if width == 1 or not extent.known or extent.factor % width:
-                with self.loop(whole, stop) as i:
-                    body(Point(1, self._at(pointers, operands, key, i), inner, ahead, {**index, key: i}))
+            widths = [width, 1] if extent.factor % width else [width]
+            start = self.i64(0)
+            for lanes in self.lanes(extent, wide) if ragged else widths:
+                past = self.b.and_(stop, self.i64(-lanes)) if lanes == width and width > 1 else stop
+                with self.loop(start, past, lanes) as i:
+                    at = {**index, key: self._numbers(i, lanes)}
+                    body(Point(lanes, self._at(pointers, operands, key, i), inner, ahead, at))
+                start = past
+
+    def _numbers(self, i: Value, width: int) -> Value:
+        """``i, i + 1, ...``"""
+        if width == 1:
+            return i
+        lanes = ir.Constant(ir.VectorType(I64, width), list(range(width)))
+        return self.b.add(self.splat(i, width), lanes)
 
     def _at(self, pointers: Sequence[Value], operands: Sequence[Strided], key: str, i: Value) -> tuple[Value, ...]:
         return tuple(
@@ -248,7 +278,10 @@ class Code:
     def total(self, vector: Value, combine: Callable[[Value, Value], Value]) -> Value:
         """All lanes combined, pairwise."""
         width = vector.type.count if isinstance(vector.type, ir.VectorType) else 1
+        odd: list[Value] = []
         while width > 1:
+            if width % 2:
+                odd.append(self.b.extract_element(vector, ir.Constant(I32, width - 1)))
             width //= 2
             mask = ir.VectorType(I32, width)
             low = self.b.shuffle_vector(vector, vector, ir.Constant(mask, list(range(width))))
@@ -256,7 +289,7 @@ class Code:
             vector = combine(low, high)
         if isinstance(vector.type, ir.VectorType):
             vector = self.b.extract_element(vector, ir.Constant(I32, 0))
-        return vector
+        return reduce(combine, odd, vector)
 
 
 def collapsed(

@@ -10,12 +10,14 @@ from ...ops.shapes import elementwise
 from ...program import Access, Compute, Fuse, Program, Repeat, Step, guard, walk
 from ...timeindex import Range, running
 from .code import I64, POINTER, Code, Value
+from .kernel import Kernels
 from .operations import METHODS, Operations
 from .place import Layout, Lives, layouts, lives
 from .pointwise import NAMES
 from .products import Products
 from .sharing import Sharing
 from .sizes import count
+from .spread import Spread
 from .statement import Memory, Statements, Where
 
 CONTRACTIONS = ("matmul", "dot", "outer", "einsum")
@@ -70,6 +72,7 @@ class _Emitter:
         self.statements = Statements(self.memory)
         self.sharing = Sharing(c, helpers)
         self.products = Products(self.statements, 32 if vector_bytes == 64 else 16, self.sharing)
+        self.kernels = Kernels(self.system, self.statements, Spread(c, self.sharing))
         self.packs: list[tuple[str, int, int]] = []
         self.operations = Operations(self.statements)
 
@@ -190,14 +193,14 @@ class _Emitter:
         e = step.equation
         layout = self.layouts[e.out.name]
         if len(body) > 1 or inner:
-            self.statements.kernel(body, inner, where)
+            self.kernels.write(body, inner, where)
         elif e.op in CONTRACTIONS:
             self.products.write(step, where)
         elif e.operation.family is elementwise:
             if e.summed or e.batched != layout.batched or e.combine == "max":
                 self.statements.elementwise(step, where)
             else:
-                self.statements.kernel(body, inner, where)
+                self.kernels.write(body, inner, where)
         else:
             self.operations.write(step, where)
 

@@ -17,11 +17,14 @@ ENOUGH = 2**17
 class Job:
     """The inside of a function ``(arguments, number of the share)``."""
 
-    def __init__(self, code: Code, function: Value, sizes: Sequence[Size], pointers: int) -> None:
+    def __init__(self, code: Code, function: Value, sizes: Sequence[Size | Value], pointers: int) -> None:
         self.c = code
         self.table, self.share = function.args
         self.pointers = [self._argument(n, POINTER) for n in range(pointers)]
-        self.sizes = [code.i64(s.factor) if s.known else self._argument(pointers + n, I64) for n, s in enumerate(sizes)]
+        self.sizes = [
+            code.i64(s.factor) if isinstance(s, Size) and s.known else self._argument(pointers + n, I64)
+            for n, s in enumerate(sizes)
+        ]
 
     def _argument(self, n: int, kind: Any) -> Value:
         at = self.c.b.gep(self.table, [self.c.i64(n)], source_etype=I64)
@@ -45,7 +48,7 @@ class Sharing:
     def run(
         self,
         pointers: Sequence[Value],
-        sizes: Sequence[Size],
+        sizes: Sequence[Size | Value],
         shares: Value,
         large: Value,
         write: Callable[[Job], None],
@@ -56,7 +59,8 @@ class Sharing:
         with c.aside(f"job_{self._count}") as function:
             write(Job(c, function, sizes, len(pointers)))
         table = c.entry.alloca(I64, size=len(pointers) + len(sizes))
-        for n, value in enumerate((*(c.b.ptrtoint(p, I64) for p in pointers), *(c.size(s) for s in sizes))):
+        numbers = (c.size(s) if isinstance(s, Size) else s for s in sizes)
+        for n, value in enumerate((*(c.b.ptrtoint(p, I64) for p in pointers), *numbers)):
             c.b.store(value, c.b.gep(table, [c.i64(n)], source_etype=I64))
         if not self.helpers:
             self._alone(function, table, shares)

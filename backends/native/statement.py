@@ -163,65 +163,6 @@ class Statements:
             return pointwise(self.c, e.op, args, kind)
         return pointwise(self.c, e.op, args, kind, exponent)
 
-    # -- kernels -------------------------------------------------------------------------------------------------
-
-    def kernel(self, body: Sequence[Compute], inner: Sequence[str], where: Where) -> None:
-        """Pointwise statements over the same points, all of them at one point before the next."""
-        out = body[0].equation.out
-        shape = self.m.layouts[out.name].shape
-        dims = where.dims + features(shape)
-        names = keys(features(shape))
-        operands: list[Strided] = []
-        reads: dict[Access, int] = {}
-        writes: dict[str, int] = {}
-
-        def read(access: Access, fresh: bool = False) -> None:
-            if access not in reads:
-                reads[access] = len(operands)
-                operands.append(self.m.operand(access, where).placed(names, shape, fresh))
-
-        seen: set[str] = set()
-        known: dict[str, Access] = {}
-        for step in body:
-            for arg in step.args:
-                if isinstance(arg, Access) and known.get(arg.ref.name) != arg:
-                    read(arg)
-            target = Access(step.equation.out)
-            name = target.ref.name
-            if step.mode == "add" and name not in seen:
-                read(target)
-            seen.add(name)
-            known[name] = target
-        for name in seen:
-            if name not in inner:
-                writes[name] = len(operands)
-                operands.append(replace(self.m.operand(known[name], where).placed(names, shape), fresh=True))
-        dims, operands = collapsed(dims, operands)
-
-        def at(point: Point) -> None:
-            values: dict[Access, Typed] = {}
-
-            def value(arg: Argument) -> Typed:
-                if not isinstance(arg, Access):
-                    return self.number(arg, point.width)
-                if arg not in values:
-                    n = reads[arg]
-                    values[arg] = self.c.value(operands, point, n), operands[n].kind
-                return values[arg]
-
-            for step in body:
-                target = Access(step.equation.out)
-                kind = self.m.layouts[target.ref.name].kind
-                made = self.compute(step, [value(a) for a in step.args], kind)
-                result = convert(self.c, made, kind)
-                if step.mode == "add":
-                    result = pointwise(self.c, "add", [value(target), (result, kind)], kind)[0]
-                values[target] = result, kind
-            for name, n in writes.items():
-                self.c.store(values[known[name]][0], point.pointers[n], operands[n].kind, point.width)
-
-        self.c.nest(dims, operands, at, can_be_wide(dims, operands))
-
     # -- one statement -------------------------------------------------------------------------------------------
 
     def combine(self, step: Compute) -> Combine:

@@ -1,8 +1,9 @@
-"""Pointwise fusion: statements over the same points become one kernel, and what only they read never reaches memory.
+"""Fusion: statements over the same points or rows become one kernel, and what only they read never reaches memory.
 
 A kernel runs all its statements at one point before it goes on to the next. So a statement may join where it reads
-what the kernel writes at the very same point only. The order of statements changes as far as their reads and writes
-allow, so that kernels become few.
+what the kernel writes at the very same point only. Where a row is the point, the statements may reduce its last axis
+and go on with the result: a row of a softmax or a layer norm passes from one end to the other while it is in cache.
+The order of statements changes as far as their reads and writes allow, so that kernels become few.
 """
 
 from __future__ import annotations
@@ -11,8 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ..ir import Ref, System
-from ..ops.shapes import elementwise
-from ..program import Access, Compute, Fuse, Program, Repeat, access_shape, guard
+from ..program import Access, Compute, Fuse, Program, Repeat, guard, row
 from ..timeindex import Axis
 
 Step = Compute | Fuse | Repeat
@@ -20,6 +20,8 @@ Space = tuple[object, ...]
 
 VARIANTS = 1
 """Guards in one kernel: each doubles its code."""
+ROWS = range(8, 8193)
+"""Elements of rows that are worth a loop of their own, and of which several fit in a cache."""
 
 
 def fuse(program: Program) -> Program:
@@ -47,7 +49,7 @@ class _Arranger:
         result: list[Step] = []
         while ready:
             first = self._next(ready, spaces)
-            kernel = _Kernel(loops, self.parts)
+            kernel = _Kernel(self.system, loops, self.parts)
             pending = [first]
             while pending:
                 n = pending.pop(0)
@@ -122,16 +124,19 @@ def _overlaps(program: Program) -> dict[str, list[str]]:
 class _Kernel:
     """Statements gathered so far."""
 
-    def __init__(self, loops: tuple[Repeat, ...], parts: Mapping[str, Sequence[str]]) -> None:
-        self.loops, self.parts = loops, parts
+    def __init__(self, system: System, loops: tuple[Repeat, ...], parts: Mapping[str, Sequence[str]]) -> None:
+        self.system, self.loops, self.parts = system, loops, parts
         self.body: list[Step] = []
         self.written: dict[str, Ref] = {}
         self.read: dict[str, list[Access]] = {}
         self.guards: dict[object, None] = {}
+        self.width = 1
 
     def takes(self, step: Compute) -> bool:
         """True if the statement touches what the kernel touches at the same point only, and few guards are needed."""
         if len({*self.guards, guard(step, self.loops)} - {()}) > VARIANTS:
+            return False
+        if len({self.width, _width(self.system, step), 1}) > 2:
             return False
         out, looped = step.equation.out, {axis for axis, _ in step.offsets}
         for arg in step.args:
@@ -151,7 +156,7 @@ class _Kernel:
         self.body.append(step)
         if isinstance(step, Compute):
             self.guards[guard(step, self.loops)] = None
-        if isinstance(step, Compute):
+            self.width = max(self.width, _width(self.system, step))
             self.written[step.equation.out.name] = step.equation.out
             for arg in step.args:
                 if isinstance(arg, Access):
@@ -172,18 +177,19 @@ def _apart(a: Ref, b: Ref, looped: set[Axis]) -> bool:
 
 
 def _space(system: System, step: Compute, loops: tuple[Repeat, ...]) -> Space | None:
-    """The points of a pointwise statement, as a key; None for any other statement."""
-    e = step.equation
-    decl = system.decls[e.out.name]
-    if e.operation.family is not elementwise or e.operation.compute is not None or e.combine != "sum":
-        return None
-    if e.summed or e.batched != decl.batched:
-        return None
-    if any(isinstance(a, Access) and len(access_shape(system, a)) > len(decl.shape) for a in step.args):
+    """The points or rows of a statement that a kernel may hold, as a key; None for any other statement."""
+    e, found = step.equation, row(system, step)
+    if found is None or (found.reads != found.writes and found.reads not in ROWS):
         return None
     looped = {loop.axis for loop in loops}
     spans = tuple(r for r in e.domain if r.axis not in looped)
-    return spans, tuple(step.offsets), e.batched, decl.shape
+    rows = found.reads == 1 or found.reads in ROWS
+    return spans, tuple(step.offsets), e.batched, rows, found.lead if rows else system.decls[e.out.name].shape
+
+
+def _width(system: System, step: Step) -> int:
+    found = row(system, step) if isinstance(step, Compute) else None
+    return found.reads if found else 1
 
 
 def _forgotten(program: Program) -> Program:

@@ -1,0 +1,274 @@
+"""Kernels: pointwise statements over the same points in one loop nest, and whole rows with reductions between.
+
+In a kernel of rows every row runs through stages: numbers of the row, then a loop along the row, then the numbers that
+its reductions gave, and so on. What one loop leaves for another lies in a buffer of one row, in the nearest cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from ...ir import Ref, System
+from ...program import REDUCTIONS, Access, Argument, Compute, Row, row
+from .code import Dims, Point, Strided, Value, can_be_wide, collapsed
+from .pointwise import Typed, convert, larger, pointwise
+from .sizes import ONE
+from .spread import Spread
+from .statement import Combine, Statements, Where, features, keys
+
+LAST = ".-1"
+"""The dimension of a row."""
+COSTS = {"div": 10, "sqrt": 12, "tanh": 25, "sigmoid": 25, "exp": 20, "log": 25, "pow": 50}
+"""Cycles that a vector takes, where that is not about 2."""
+
+Stages = list[tuple[Compute, ...]]
+
+
+class Kernels:
+    """Writes kernels."""
+
+    def __init__(self, system: System, statements: Statements, spread: Spread) -> None:
+        self.system, self.s, self.spread = system, statements, spread
+
+    def write(self, body: Sequence[Compute], inner: Sequence[str], where: Where) -> None:
+        """One kernel; `inner` are the names that need no memory."""
+        rows = [r for r in (row(self.system, step) for step in body) if r is not None]
+        plan = staged(body, rows) if len({(r.reads, r.writes) for r in rows}) > 1 else [tuple(body)]
+        kernel = _Kernel(self.s, plan, rows, inner, where)
+        cost = sum(COSTS.get(step.equation.op, 2) * r.reads for step, r in zip(body, rows, strict=True))
+        if len(plan) == 1:
+            dims, operands = collapsed(kernel.dims, kernel.operands)
+            cost, nest = cost // max(rows[0].reads, 1), kernel.points
+        else:
+            dims, operands = collapsed(kernel.dims, kernel.operands, frozenset([LAST]))
+            kernel.operands = operands
+            dims, nest = dims[:-1], kernel.rows
+        if where.loops or where.spans:
+            self.spread.run(dims, operands, cost, nest)
+        else:
+            nest(dims, operands)  # a boundary: one step
+
+
+def staged(body: Sequence[Compute], rows: Sequence[Row]) -> Stages:
+    """The statements of a kernel of rows by stages: at even places numbers of the row, at odd ones a loop along it."""
+    stage: list[int] = []
+    after: list[set[int]] = [set() for _ in body]
+    wrote: dict[Ref, int] = {}
+    read: dict[Ref, set[int]] = {}
+    vectors: list[int] = []
+    for n, (step, r) in enumerate(zip(body, rows, strict=True)):
+        out, refs = step.equation.out, [a.ref for a in step.args if isinstance(a, Access)]
+        before = {wrote[ref] for ref in (*refs, out) if ref in wrote}
+        vectors.append(sum(rows[m].writes > 1 for m in before))
+        ends = [stage[m] + (rows[m].reads > rows[m].writes) for m in before]  # a reduction's value comes with the next
+        ends += [stage[m] for m in read.get(out, ())]
+        least = max(ends, default=0)
+        stage.append(least + ((r.reads > 1) != least % 2))
+        for m in before | read.get(out, set()):
+            after[m].add(n)
+        wrote[out] = n
+        for ref in refs:
+            read.setdefault(ref, set()).add(n)
+    for n in reversed(range(len(body))):  # as late as it is wanted, where that leaves no more to keep between loops
+        if rows[n].writes > 1 and after[n] and vectors[n] <= 1:
+            stage[n] = max(stage[n], min(stage[m] - (stage[m] % 2 == 0) for m in after[n]))
+    return [tuple(s for s, at in zip(body, stage, strict=True) if at == k) for k in range(max(stage) + 1)]
+
+
+@dataclass(frozen=True)
+class _Reduction:
+    """A reduction while its row is read: partial results, by how many lanes they have."""
+
+    combine: Combine
+    slots: Mapping[int, Value]
+
+
+class _Kernel:
+    """One kernel being written.
+
+    values  numbers of the row at hand
+    homes   where elements of the row lie that an earlier stage computed
+    """
+
+    def __init__(self, s: Statements, plan: Stages, rows: Sequence[Row], inner: Sequence[str], where: Where) -> None:
+        self.s, self.m, self.c = s, s.m, s.c
+        self.plan, self.where = plan, where
+        self.values: dict[Access, Typed] = {}
+        self.homes: dict[Access, int] = {}
+        widest = max(rows, key=lambda r: r.reads)
+        shapes = [self.m.layouts[step.equation.out.name].shape for stage in plan for step in stage]
+        self.shape = max(shapes, key=len) if len(plan) == 1 else (*widest.lead, widest.reads)
+        self.dims = where.dims + features(self.shape)
+        self.operands: list[Strided] = []
+        self.reads: dict[Access, int] = {}
+        known: dict[str, Access] = {}
+        for step in (s for stage in plan for s in stage):
+            target = Access(step.equation.out)
+            for arg in self._read(step):
+                if known.get(arg.ref.name) != arg and arg not in self.reads:
+                    self.reads[arg] = self._operand(arg, False)
+            known[target.ref.name] = target
+        self.writes = {a: self._operand(a, True) for name, a in known.items() if name not in inner}
+
+    def _operand(self, access: Access, fresh: bool) -> int:
+        found = self.m.operand(access, self.where).placed(keys(features(self.shape)), self.shape, fresh)
+        self.operands.append(found)
+        return len(self.operands) - 1
+
+    def _read(self, step: Compute) -> list[Access]:
+        """What a statement reads, its own left-hand side included where it adds to it."""
+        found = [a for a in step.args if isinstance(a, Access)]
+        return [*found, Access(step.equation.out)] if step.mode == "add" else found
+
+    def _computed(self, step: Compute, value: Callable[[Argument], Typed], made: Typed | None = None) -> Typed:
+        """The new value of a left-hand side; `made` is that of the operation, where it is known."""
+        kind = self.m.layouts[step.equation.out.name].kind
+        if made is None:
+            args = [value(a) for a in step.args]
+            made = args[0] if step.equation.op in (*REDUCTIONS, "broadcast_to") else self.s.compute(step, args, kind)
+        result = convert(self.c, made, kind), kind
+        return (
+            pointwise(self.c, "add", [value(Access(step.equation.out)), result], kind) if step.mode == "add" else result
+        )
+
+    def points(self, dims: Dims, operands: list[Strided]) -> None:
+        """All statements at every point."""
+        at = self._at(self.plan[0], operands, {n: n for n in range(len(operands))}, self.writes, {})
+        self.c.nest(dims, operands, at, can_be_wide(dims, operands))
+
+    def rows(self, dims: Dims, operands: list[Strided]) -> None:
+        """All stages in every row."""
+        self.c.nest(dims, operands, self._row, False)
+
+    def _row(self, point: Point) -> None:
+        self.operands = [replace(o, pointer=p) for o, p in zip(self.operands, point.pointers, strict=True)]
+        buffers = self._buffers()
+        for number, stage in enumerate(self.plan):
+            if number % 2:
+                self._along(stage, buffers)
+                continue
+            for step in stage:
+                self._number(step, self._computed(step, self._scalar))
+
+    def _buffers(self) -> dict[Access, int]:
+        """For what never reaches memory, but is read in a later stage than it is computed in: a buffer of one row."""
+        first: dict[Access, int] = {}
+        final: dict[Access, int] = {}
+        for number, stage in enumerate(self.plan):
+            for step in stage:
+                for arg in self._read(step):
+                    final[arg] = number
+                if number % 2 and step.equation.op not in REDUCTIONS:
+                    first.setdefault(Access(step.equation.out), number)
+        free: list[tuple[int, int, str]] = []
+        found: dict[Access, int] = {}
+        for access, number in sorted(first.items(), key=lambda item: item[1]):
+            if access in self.writes or final.get(access, 0) <= number:
+                continue
+            kind = self.m.layouts[access.ref.name].kind
+            place = next((f for f in free if f[0] < number and f[2] == kind), None)
+            if place is None:
+                room = self.c.row(kind, self.shape[-1])
+                self.operands.append(Strided(room, {LAST: ONE}, kind, fresh=True))
+                n = len(self.operands) - 1
+            else:
+                free.remove(place)
+                n = place[1]
+            free.append((final[access], n, kind))
+            found[access] = n
+        return found
+
+    def _scalar(self, arg: Argument) -> Typed:
+        """An operand of a number of the row."""
+        if not isinstance(arg, Access):
+            return self.s.number(arg, 1)
+        if arg not in self.values:
+            operand = self.operands[self.reads[arg]]
+            self.values[arg] = self.c.load(operand.pointer, operand.kind), operand.kind
+        return self.values[arg]
+
+    def _number(self, step: Compute, result: Typed) -> None:
+        """A number of the row is known from here on."""
+        target = Access(step.equation.out)
+        self.values[target] = result
+        if target in self.writes:
+            operand = self.operands[self.writes[target]]
+            self.c.store(result[0], operand.pointer, operand.kind)
+
+    def _along(self, stage: Sequence[Compute], buffers: Mapping[Access, int]) -> None:
+        """One loop along the row."""
+        c = self.c
+        reductions = [s for s in stage if s.equation.op in REDUCTIONS]
+        used: dict[int, None] = {}
+        local: set[Access] = set()
+        for step in stage:
+            for arg in self._read(step) if step not in reductions else step.args:
+                if isinstance(arg, Access) and arg not in local and arg not in self.values:
+                    used[self.homes[arg] if arg in self.homes else self.reads[arg]] = None
+            if step not in reductions:
+                local.add(Access(step.equation.out))
+        homes = {a: n for n, a in ((self.writes.get(a, buffers.get(a)), a) for a in local) if n is not None}
+        used.update(dict.fromkeys(homes.values()))
+        places = {n: k for k, n in enumerate(used)}
+        operands = [self.operands[n] for n in used]
+        last: Dims = [(LAST, self.dims[-1][1])]
+        wide = can_be_wide(last, operands)
+        sums = {id(s): self._reduction(s, c.lanes(last[0][1], wide)) for s in reductions}
+        c.nest(last, operands, self._at(stage, operands, places, homes, sums), wide, ragged=True)
+        self.homes.update(homes)
+        for step in reductions:
+            found = sums[id(step)]
+            parts = [c.total(c.b.load(slot), found.combine.join) for slot in found.slots.values()]
+            total = parts[0] if len(parts) == 1 else found.combine.join(*parts)
+            self._number(step, self._computed(step, self._scalar, (total, "float")))
+
+    def _reduction(self, step: Compute, widths: Sequence[int]) -> _Reduction:
+        """Partial results, set to what changes nothing."""
+        c = self.c
+        greatest = Combine(lambda x, y: larger(c, x, y), float("-inf"))
+        combine = greatest if step.equation.op == "max" else Combine(lambda x, y: c.b.fadd(x, y), 0)
+        slots = {}
+        for width in widths:
+            slots[width] = c.slot(c.type("float", width))
+            c.b.store(c.constant("float", combine.identity, width), slots[width])
+        return _Reduction(combine, slots)
+
+    def _at(
+        self,
+        stage: Sequence[Compute],
+        operands: Sequence[Strided],
+        places: Mapping[int, int],
+        stores: Mapping[Access, int],
+        sums: Mapping[int, _Reduction],
+    ) -> Callable[[Point], None]:
+        """What happens at one point of a loop; `places` tells which of `operands` stands for which of the kernel."""
+        c = self.c
+
+        def at(point: Point) -> None:
+            here: dict[Access, Typed] = {}
+
+            def value(arg: Argument) -> Typed:
+                if not isinstance(arg, Access):
+                    return self.s.number(arg, point.width)
+                if arg not in here and arg in self.values:
+                    number, kind = self.values[arg]
+                    here[arg] = c.splat(number, point.width), kind
+                if arg not in here:
+                    n = places[self.homes[arg] if arg in self.homes else self.reads[arg]]
+                    here[arg] = c.value(operands, point, n), operands[n].kind
+                return here[arg]
+
+            for step in stage:
+                if id(step) in sums:
+                    found = sums[id(step)]
+                    (arg,) = step.args
+                    slot, kind = found.slots[point.width], c.type("float", point.width)
+                    x = convert(c, value(arg), "float")
+                    c.b.store(found.combine.join(c.b.load(slot, typ=kind), x), slot)
+                else:
+                    here[Access(step.equation.out)] = self._computed(step, value)
+            for access, n in stores.items():
+                c.store(here[access][0], point.pointers[places[n]], operands[places[n]].kind, point.width)
+
+        return at

@@ -1,0 +1,62 @@
+"""Kernels spread over threads: every thread a part of the outermost dimension, so that its rows stay in its cache."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from .code import I64, Code, Dims, Strided, Value
+from .sharing import Job, Sharing
+from .sizes import Size, product
+
+ENOUGH = 2**14
+"""Cycles of a kernel worth sharing with another thread."""
+PART = " part"
+"""The size of a part, among the lengths."""
+
+
+class Spread:
+    """Writes loop nests whose outermost dimension the helpers share."""
+
+    def __init__(self, code: Code, sharing: Sharing) -> None:
+        self.c, self.sharing = code, sharing
+
+    def run(self, dims: Dims, operands: list[Strided], cost: int, nest: Callable[[Dims, list[Strided]], None]) -> None:
+        """`nest` over all of `dims`; every point costs so many cycles of one lane."""
+        c = self.c
+        least = -(-ENOUGH * c.width // max(cost, 1))
+        total = product(tuple(n for _, n in dims))
+        if not self.sharing.helpers or not dims or (total.known and total.factor < least):
+            nest(dims, operands)
+            return
+        (key, extent), *rest = dims
+        unit = c.width if not rest else 1  # so that all parts begin at a whole vector
+        whole = extent.factor % unit == 0
+        large = c.b.icmp_signed(">=", c.size(total), c.i64(least))
+        shares = c.b.select(large, c.i64(self.sharing.helpers + 1), c.i64(1))
+        ends = list(c.inputs)
+
+        def write(job: Job) -> None:
+            e = c.entry
+            *numbers, parts = (self._argument(job, len(operands) + n) for n in range(len(ends) + 1))
+            c.inputs = dict(zip(ends, numbers, strict=True))
+            size = c.size(extent)
+            units = e.sdiv(e.add(size, c.i64(unit - 1)), c.i64(unit))
+            each = e.sdiv(e.add(units, e.sub(parts, c.i64(1))), parts)
+            first = e.mul(job.share, each)
+            start, each = e.mul(first, c.i64(unit)), e.mul(each, c.i64(1 if whole else unit))
+            left = e.sub(units, first) if whole else e.sub(size, start)
+            c.inputs[PART] = e.select(e.icmp_signed("<", left, each), left, each)
+            moved = [
+                p if not o.along(key).factor else c.moved(p, o.kind, c.b.mul(start, c.size(o.along(key))))
+                for o, p in zip(operands, job.pointers, strict=True)
+            ]
+            part = [(key, Size(unit if whole else 1, ((PART, 0),))), *rest]
+            nest(part, [replace(o, pointer=p) for o, p in zip(operands, moved, strict=True)])
+
+        sizes = [*(c.inputs[end] for end in ends), shares]
+        self.sharing.run([o.pointer for o in operands], sizes, shares, large, write)
+
+    def _argument(self, job: Job, n: int) -> Value:
+        at = self.c.entry.gep(job.table, [self.c.i64(n)], source_etype=I64)
+        return self.c.entry.load(at, typ=I64)

@@ -1,0 +1,90 @@
+"""Kernels of rows, with reductions between loops along a row, and kernels whose rows several threads share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers.zoo import arrays_for, lengths_for, params_for
+from laws.agreement import EXACT, same
+from laws.test_zoo import SINGLE
+
+from unroll import Template, ops, t
+from unroll.program import Compute, Fuse, Repeat
+
+pytest.importorskip("llvmlite")
+
+from unroll.backends.native import spread
+
+
+def norms(width: int) -> Template:
+    """Layer norms of two gates and of the cell, peepholes, a softmax and a maximum, all in the recurrence."""
+    g = Template("norms")
+    x, W, V = g.input("x", 5), g.param("W", (width, 5)), g.param("V", (width, width))
+    s, b, p = (g.param(n, width) for n in "sbp")
+    h, c = g.variable("h", width), g.variable("c", width)
+    h[0], c[0] = 0, g.param("c0", width)
+    i = ops.layer_norm(W @ x[t] + V @ h[t - 1], s, b)
+    f = ops.layer_norm(p * c[t - 1] - V @ h[t - 1], bias=b)
+    share = ops.softmax(f + i)
+    c[t] = ops.sigmoid(f) * c[t - 1] + share * ops.tanh(i) + ops.max(f * i)
+    h[t] = ops.tanh(ops.layer_norm(c[t], s)) - ops.mean(i * f) * c[t]
+    g.loss = ops.sum(ops.sum(h[t] * h[t]) + ops.max(c[t]), over=t)
+    return g
+
+
+def tables(width: int) -> Template:
+    """A matrix as the state, normalised row by row; the rows' sums come back a step later."""
+    g = Template("tables")
+    x, A = g.input("x", (3, width)), g.param("A", (3, width))
+    z, total = g.variable("z", (3, width)), g.variable("total", 3)
+    z[0], total[0] = 0, 1
+    rows = ops.layer_norm(A * z[t - 1] + x[t], eps=0.1)
+    z[t] = ops.sin(rows + ops.reshape(total[t - 1], (3, 1)))
+    total[t] = ops.tanh(ops.sum(z[t] * x[t], axis=-1) + ops.sum(rows))
+    g.loss = ops.sum(ops.sum(total[t]) + ops.sum(ops.max(z[t], axis=-1) ** 2), over=t)
+    return g
+
+
+CASES = [(norms, 1, "float64"), (norms, 37, "float64"), (norms, 21, "float32"), (tables, 19, "float64")]
+
+
+@pytest.mark.parametrize(("make", "width", "dtype"), CASES)
+def test_rows_of_every_width(make: Any, width: int, dtype: Any) -> None:
+    g, rng = make(width), np.random.default_rng(width)
+    params = {n: v.astype(dtype) for n, v in params_for(g, rng).items()}
+    net, reference = g.compile("native", dtype=dtype), g.compile("reference", dtype="float64")
+    double = {n: v.astype("float64") for n, v in params.items()}
+    for steps, batch in ((0, 2), (1, 1), (3, 3)):
+        x = arrays_for(g, lengths_for(g, steps), batch, rng)["x"].astype(dtype)
+        value, grads = net.value_and_grad(params, x=x)
+        want, want_grads = reference.value_and_grad(double, x=x.astype("float64"))
+        bound = EXACT if dtype == "float64" else SINGLE
+        same({"loss": value, **grads}, {"loss": want, **want_grads}, bound, f"{steps} steps, batch {batch}")
+
+
+def test_a_loop_is_one_product_and_one_kernel() -> None:
+    g = Template("one")
+    x, W = g.input("x", 16), g.param("W", (16, 16))
+    h = g.variable("h", 16)
+    h[0] = 0
+    h[t] = ops.tanh(ops.layer_norm(W @ h[t - 1] + x[t]))
+    g.loss = ops.sum(ops.sum(h[t] ** 2), over=t)
+    loops = [s for s in g.compile("native").program(grad=True).steps if isinstance(s, Repeat)]
+    assert len(loops) == 2
+    for loop in loops:
+        assert [type(s) for s in loop.body] == [Compute, Fuse]
+
+
+def test_kernels_shared_between_threads_keep_their_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    g, rng = tables(16), np.random.default_rng(16)
+    params, arrays = params_for(g, rng), arrays_for(g, lengths_for(g, 6), 11, rng)
+    found = []
+    for enough in (2**40, 1):
+        monkeypatch.setattr(spread, "ENOUGH", enough)
+        net = g.compile("native", dtype="float64")
+        found += [net.value_and_grad(params, **arrays) for _ in range(20)]
+    value, grads = found[0]
+    for again, again_grads in found[1:]:
+        same({"loss": again, **again_grads}, {"loss": value, **grads}, 0, "shared")

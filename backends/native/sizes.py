@@ -20,6 +20,8 @@ class Size:
     symbols: tuple[Symbol, ...] = ()
 
     def __mul__(self, other: Size) -> Size:
+        if not self.factor * other.factor:
+            return Size(0)  # equal to any other zero
         return Size(self.factor * other.factor, tuple(sorted((*self.symbols, *other.symbols))))
 
     @property

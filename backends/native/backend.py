@@ -90,7 +90,10 @@ class NativeExecutable(AbstractExecutable):
         symbols = {f"unroll_{n}": blas.address(n) for n in self.emitted.blas}
         self._compiled = Compiled(self.emitted.text, {**symbols, **(helping.symbols if helping else {})})
         self._run = self._compiled.function("run")
-        self.borrowed = {n for n, d in system.decls.items() if d.given and n not in self.program.buffers}
+        self.borrowed = {
+            n: self.kind(d.dtype) for n, d in system.decls.items() if d.given and n not in self.program.buffers
+        }
+        self._slots = [(n, h, self.borrowed.get(h)) for n, h in enumerate(self.emitted.hosts) if system.decls[h].given]
         self.constants = {
             n: np.ascontiguousarray(d.detail, self.kind(d.dtype))
             for n, d in system.decls.items()
@@ -137,13 +140,13 @@ class NativeExecutable(AbstractExecutable):
         table = space.table
         given = {**values, **self.constants}
         held = []  # keeps what the table points to alive
-        for n, host in enumerate(self.emitted.hosts):
-            if host in self.borrowed:
-                array = np.ascontiguousarray(given[host], self.kind(self.program.system.decls[host].dtype))
-                held.append(array)
-                table[n] = array.ctypes.data
-            elif self.program.system.decls[host].given:
+        for n, host, kind in self._slots:
+            if kind is None:
                 self._placed(space.arrays[host], host, given[host], numbers)
+            else:
+                array = np.ascontiguousarray(given[host], kind)
+                held.append(array)
+                table[n] = array.__array_interface__["data"][0]
         if self._alone is None:
             self._run(*space.pointers)
         else:

@@ -18,7 +18,6 @@ from ..base import AbstractBackend, AbstractExecutable, Options
 from ..memory import Idle, afford, elements
 from ..numpy.arrays import NumpyArrays
 from ..numpy.backend import BACKEND as NUMPY
-from . import blas
 from .emit import emit, unsupported
 from .machine import Compiled, vector_bytes
 from .place import ALIGNED, Layout, Lives, offsets
@@ -84,11 +83,9 @@ class NativeExecutable(AbstractExecutable):
         self.dtype = np.dtype(options.dtype)
         self.program = compile_system(system, without=options.without)
         system = self.program.system  # with the names that the passes made
-        self._alone = blas.alone()
-        helping = pool() if self._alone else None
+        helping = pool()
         self.emitted = emit(self.program, options.dtype, vector_bytes(), helping.helpers if helping else 0)
-        symbols = {f"unroll_{n}": blas.address(n) for n in self.emitted.blas}
-        self._compiled = Compiled(self.emitted.text, {**symbols, **(helping.symbols if helping else {})})
+        self._compiled = Compiled(self.emitted.text, helping.symbols if helping else {})
         self._run = self._compiled.function("run")
         self.borrowed = {
             n: self.kind(d.dtype) for n, d in system.decls.items() if d.given and n not in self.program.buffers
@@ -147,11 +144,7 @@ class NativeExecutable(AbstractExecutable):
                 array = np.ascontiguousarray(given[host], kind)
                 held.append(array)
                 table[n] = array.__array_interface__["data"][0]
-        if self._alone is None:
-            self._run(*space.pointers)
-        else:
-            with self._alone:
-                self._run(*space.pointers)
+        self._run(*space.pointers)
         results = {}
         for name, (host, part) in space.results.items():
             source = space.arrays[host] if host in space.arrays else given[host]
@@ -172,7 +165,7 @@ class NativeExecutable(AbstractExecutable):
 
 
 class Native(NumpyArrays, AbstractBackend):
-    """Compiles for the processor at hand, with LLVM and SciPy's BLAS."""
+    """Compiles for the processor at hand, with LLVM."""
 
     name = "native"
 

@@ -76,10 +76,10 @@ class Code:
         return str(self.module)
 
     @contextmanager
-    def aside(self, name: str) -> Iterator[Any]:
-        """Write another function of the module, ``(void *, i64)``, then go on with this one."""
-        saved = self.function, self.entry, self.b, self._symbols, self._sizes
-        function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), [POINTER, I64]), name)
+    def aside(self, name: str, kinds: Sequence[Any] = (POINTER, I64)) -> Iterator[Any]:
+        """Write another function of the module, then go on with this one."""
+        saved = self.function, self.entry, self.b, self._symbols, self._sizes, self.inputs
+        function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), kinds), name)
         function.linkage = "internal"
         self.function, self._symbols, self._sizes = function, {}, {}
         self.entry = ir.IRBuilder(function.append_basic_block("entry"))
@@ -87,7 +87,7 @@ class Code:
         yield function
         self.b.ret_void()
         self.entry.branch(function.basic_blocks[1])
-        self.function, self.entry, self.b, self._symbols, self._sizes = saved
+        self.function, self.entry, self.b, self._symbols, self._sizes, self.inputs = saved
 
     # -- types and numbers -----------------------------------------------------------------------------------------
 
@@ -134,6 +134,10 @@ class Code:
                 value = symbol if value is None else self.entry.mul(value, symbol)
             self._sizes[size] = value if size.factor == 1 else self.entry.mul(value, self.i64(size.factor))
         return self._sizes[size]
+
+    def least(self, x: Value, y: Value) -> Value:
+        """The smaller of two numbers."""
+        return self.b.select(self.b.icmp_signed("<", x, y), x, y)
 
     # -- memory ----------------------------------------------------------------------------------------------------
 

@@ -29,7 +29,6 @@ class Emitted:
     hosts: tuple[str, ...]
     layouts: dict[str, Layout]
     lives: Lives
-    blas: tuple[str, ...]
     packs: tuple[tuple[str, int, int], ...]
 
 
@@ -56,21 +55,22 @@ class _Emitter:
         self.lives = lives(program, self.layouts, self.absent)
         hosts = tuple(dict.fromkeys(self.layouts[n].host for n in self.layouts if n not in self.absent))
         self.hosts = tuple(h for h in hosts if h in self.lives.first)
-        pointers: dict[str, Value] = {}
-        c = self.c
-        table, sizes = c.function.args
-        for number, end in enumerate(("B", *(a.end for a in self.system.axes))):
-            at = c.entry.gep(sizes, [c.i64(number)], source_etype=I64)
-            c.inputs[end] = c.entry.load(at, typ=I64)
-        for number, host in enumerate(self.hosts):
-            at = c.entry.gep(table, [c.i64(number)], source_etype=POINTER)
-            pointers[host] = c.entry.load(at, typ=POINTER)
-        self.memory = Memory(c, self.layouts, pointers)
-        self.statements = Statements(self.memory)
-        self.sharing = Sharing(c, helpers)
-        self.products = Products(self.statements, 32 if vector_bytes == 64 else 16, self.sharing)
+        self.memory = Memory(self.c, self.layouts, {})
         self.packs: list[tuple[str, int, int]] = []
+        self.enter(*self.c.function.args)
+        self.statements = Statements(self.memory)
+        self.sharing = Sharing(self.c, helpers)
+        self.products = Products(self.statements, 32 if vector_bytes == 64 else 16, self.sharing, self.room)
         self.operations = Operations(self.statements)
+
+    def enter(self, table: Value, sizes: Value) -> None:
+        """At the entry of a function: the lengths, and where everything lies."""
+        self.table, c = table, self.c
+        c.inputs = {}
+        for number, end in enumerate(("B", *(a.end for a in self.system.axes))):
+            c.inputs[end] = c.entry.load(c.entry.gep(sizes, [c.i64(number)], source_etype=I64), typ=I64)
+        names = (*self.hosts, *(name for name, _, _ in self.packs))
+        self.memory.pointers = {name: self.pointer(number) for number, name in enumerate(names)}
 
     def emit(self) -> Emitted:
         """The whole program."""
@@ -85,9 +85,7 @@ class _Emitter:
                 self.clear(host)
         self.sharing.end()
         text = self.c.finish()
-        return Emitted(
-            text, self.hosts, self.layouts, self.lives, tuple(sorted(self.products.blas.used)), tuple(self.packs)
-        )
+        return Emitted(text, self.hosts, self.layouts, self.lives, tuple(self.packs))
 
     def clear(self, host: str) -> None:
         """Zeros where the program counts on them, in a host and its parts."""
@@ -144,15 +142,19 @@ class _Emitter:
             if any(steady) and not all(steady):
                 spans = tuple(r for a in self.system.axes for r in s.equation.domain if r.axis == a and a not in axes)
                 where = Where(dict.fromkeys(axes, self.c.i64(0)), spans, s.equation.batched)
-                self.products.prepare(s, where, steady, self.room)
+                self.products.prepare(s, where, steady)
 
-    def room(self, elements: int) -> Value:
-        """Memory for a packed matrix during one step of the program."""
-        c = self.c
-        number = len(self.hosts) + len(self.packs)
-        self.packs.append((f" pack {len(self.packs)}", elements, self.number))
-        at = c.entry.gep(c.function.args[0], [c.i64(number)], source_etype=POINTER)
-        return c.entry.load(at, typ=POINTER)
+    def room(self, elements: int) -> str:
+        """Memory for a product during one step of the program."""
+        name = f" pack {len(self.packs)}"
+        self.packs.append((name, elements, self.number))
+        self.memory.pointers[name] = self.pointer(len(self.hosts) + len(self.packs) - 1)
+        return name
+
+    def pointer(self, number: int) -> Value:
+        """An entry of the table of pointers."""
+        at = self.c.entry.gep(self.table, [self.c.i64(number)], source_etype=POINTER)
+        return self.c.entry.load(at, typ=POINTER)
 
     def guarded(self, body: Sequence[Compute], inner: Sequence[str], loops: tuple[tuple[Repeat, Value], ...]) -> None:
         """Statements over the same points, each left out at steps of a loop that lie outside its domain."""

@@ -17,27 +17,38 @@ ENOUGH = 2**17
 class Job:
     """The inside of a function ``(arguments, number of the share)``."""
 
-    def __init__(self, code: Code, function: Value, sizes: Sequence[Size], pointers: int) -> None:
+    def __init__(self, code: Code, function: Value, sizes: Sequence[Size | Value], pointers: int) -> None:
         self.c = code
         self.table, self.share = function.args
         self.pointers = [self._argument(n, POINTER) for n in range(pointers)]
-        self.sizes = [code.i64(s.factor) if s.known else self._argument(pointers + n, I64) for n, s in enumerate(sizes)]
+        self.sizes = [_constant(s) or self._argument(pointers + n, I64) for n, s in enumerate(sizes)]
 
     def _argument(self, n: int, kind: Any) -> Value:
-        at = self.c.b.gep(self.table, [self.c.i64(n)], source_etype=I64)
-        return self.c.b.load(at, typ=kind)
+        at = self.c.entry.gep(self.table, [self.c.i64(n)], source_etype=I64)
+        return self.c.entry.load(at, typ=kind)
+
+
+def _constant(size: Size | Value) -> Value:
+    if isinstance(size, Size):
+        return ir.Constant(I64, size.factor) if size.known else None
+    return size if isinstance(size, ir.Constant) else None
 
 
 class Sharing:
     """Writes jobs and the calls of them.
 
     helpers  threads beside the one that runs the program
+    helped   where it stands whether they came: 0 nobody was asked, 1 they came, -1 nobody will
+    parts    into how many shares a job is cut that may be cut anywhere
+    outer    which share of a loop this is part of
     """
 
     def __init__(self, code: Code, helpers: int) -> None:
         self.c = code
         self.helpers = helpers
         self._count = 0
+        self.parts, self.outer = code.i64(helpers + 1), code.i64(0)
+        self.helped: Value = None
         if helpers:
             self.helped = code.slot(I64)
             code.entry.store(code.i64(0), self.helped)
@@ -45,7 +56,7 @@ class Sharing:
     def run(
         self,
         pointers: Sequence[Value],
-        sizes: Sequence[Size],
+        sizes: Sequence[Size | Value],
         shares: Value,
         large: Value,
         write: Callable[[Job], None],
@@ -56,7 +67,8 @@ class Sharing:
         with c.aside(f"job_{self._count}") as function:
             write(Job(c, function, sizes, len(pointers)))
         table = c.entry.alloca(I64, size=len(pointers) + len(sizes))
-        for n, value in enumerate((*(c.b.ptrtoint(p, I64) for p in pointers), *(c.size(s) for s in sizes))):
+        numbers = (c.size(s) if isinstance(s, Size) else s for s in sizes)
+        for n, value in enumerate((*(c.b.ptrtoint(p, I64) for p in pointers), *numbers)):
             c.b.store(value, c.b.gep(table, [c.i64(n)], source_etype=I64))
         if not self.helpers:
             self._alone(function, table, shares)
@@ -77,7 +89,6 @@ class Sharing:
                 self.c.b.call(self._pooled("end", []), [])
 
     def _is(self, state: int) -> Value:
-        """0: nobody was asked for help, 1: helpers came, -1: they are busy with another run."""
         return self.c.b.icmp_signed("==", self.c.b.load(self.helped, typ=I64), self.c.i64(state))
 
     def _alone(self, function: Value, table: Value, shares: Value) -> None:

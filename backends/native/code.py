@@ -135,9 +135,10 @@ class Code:
             self._sizes[size] = value if size.factor == 1 else self.entry.mul(value, self.i64(size.factor))
         return self._sizes[size]
 
-    def least(self, x: Value, y: Value) -> Value:
+    def least(self, x: Value, y: Value, builder: Any = None) -> Value:
         """The smaller of two numbers."""
-        return self.b.select(self.b.icmp_signed("<", x, y), x, y)
+        b = builder or self.b
+        return b.select(b.icmp_signed("<", x, y), x, y)
 
     # -- memory ----------------------------------------------------------------------------------------------------
 

@@ -38,20 +38,39 @@ class Sharing:
     """Writes jobs and the calls of them.
 
     helpers  threads beside the one that runs the program
-    helped   where it stands whether they came: 0 nobody was asked, 1 they came, -1 nobody will
-    parts    into how many shares a job is cut that may be cut anywhere
-    outer    which share of a loop this is part of
+    state    of the function being written: where it stands whether they came (0 nobody was asked, 1 they came, -1
+             nobody will), into how many shares a job is cut that may be cut anywhere, of which share of a loop this is
     """
 
     def __init__(self, code: Code, helpers: int) -> None:
         self.c = code
         self.helpers = helpers
         self._count = 0
-        self.parts, self.outer = code.i64(helpers + 1), code.i64(0)
-        self.helped: Value = None
+        self.state: tuple[Value, Value, Value] = (None, code.i64(helpers + 1), code.i64(0))
         if helpers:
-            self.helped = code.slot(I64)
+            self.state = (code.slot(I64), *self.state[1:])
             code.entry.store(code.i64(0), self.helped)
+
+    @property
+    def helped(self) -> Value:
+        return self.state[0]
+
+    @property
+    def parts(self) -> Value:
+        return self.state[1]
+
+    @property
+    def outer(self) -> Value:
+        return self.state[2]
+
+    def nobody(self) -> Value:
+        """Where it stands that nobody will help."""
+        found = self.c.module.globals.get("nobody")
+        if found is None:
+            found = ir.GlobalVariable(self.c.module, I64, "nobody")
+            found.initializer = ir.Constant(I64, -1)
+            found.linkage = "internal"
+        return self.c.b.bitcast(found, POINTER)
 
     def run(
         self,

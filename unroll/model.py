@@ -381,10 +381,9 @@ class Net:
     def _out(self, system: System, name: str, value: Any, bound: Bound) -> Any:
         """A result in the user's layout: batch where the inputs have it."""
         ref = system.outputs[name]
-        decl = system.decls[ref.name]
-        axes = sum(i.runs for i in ref.index)
-        if not decl.batched:
+        if not system.decls[ref.name].batched:
             return value
+        axes = sum(i.runs for i in ref.index)
         if bound.unbatched:
             return value.reshape(value.shape[:axes] + value.shape[axes + 1 :])
         if self.batch_first and axes:

@@ -20,7 +20,6 @@ from ..base import AbstractBackend, AbstractExecutable, Options
 from ..memory import Idle, afford, elements
 from ..numpy.arrays import NumpyArrays
 from ..numpy.backend import BACKEND as NUMPY
-from . import blas
 from .emit import emit, unsupported
 from .machine import Compiled, vector_bytes
 from .place import ALIGNED, Layout, Lives, offsets
@@ -92,14 +91,15 @@ class NativeExecutable(AbstractExecutable):
         self.program = compile_system(system, without=("pack", *options.without))  # `fuse` makes wider kernels
         system = self.program.system  # with the names that the passes made
         self._arena = "arena" not in options.without
-        self._alone = blas.alone()
-        helping = pool() if self._alone else None
+        helping = pool()
         helpers = helping.helpers if helping else 0
         self.emitted = emit(self.program, options.dtype, vector_bytes(), helpers, "panels" not in options.without)
-        symbols = {f"unroll_{n}": blas.address(n) for n in self.emitted.blas}
-        self._compiled = Compiled(self.emitted.text, {**symbols, **(helping.symbols if helping else {})})
+        self._compiled = Compiled(self.emitted.text, helping.symbols if helping else {})
         self._run = self._compiled.function("run")
-        self.borrowed = {n for n, d in system.decls.items() if d.given and n not in self.program.buffers}
+        self.borrowed = {
+            n: self.kind(d.dtype) for n, d in system.decls.items() if d.given and n not in self.program.buffers
+        }
+        self._slots = [(n, h, self.borrowed.get(h)) for n, h in enumerate(self.emitted.hosts) if system.decls[h].given]
         self.constants = {
             n: np.ascontiguousarray(d.detail, self.kind(d.dtype))
             for n, d in system.decls.items()
@@ -161,18 +161,14 @@ class NativeExecutable(AbstractExecutable):
         table = space.table
         given = {**values, **self.constants}
         held = []  # keeps what the table points to alive
-        for n, host in enumerate(self.emitted.hosts):
-            if host in self.borrowed:
-                array = np.ascontiguousarray(given[host], self.kind(self.program.system.decls[host].dtype))
-                held.append(array)
-                table[n] = array.ctypes.data
-            elif self.program.system.decls[host].given:
+        for n, host, kind in self._slots:
+            if kind is None:
                 self._placed(space.arrays[host], host, given[host], numbers)
-        if self._alone is None:
-            self._run(*space.pointers)
-        else:
-            with self._alone:
-                self._run(*space.pointers)
+            else:
+                array = np.ascontiguousarray(given[host], kind)
+                held.append(array)
+                table[n] = array.__array_interface__["data"][0]
+        self._run(*space.pointers)
         results = {}
         for name, (host, part) in space.results.items():
             source = space.arrays[host] if host in space.arrays else given[host]
@@ -193,7 +189,7 @@ class NativeExecutable(AbstractExecutable):
 
 
 class Native(NumpyArrays, AbstractBackend):
-    """Compiles for the processor at hand, with LLVM and SciPy's BLAS."""
+    """Compiles for the processor at hand, with LLVM."""
 
     name = "native"
     optional = ("arena", "panels")

@@ -77,10 +77,10 @@ class Code:
         return str(self.module)
 
     @contextmanager
-    def aside(self, name: str) -> Iterator[Any]:
-        """Write another function of the module, ``(void *, i64)``, then go on with this one."""
+    def aside(self, name: str, kinds: Sequence[Any] = (POINTER, I64)) -> Iterator[Any]:
+        """Write another function of the module, then go on with this one."""
         saved = self.function, self.entry, self.b, self._symbols, self._sizes, self.inputs
-        function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), [POINTER, I64]), name)
+        function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), kinds), name)
         function.linkage = "internal"
         self.function, self._symbols, self._sizes = function, {}, {}
         self.entry = ir.IRBuilder(function.append_basic_block("entry"))
@@ -135,6 +135,11 @@ class Code:
                 value = symbol if value is None else self.entry.mul(value, symbol)
             self._sizes[size] = value if size.factor == 1 else self.entry.mul(value, self.i64(size.factor))
         return self._sizes[size]
+
+    def least(self, x: Value, y: Value, builder: Any = None) -> Value:
+        """The smaller of two numbers."""
+        b = builder or self.b
+        return b.select(b.icmp_signed("<", x, y), x, y)
 
     # -- memory ----------------------------------------------------------------------------------------------------
 

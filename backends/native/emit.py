@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...ir import Ref, System
 from ...ops.shapes import elementwise
-from ...program import Access, Compute, Fuse, Program, Repeat, Step, guard, walk
+from ...program import Access, Compute, Fuse, Program, Repeat, Step, access_shape, guard, walk
 from ...timeindex import Range, running
 from .code import I64, POINTER, Code, Value
 from .kernel import Kernels
@@ -15,11 +16,17 @@ from .operations import METHODS, Operations
 from .place import Layout, Lives, layouts, lives
 from .pointwise import NAMES
 from .products import Products
-from .sharing import Sharing
-from .sizes import count
+from .sharing import Job, Sharing
+from .sizes import BATCH, PART, Size, count
 from .spread import Spread
 from .statement import Memory, Statements, Where
 
+EXAMPLES = 4
+"""The examples of a share are a multiple of this."""
+ENOUGH_OF_A_LOOP = 2**22
+"""Multiplications in a loop worth waking a thread for."""
+POINTWISE = 8
+"""Multiplications of a product that take as long as one pointwise operation."""
 CONTRACTIONS = ("matmul", "dot", "outer", "einsum")
 
 
@@ -31,7 +38,6 @@ class Emitted:
     hosts: tuple[str, ...]
     layouts: dict[str, Layout]
     lives: Lives
-    blas: tuple[str, ...]
     packs: tuple[tuple[str, int, int], ...]
 
 
@@ -45,7 +51,6 @@ def emit(program: Program, dtype: str, vector_bytes: int, helpers: int, panels: 
     """The function ``run(pointers, sizes)``: a pointer per host, then the batch size and the length of each axis.
 
     helpers  threads that may take a share of a product
-    panels   whether matrices that stay the same in a loop are packed before it
     """
     return _Emitter(program, dtype, vector_bytes, helpers, panels).emit()
 
@@ -59,22 +64,24 @@ class _Emitter:
         self.lives = lives(program, self.layouts, self.absent)
         hosts = tuple(dict.fromkeys(self.layouts[n].host for n in self.layouts if n not in self.absent))
         self.hosts = tuple(h for h in hosts if h in self.lives.first)
-        pointers: dict[str, Value] = {}
-        c = self.c
-        table, sizes = c.function.args
-        for number, end in enumerate(("B", *(a.end for a in self.system.axes))):
-            at = c.entry.gep(sizes, [c.i64(number)], source_etype=I64)
-            c.inputs[end] = c.entry.load(at, typ=I64)
-        for number, host in enumerate(self.hosts):
-            at = c.entry.gep(table, [c.i64(number)], source_etype=POINTER)
-            pointers[host] = c.entry.load(at, typ=POINTER)
-        self.memory = Memory(c, self.layouts, pointers)
-        self.statements = Statements(self.memory)
-        self.sharing = Sharing(c, helpers)
-        self.products = Products(self.statements, 32 if vector_bytes == 64 else 16, self.sharing)
-        self.kernels = Kernels(self.system, self.statements, Spread(c, self.sharing))
+        self.memory = Memory(self.c, self.layouts, {})
         self.packs: list[tuple[str, int, int]] = []
+        self.examples = BATCH
+        self.enter(*self.c.function.args)
+        self.statements = Statements(self.memory)
+        self.sharing = Sharing(self.c, helpers)
+        self.products = Products(self.statements, 32 if vector_bytes == 64 else 16, self.sharing, self.room)
+        self.kernels = Kernels(self.system, self.statements, Spread(self.c, self.sharing))
         self.operations = Operations(self.statements)
+
+    def enter(self, table: Value, sizes: Value) -> None:
+        """At the entry of a function: the lengths, and where everything lies."""
+        self.table, c = table, self.c
+        c.inputs = {}
+        for number, end in enumerate(("B", *(a.end for a in self.system.axes))):
+            c.inputs[end] = c.entry.load(c.entry.gep(sizes, [c.i64(number)], source_etype=I64), typ=I64)
+        names = (*self.hosts, *(name for name, _, _ in self.packs))
+        self.memory.pointers = {name: self.pointer(number) for number, name in enumerate(names)}
 
     def emit(self) -> Emitted:
         """The whole program."""
@@ -89,9 +96,7 @@ class _Emitter:
                 self.clear(host)
         self.sharing.end()
         text = self.c.finish()
-        return Emitted(
-            text, self.hosts, self.layouts, self.lives, tuple(sorted(self.products.blas.used)), tuple(self.packs)
-        )
+        return Emitted(text, self.hosts, self.layouts, self.lives, tuple(self.packs))
 
     def clear(self, host: str) -> None:
         """Zeros where the program counts on them, in a host and its parts."""
@@ -121,16 +126,69 @@ class _Emitter:
             self.guarded([step], (), loops)
         elif isinstance(step, Fuse):
             self.guarded(step.body, step.inner, loops)
+        elif loops:
+            self.repeat(step, loops)
         else:
-            c = self.c
-            none = Where({}, (), False)
-            if self.panels and not loops:
+            if self.panels:
                 self.prepare(step)
-            lo, hi = (self.memory.step(i, none) for i in step.steps)
-            start, end = (lo, hi) if step.direction > 0 else (hi, lo)
-            with c.loop(start, c.b.add(end, c.i64(step.direction)), step.direction) as i:
-                for inner in step.body:
-                    self.step(inner, (*loops, (step, i)))
+            self.divided(step)
+
+    def repeat(self, loop: Repeat, loops: tuple[tuple[Repeat, Value], ...]) -> None:
+        """A loop over steps."""
+        c = self.c
+        lo, hi = (self.memory.step(i, Where({}, (), False)) for i in loop.steps)
+        start, end = (lo, hi) if loop.direction > 0 else (hi, lo)
+        with c.loop(start, c.b.add(end, c.i64(loop.direction)), loop.direction) as i:
+            for inner in loop.body:
+                self.step(inner, (*loops, (loop, i)))
+
+    def divided(self, loop: Repeat) -> None:
+        """A loop over steps, its examples divided between the threads where they are many and never meet in it."""
+        c = self.c
+        inside = [s for _, s in walk((loop,)) if isinstance(s, Compute)]
+        meet = any(not (s.equation.batched and self.layouts[s.equation.out.name].batched) for s in inside)
+        if meet or not self.sharing.helpers:
+            self.repeat(loop, ())
+            return
+        threads = self.sharing.helpers + 1
+        lo, hi = (self.memory.step(i, Where({}, (), False)) for i in loop.steps)
+        work = c.b.mul(c.b.sub(hi, lo), c.b.mul(c.inputs["B"], c.i64(sum(map(self.work, inside)))))
+        many = c.b.icmp_signed(">=", c.inputs["B"], c.i64(threads * EXAMPLES))
+        large = c.b.and_(many, c.b.icmp_signed(">=", work, c.i64(ENOUGH_OF_A_LOOP)))
+        shares = c.b.select(large, c.i64(threads), c.i64(1))
+        helped = c.b.select(large, self.sharing.nobody(), self.sharing.helped)
+
+        def write(job: Job) -> None:
+            saved = self.table, self.memory.pointers, self.sharing.state
+            table, sizes, helps = job.pointers
+            (count,) = job.sizes
+            self.enter(table, sizes)
+            e = c.entry
+            unit = e.mul(count, c.i64(EXAMPLES))
+            each = e.mul(e.sdiv(e.add(c.inputs["B"], e.sub(unit, c.i64(1))), unit), c.i64(EXAMPLES))
+            start = c.least(e.mul(job.share, each), c.inputs["B"], e)
+            c.inputs[PART] = c.least(e.sub(c.inputs["B"], start), each, e)
+            for host in self.hosts:
+                layout = self.layouts[host]
+                if layout.batched:
+                    step = e.mul(start, c.size(layout.strides["batch"]))
+                    at = e.gep(self.memory.pointers[host], [step], source_etype=c.memory(layout.kind))
+                    self.memory.pointers[host] = at
+            alone = e.select(e.icmp_signed("==", count, c.i64(1)), c.i64(threads), c.i64(1))
+            self.sharing.state = helps, alone, job.share
+            self.examples = Size(1, ((PART, 0),))
+            self.repeat(loop, ())
+            self.examples = BATCH
+            self.table, self.memory.pointers, self.sharing.state = saved
+
+        table, sizes = c.function.args
+        self.sharing.run((table, sizes, helped), (shares,), shares, large, write)
+
+    def work(self, step: Compute) -> int:
+        """How long a statement takes for one example, in multiplications of a product."""
+        shapes = [access_shape(self.system, a) for a in step.args if isinstance(a, Access)]
+        most = max((math.prod(s) for s in (*shapes, self.layouts[step.equation.out.name].shape)), default=1)
+        return most if step.equation.op in CONTRACTIONS else POINTWISE * most
 
     def prepare(self, loop: Repeat) -> None:
         """Before a loop: pack the matrices that stay the same in it."""
@@ -148,15 +206,19 @@ class _Emitter:
             if any(steady) and not all(steady):
                 spans = tuple(r for a in self.system.axes for r in s.equation.domain if r.axis == a and a not in axes)
                 where = Where(dict.fromkeys(axes, self.c.i64(0)), spans, s.equation.batched)
-                self.products.prepare(s, where, steady, self.room)
+                self.products.prepare(s, where, steady)
 
-    def room(self, elements: int) -> Value:
-        """Memory for a packed matrix during one step of the program."""
-        c = self.c
-        number = len(self.hosts) + len(self.packs)
-        self.packs.append((f" pack {len(self.packs)}", elements, self.number))
-        at = c.entry.gep(c.function.args[0], [c.i64(number)], source_etype=POINTER)
-        return c.entry.load(at, typ=POINTER)
+    def room(self, elements: int) -> str:
+        """Memory for a product during one step of the program."""
+        name = f" pack {len(self.packs)}"
+        self.packs.append((name, elements, self.number))
+        self.memory.pointers[name] = self.pointer(len(self.hosts) + len(self.packs) - 1)
+        return name
+
+    def pointer(self, number: int) -> Value:
+        """An entry of the table of pointers."""
+        at = self.c.entry.gep(self.table, [self.c.i64(number)], source_etype=POINTER)
+        return self.c.entry.load(at, typ=POINTER)
 
     def guarded(self, body: Sequence[Compute], inner: Sequence[str], loops: tuple[tuple[Repeat, Value], ...]) -> None:
         """Statements over the same points, each left out at steps of a loop that lie outside its domain."""
@@ -165,7 +227,7 @@ class _Emitter:
         running = {loop.axis: i for loop, i in loops}
         steps = {a: c.b.add(i, c.i64(offsets[a])) if offsets[a] else i for a, i in running.items()}
         spans = tuple(r for a in self.system.axes for r in e.domain if r.axis == a and a not in steps)
-        where = Where(steps, spans, e.batched)
+        where = Where(steps, spans, e.batched, self.examples)
         guards = [guard(s, [loop for loop, _ in loops]) for s in body]
         wanted = list(dict.fromkeys(g for g in guards if g))
         if not wanted:

@@ -1,183 +1,186 @@
-"""Matrix products by BLAS: which of its functions, and how to lay its arguments out."""
+"""Products of matrices of any size: in blocks that fit the caches, both operands packed block by block.
+
+The order of the loops is Goto and van de Geijn's (2008), but for where the blocks lie: those of the right operand in
+the second-level cache, since rows are few as often as many.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
-from llvmlite import ir
-
-from .code import I1, I8, I32, POINTER, Code, Value
+from .code import I1, Code, Value
+from .group import Group
 from .sharing import ENOUGH, Job, Sharing
-from .sizes import ONE, ZERO, Size
+from .sizes import ONE, Size
+from .tiles import Tiles, every, occurring, parted
+
+DEEP = 1024
+"""Bytes of a block along the inner dimension."""
+VECTORS = 36
+"""Vectors of columns in a block: whole panels of three, of two, and both."""
+ROWS = 64
+"""Rows in a block."""
+Write = Callable[[Value, int, bool], None]
+FEW = 8
+"""Rows for which packing the other operand is not worth while."""
 
 
-@dataclass(frozen=True)
-class Group:
-    """Dimensions of a product seen as one: its size, and the step of each operand along it."""
+class Gemm:
+    """Writes products; a share has rows of its own, or columns where rows are few."""
 
-    extent: Size
-    left: Size
-    right: Size
-    out: Size
+    def __init__(self, code: Code, tiles: Tiles, sharing: Sharing) -> None:
+        self.c, self.tiles, self.sharing = code, tiles, sharing
+        self.deep = DEEP // code.bytes["float"]
 
-    def turned(self) -> Group:
-        """With its operands exchanged."""
-        return Group(self.extent, self.right, self.left, self.out)
+    def room(self, rows: Group, columns: Group, deep: Group) -> int:
+        """Elements of memory that a product needs for its blocks."""
+        if _direct(rows, columns):
+            return 0
+        k = _most(deep.extent, self.deep)
+        n = -(-_most(columns.extent, VECTORS * self.c.width) // self.c.width) * self.c.width
+        return (k * n + k * ROWS) * (self.sharing.helpers + 1)
 
-
-BLOCK = 16
-"""Rows of a share are a multiple of this."""
-NOTHING = Group(ONE, ZERO, ZERO, ZERO)
-
-
-class Blas:
-    """Calls of BLAS, which takes everything by address and counts columns first."""
-
-    def __init__(self, code: Code, sharing: Sharing) -> None:
-        self.c, self.sharing = code, sharing
-        self.letter = "s" if isinstance(code.float, ir.FloatType) else "d"
-        self.used: set[str] = set()
-        self._constants: dict[tuple[str, Any], Value] = {}
-
-    def product(self, rows: Group, columns: Group, deep: Group, x: Value, y: Value, z: Value, adds: bool) -> None:
-        """``z (+)= x @ y``; zeros where nothing is summed. BLAS is never called with a size of 0."""
-        c = self.c
-        sizes = [g.extent for g in (rows, columns, deep) if not g.extent.known]
-        if not adds and not deep.extent.known:
-            with c.when(c.b.icmp_signed("==", c.size(deep.extent), c.i64(0))):
-                self._zero(rows, columns, z)
-        there = ir.Constant(I1, 1)
-        for size in sizes:
-            there = c.b.and_(there, c.b.icmp_signed(">", c.size(size), c.i64(0)))
-        with c.when(there):
-            self._product(rows, columns, deep, x, y, z, adds)
-
-    def _zero(self, rows: Group, columns: Group, z: Value) -> None:
-        c = self.c
-        with c.loop(c.i64(0), c.size(rows.extent)) as i, c.loop(c.i64(0), c.size(columns.extent)) as j:
-            at = c.b.add(c.b.mul(i, c.size(rows.out)), c.b.mul(j, c.size(columns.out)))
-            c.store(c.constant("float", 0), c.moved(z, "float", at), "float")
-
-    def _product(self, rows: Group, columns: Group, deep: Group, x: Value, y: Value, z: Value, adds: bool) -> None:
-        c = self.c
-        if columns is NOTHING:
-            self._vector(rows.extent, rows.left, rows.out, deep.extent, deep.left, deep.right, x, y, z, adds)
-            return
-        if rows is NOTHING:
-            self._vector(columns.extent, columns.right, columns.out, deep.extent, deep.right, deep.left, y, x, z, adds)
-            return
-        if columns.out != ONE:
-            self._product(columns.turned(), rows.turned(), deep.turned(), y, x, z, adds)
-            return
-        if rows.extent.known:
-            self._matrix(rows, columns, deep, x, y, z, adds)
-            return
-        single = c.b.icmp_signed("==", c.size(rows.extent), c.i64(1))
-        with c.b.if_else(single) as (one, many):
-            with one:
-                self._vector(
-                    columns.extent, columns.right, columns.out, deep.extent, deep.right, deep.left, y, x, z, adds
-                )
-            with many:
-                self._matrix(rows, columns, deep, x, y, z, adds)
-
-    def _matrix(self, rows: Group, columns: Group, deep: Group, x: Value, y: Value, z: Value, adds: bool) -> None:
-        """Row by row in memory is column by column of the transposes: z' = y' x'."""
-        y_plain, x_plain = columns.right == ONE, deep.left == ONE
+    def product(
+        self, rows: Group, columns: Group, deep: Group, x: Value, y: Value, z: Value, room: Value, adds: bool
+    ) -> None:
+        """``z (+)= x @ y``, columns of z side by side; zeros where nothing is summed."""
         c = self.c
         total = c.b.mul(c.size(rows.extent), c.b.mul(c.size(columns.extent), c.size(deep.extent)))
         large = c.b.icmp_signed(">=", total, c.i64(ENOUGH))
-        threads = self.sharing.helpers + 1
-        sizes = (
-            rows.extent, columns.extent, deep.extent, deep.right if y_plain else columns.right,
-            rows.left if x_plain else deep.left, rows.out, rows.left,
-        )  # fmt: skip
+        shape = _Shape(rows, columns, deep)
 
         def write(job: Job) -> None:
-            left, right, out = job.pointers
-            m, n, k, along_y, along_x, along_z, step = job.sizes
-            each = c.b.udiv(c.b.add(m, c.i64(threads * BLOCK - 1)), c.i64(threads * BLOCK))
-            start = c.b.mul(job.share, c.b.mul(each, c.i64(BLOCK)))
-            rest = c.b.sub(m, start)
-            whole = c.b.icmp_signed("<", rest, c.b.mul(each, c.i64(BLOCK)))
-            count = c.b.select(whole, rest, c.b.mul(each, c.i64(BLOCK)))
-            with c.when(c.b.icmp_signed(">", count, c.i64(0))):
-                self.call(
-                    "gemm",
-                    self.letter_of("N" if y_plain else "T"), self.letter_of("N" if x_plain else "T"),
-                    self.small(n), self.small(count), self.small(k), self.real(1.0), right, self.small(along_y),
-                    c.moved(left, "float", c.b.mul(start, step)), self.small(along_x),
-                    self.real(1.0 if adds else 0.0), c.moved(out, "float", c.b.mul(start, along_z)),
-                    self.small(along_z),
-                )  # fmt: skip
+            _Share(self, shape, job, adds).write()
 
-        self.sharing.run((x, y, z), sizes, c.i64(threads), large, write)
-
-    def small(self, value: Value) -> Value:
-        """The address of a size, in the job at hand."""
-        slot = self.c.slot(I32)
-        self.c.b.store(self.c.b.trunc(value, I32), slot)
-        return slot
-
-    def _vector(
-        self,
-        n: Size,
-        across: Size,
-        out: Size,
-        k: Size,
-        along: Size,
-        step: Size,
-        a: Value,
-        v: Value,
-        z: Value,
-        adds: bool,
-    ) -> None:
-        """``z[n] (+)= sum over k of a[n, k] v[k]``, from the steps of each."""
-        turned = along == ONE
-        first, second = (k, n) if turned else (n, k)
-        self.call(
-            "gemv", self.letter_of("T" if turned else "N"), self.number(first), self.number(second), self.real(1.0),
-            a, self.number(across if turned else along), v, self.number(step),
-            self.real(1.0 if adds else 0.0), z, self.number(out),
+        sizes = (
+            rows.extent, columns.extent, deep.extent, rows.left, deep.left, columns.right, deep.right, rows.out,
+            self.sharing.parts, self.sharing.outer,
         )  # fmt: skip
+        pointers = (x, y, z) if room is None else (x, y, z, room)
+        self.sharing.run(pointers, sizes, self.sharing.parts, large, write)
 
-    def call(self, name: str, *args: Value) -> None:
-        """A BLAS subroutine."""
-        symbol = f"{self.letter}{name}"
-        function = self.c.module.globals.get(f"unroll_{symbol}")
-        if function is None:
-            kind = ir.FunctionType(ir.VoidType(), [POINTER] * len(args))
-            function = ir.Function(self.c.module, kind, f"unroll_{symbol}")
-            self.used.add(symbol)
-        self.c.b.call(function, args)
 
-    def number(self, size: Size) -> Value:
-        """The address of a size."""
-        if size.known:
-            return self._constant(I32, max(size.factor, 1) if size.factor else 1)
+def _direct(rows: Group, columns: Group) -> bool:
+    return columns.right == ONE and rows.extent.known and rows.extent.factor <= FEW
+
+
+def _most(size: Size, limit: int) -> int:
+    return min(max(size.factor, 1), limit) if size.known else limit
+
+
+@dataclass(frozen=True)
+class _Shape:
+    rows: Group
+    columns: Group
+    deep: Group
+
+
+class _Share:
+    """The code of one share of a product."""
+
+    def __init__(self, gemm: Gemm, shape: _Shape, job: Job, adds: bool) -> None:
+        self.gemm, self.c, self.tiles, self.shape, self.adds = gemm, gemm.c, gemm.tiles, shape, adds
+        self.x, self.y, self.z, *rooms = job.pointers
+        self.m, self.n, self.k, self.across, self.along, self.step, self.apart, self.down, parts, outer = job.sizes
         c = self.c
-        slot = self._constants.get(("size", size))
-        if slot is None:
-            slot = c.slot(I32)
-            c.entry.store(c.entry.trunc(c.size(size), I32), slot)
-            self._constants["size", size] = slot
-        return slot
+        lanes = c.i64(c.width)
+        self.vectors = c.b.sdiv(c.b.add(self.n, c.i64(c.width - 1)), lanes)
+        self.final = c.b.sub(self.vectors, c.i64(1))
+        self.left = c.b.sub(self.n, c.b.mul(self.final, lanes))
+        zero, shares = c.i64(0), gemm.sharing.helpers + 1
+        by_rows = not shape.rows.extent.known or shape.rows.extent.factor >= FEW * shares
+        if by_rows:
+            self.rows, self.columns = self._part(job, parts, self.m, FEW), (zero, self.vectors)
+        else:
+            self.rows, self.columns = (zero, self.m), self._part(job, parts, self.vectors, 1)
+        total = -(-shape.columns.extent.factor // c.width)
+        self.ranges = [(0, total)] if by_rows else [r for s in range(1, shares + 1) for r in parted(total, s)]
+        if rooms:
+            self.block = _most(shape.deep.extent, gemm.deep)
+            most = -(-_most(shape.columns.extent, VECTORS * c.width) // c.width) * c.width
+            own = c.moved(rooms[0], "float", c.b.mul(c.b.add(outer, job.share), c.i64(self.block * (most + ROWS))))
+            self.panels, self.lines = own, c.moved(own, "float", c.i64(self.block * most))
 
-    def real(self, value: float) -> Value:
-        """The address of a number."""
-        return self._constant(self.c.float, value)
+    def _part(self, job: Job, parts: Value, total: Value, unit: int) -> tuple[Value, Value]:
+        """Where the share starts and ends."""
+        c = self.c
+        units = c.b.mul(parts, c.i64(unit))
+        each = c.b.mul(c.b.sdiv(c.b.add(total, c.b.sub(units, c.i64(1))), units), c.i64(unit))
+        start = c.least(c.b.mul(job.share, each), total)
+        return start, c.least(c.b.add(start, each), total)
 
-    def letter_of(self, letter: str) -> Value:
-        """The address of an option."""
-        return self._constant(I8, ord(letter))
+    def write(self) -> None:
+        """All blocks of the share."""
+        c, shape = self.c, self.shape
+        if _direct(shape.rows, shape.columns):
+            first, past = self.columns
+            self._strips(first, past, self.rows, c.i64(0), self.k, None, self.ranges)
+            return
+        first, past = self.columns
+        blocks = [(a, min(a + VECTORS, stop)) for start, stop in self.ranges for a in range(start, stop, VECTORS)]
+        some = c.b.select(c.b.icmp_signed(">", self.k, c.i64(0)), self.k, c.i64(1))  # zeros are written too
+        with c.loop(first, past, VECTORS) as j, c.loop(c.i64(0), some, self.block) as k:
+            end = c.least(c.b.add(j, c.i64(VECTORS)), past)
+            count = c.least(c.i64(self.block), c.b.sub(self.k, k))
+            self._pack(j, end, k, count, blocks)
+            with c.loop(*self.rows, ROWS) as i:
+                stop = c.least(c.b.add(i, c.i64(ROWS)), self.rows[1])
+                self._strips(j, end, (i, stop), k, count, self.panels, blocks)
 
-    def _constant(self, kind: Any, value: Any) -> Value:
-        known = self._constants.get((str(kind), value))
-        if known is None:
-            known = ir.GlobalVariable(self.c.module, kind, f"constant_{len(self._constants)}")
-            known.initializer = ir.Constant(kind, value)
-            known.global_constant = True
-            known.linkage = "internal"
-            self._constants[str(kind), value] = known
-        return known
+    def _pack(self, first: Value, past: Value, k: Value, count: Value, blocks: list[tuple[int, int]]) -> None:
+        """A block of the right operand into panels."""
+        c = self.c
+
+        def copy(v: Value, vectors: int, cut: bool) -> None:
+            lane = c.i64(vectors * c.width)
+            column = c.b.mul(c.b.add(first, v), c.i64(c.width))
+            width = c.b.sub(self.n, column) if cut else lane
+            place = c.moved(self.panels, "float", c.b.mul(c.b.mul(v, c.i64(c.width)), count))
+            source = c.b.add(c.b.mul(column, self.step), c.b.mul(k, self.apart))
+            source = c.moved(self.y, "float", source)
+            beside = self.shape.columns.right == ONE
+            self.tiles.pack(place, lane, source, width, self.step, count, self.apart, beside)
+
+        self._panels(first, past, blocks, copy)
+
+    def _strips(
+        self,
+        first: Value,
+        past: Value,
+        rows: tuple[Value, Value],
+        k: Value,
+        count: Value,
+        panels: Value,
+        blocks: list[tuple[int, int]],
+    ) -> None:
+        """Rows by the panels of a block, packed or, where `panels` is None, as they lie."""
+        c = self.c
+        start, stop = rows
+        across, along = self.across, self.along
+        number = c.b.sub(stop, start)
+        x = c.moved(self.x, "float", c.b.add(c.b.mul(start, across), c.b.mul(k, along)))
+        if panels is not None and self.shape.rows.left == ONE and self.shape.deep.left != ONE:
+            lane = c.i64(ROWS)
+            self.tiles.pack(self.lines, lane, x, number, c.i64(1), count, along, True)
+            x, across, along = self.lines, c.i64(1), lane
+        adds = I1(1) if self.adds else c.b.icmp_signed(">", k, c.i64(0))
+
+        def multiply(v: Value, vectors: int, cut: bool) -> None:
+            column = c.b.mul(c.b.add(first, v), c.i64(c.width))
+            if panels is None:
+                base, apart = c.moved(self.y, "float", column), self.apart
+            else:
+                base, apart = c.moved(panels, "float", c.b.mul(c.b.mul(v, c.i64(c.width)), count)), None
+            apart = c.i64(vectors * c.width) if apart is None else apart
+            place = c.moved(self.z, "float", c.b.add(c.b.mul(start, self.down), column))
+            args = [base, apart, x, across, along, place, self.down, number, count, self.left, adds]
+            c.b.call(self.tiles.strip(vectors, cut), args)
+
+        self._panels(first, past, blocks, multiply)
+
+    def _panels(self, first: Value, past: Value, blocks: list[tuple[int, int]], write: Write) -> None:
+        c = self.c
+        extent = self.shape.columns.extent
+        known = occurring(extent.factor, c.width, blocks) if extent.known else every()
+        self.tiles.panels(c.b.sub(past, first), c.b.sub(self.final, first), write, known)

@@ -1,4 +1,4 @@
-"""Products: blocks of registers for packed matrices, BLAS for other matrix products, loop nests for the rest."""
+"""Products: which are products of matrices, packed before a loop or block by block, and loop nests for the rest."""
 
 from __future__ import annotations
 
@@ -6,29 +6,35 @@ from collections.abc import Callable, Sequence
 
 from ...program import Access, Compute
 from ..numpy.kernels import letters
-from .code import Dims, Point, Strided, Value
-from .gemm import NOTHING, Blas, Group
+from .code import Dims, Point, Strided
+from .gemm import Gemm
+from .group import NOTHING, Group
 from .packed import Packer, Panels
 from .pointwise import Typed
 from .sharing import Sharing
 from .sizes import ONE, ZERO, Size
 from .statement import Statements, Where
+from .tiles import Tiles
 
 SMALLEST = 64
 """Elements of a matrix worth packing."""
 
 
 class Products:
-    """Writes contractions of two operands."""
+    """Writes contractions of two operands.
 
-    def __init__(self, statements: Statements, registers: int, sharing: Sharing) -> None:
-        self.s, self.m, self.c = statements, statements.m, statements.c
-        self.blas = Blas(self.c, sharing)
-        self.packer = Packer(self.c, registers, sharing)
+    room  gives memory for so many elements during a step of the program, by the name of its host
+    """
+
+    def __init__(self, statements: Statements, registers: int, sharing: Sharing, room: Callable[[int], str]) -> None:
+        self.s, self.m, self.c, self.room = statements, statements.m, statements.c, room
+        tiles = Tiles(self.c, registers)
+        self.gemm = Gemm(self.c, tiles, sharing)
+        self.packer = Packer(self.c, tiles, sharing)
         self.packed: dict[int, tuple[Panels, bool]] = {}
 
-    def prepare(self, step: Compute, where: Where, steady: Sequence[bool], memory: Callable[[int], Value]) -> None:
-        """Pack what stays the same in the loops around a product, `steady` of its operands; `memory` gives room."""
+    def prepare(self, step: Compute, where: Where, steady: Sequence[bool]) -> None:
+        """Pack what stays the same in the loops around a product, `steady` of its operands."""
         left, right, out, dims = self.operands(step, where)
         plan = self.plan(dims, left, right, out)
         if plan is None or step.equation.combine == "max":
@@ -42,8 +48,9 @@ class Products:
         if columns is NOTHING or columns.out != ONE or deep.extent.factor * columns.extent.factor < SMALLEST:
             return
         matrix = left.pointer if turned else right.pointer
-        room = memory(self.packer.elements(deep.extent.factor, columns.extent.factor))
-        self.packed[id(step)] = self.packer.pack(room, matrix, deep, columns), turned
+        host = self.room(self.packer.elements(deep.extent.factor, columns.extent.factor))
+        panels = self.packer.pack(host, self.m.pointers[host], matrix, deep, columns)
+        self.packed[id(step)] = panels, turned
 
     def operands(self, step: Compute, where: Where) -> tuple[Strided, Strided, Strided, Dims]:
         """Both operands and the left-hand side along the letters of a product, and its dimensions."""
@@ -83,19 +90,28 @@ class Products:
         if again and not adds:
             self.s.fill(self.s.left(step, where), where, 0)
 
+        turn = columns.out != ONE
+        panels = None
+        if id(step) in self.packed:
+            panels, turn = self.packed[id(step)]
+        if turn:
+            rows, columns, deep = columns.turned(), rows.turned(), deep.turned()
+        elements = 0 if panels else self.gemm.room(rows, columns, deep)
+        room = self.m.pointers[self.room(elements)] if elements else None
+
         def at(point: Point) -> None:
             x, y, z = point.pointers
-            if id(step) in self.packed:
-                panels, turned = self.packed[id(step)]
-                groups = (columns.turned(), rows.turned(), deep.turned()) if turned else (rows, columns, deep)
-                self.packer.product(panels, *groups, y if turned else x, z, adds or again)
-                return
-            self.blas.product(rows, columns, deep, x, y, z, adds or again)
+            if turn:
+                x, y = y, x
+            if panels:
+                self.packer.product(panels, self.m.pointers[panels.host], rows, deep, x, z, adds or again)
+            else:
+                self.gemm.product(rows, columns, deep, x, y, z, room, adds or again)
 
         self.c.nest(loops, [left, right, out], at, False)
 
     def plan(self, dims: Dims, left: Strided, right: Strided, out: Strided) -> tuple[Dims, Group, Group, Group] | None:
-        """Dimensions looped over, rows, columns and what is summed; None where BLAS has no word for it."""
+        """Dimensions looped over, rows, columns and what is summed; None where it is no product of matrices."""
         groups: dict[str, list[tuple[str, Group]]] = {"rows": [], "columns": [], "deep": [], "loops": []}
         for key, n in dims:
             group = Group(n, left.along(key), right.along(key), out.along(key))
@@ -127,10 +143,8 @@ class Products:
         steps = [rows.left, rows.out, columns.right, columns.out, deep.left, deep.right]
         if any(s.factor < 0 for s in steps):
             return None
-        if rows is not NOTHING and ONE not in (rows.left, deep.left):
+        if ONE not in (rows.out, columns.out):
             return None
-        if columns is not NOTHING and ONE not in (columns.right, deep.right):
-            return None
-        if rows is not NOTHING and columns is not NOTHING and ONE not in (rows.out, columns.out):
-            return None
+        if NOTHING in (rows, columns) and ONE not in (rows.left, columns.right):
+            return None  # sums along what lies side by side
         return loops, rows, columns, deep

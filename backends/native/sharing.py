@@ -21,29 +21,56 @@ class Job:
         self.c = code
         self.table, self.share = function.args
         self.pointers = [self._argument(n, POINTER) for n in range(pointers)]
-        self.sizes = [
-            code.i64(s.factor) if isinstance(s, Size) and s.known else self._argument(pointers + n, I64)
-            for n, s in enumerate(sizes)
-        ]
+        self.sizes = [_constant(s) or self._argument(pointers + n, I64) for n, s in enumerate(sizes)]
 
     def _argument(self, n: int, kind: Any) -> Value:
-        at = self.c.b.gep(self.table, [self.c.i64(n)], source_etype=I64)
-        return self.c.b.load(at, typ=kind)
+        at = self.c.entry.gep(self.table, [self.c.i64(n)], source_etype=I64)
+        return self.c.entry.load(at, typ=kind)
+
+
+def _constant(size: Size | Value) -> Value:
+    if isinstance(size, Size):
+        return ir.Constant(I64, size.factor) if size.known else None
+    return size if isinstance(size, ir.Constant) else None
 
 
 class Sharing:
     """Writes jobs and the calls of them.
 
     helpers  threads beside the one that runs the program
+    state    of the function being written: where it stands whether they came (0 nobody was asked, 1 they came, -1
+             nobody will), into how many shares a job is cut that may be cut anywhere, of which share of a loop this is
     """
 
     def __init__(self, code: Code, helpers: int) -> None:
         self.c = code
         self.helpers = helpers
         self._count = 0
+        self.state: tuple[Value, Value, Value] = (None, code.i64(helpers + 1), code.i64(0))
         if helpers:
-            self.helped = code.slot(I64)
+            self.state = (code.slot(I64), *self.state[1:])
             code.entry.store(code.i64(0), self.helped)
+
+    @property
+    def helped(self) -> Value:
+        return self.state[0]
+
+    @property
+    def parts(self) -> Value:
+        return self.state[1]
+
+    @property
+    def outer(self) -> Value:
+        return self.state[2]
+
+    def nobody(self) -> Value:
+        """Where it stands that nobody will help."""
+        found = self.c.module.globals.get("nobody")
+        if found is None:
+            found = ir.GlobalVariable(self.c.module, I64, "nobody")
+            found.initializer = ir.Constant(I64, -1)
+            found.linkage = "internal"
+        return self.c.b.bitcast(found, POINTER)
 
     def run(
         self,
@@ -81,7 +108,6 @@ class Sharing:
                 self.c.b.call(self._pooled("end", []), [])
 
     def _is(self, state: int) -> Value:
-        """0: nobody was asked for help, 1: helpers came, -1: they are busy with another run."""
         return self.c.b.icmp_signed("==", self.c.b.load(self.helped, typ=I64), self.c.i64(state))
 
     def _alone(self, function: Value, table: Value, shares: Value) -> None:

@@ -20,6 +20,8 @@ class Size:
     symbols: tuple[Symbol, ...] = ()
 
     def __mul__(self, other: Size) -> Size:
+        if not self.factor * other.factor:
+            return Size(0)  # equal to any other zero
         return Size(self.factor * other.factor, tuple(sorted((*self.symbols, *other.symbols))))
 
     @property
@@ -37,6 +39,8 @@ class Size:
 
 ZERO, ONE = Size(0), Size(1)
 BATCH = Size(1, (("B", 0),))
+PART = " part of B"
+"""The end that stands for the examples of one share, where the shares of a loop have each their own."""
 
 
 def count(r: Range) -> Size:

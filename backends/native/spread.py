@@ -11,8 +11,8 @@ from .sizes import Size, product
 
 ENOUGH = 2**14
 """Cycles of a kernel worth sharing with another thread."""
-PART = " part"
-"""The size of a part, among the lengths."""
+PIECE = " piece"
+"""The size of a thread's part, among the lengths."""
 
 
 class Spread:
@@ -33,7 +33,7 @@ class Spread:
         unit = c.width if not rest else 1  # so that all parts begin at a whole vector
         whole = extent.factor % unit == 0
         large = c.b.icmp_signed(">=", c.size(total), c.i64(least))
-        shares = c.b.select(large, c.i64(self.sharing.helpers + 1), c.i64(1))
+        shares = c.b.select(large, self.sharing.parts, c.i64(1))
         ends = list(c.inputs)
 
         def write(job: Job) -> None:
@@ -46,12 +46,12 @@ class Spread:
             first = e.mul(job.share, each)
             start, each = e.mul(first, c.i64(unit)), e.mul(each, c.i64(1 if whole else unit))
             left = e.sub(units, first) if whole else e.sub(size, start)
-            c.inputs[PART] = e.select(e.icmp_signed("<", left, each), left, each)
+            c.inputs[PIECE] = e.select(e.icmp_signed("<", left, each), left, each)
             moved = [
                 p if not o.along(key).factor else c.moved(p, o.kind, c.b.mul(start, c.size(o.along(key))))
                 for o, p in zip(operands, job.pointers, strict=True)
             ]
-            part = [(key, Size(unit if whole else 1, ((PART, 0),))), *rest]
+            part = [(key, Size(unit if whole else 1, ((PIECE, 0),))), *rest]
             nest(part, [replace(o, pointer=p) for o, p in zip(operands, moved, strict=True)])
 
         sizes = [*(c.inputs[end] for end in ends), shares]

@@ -46,16 +46,17 @@ class Operand:
 
 @dataclass(frozen=True)
 class Where:
-    """The loops around a statement (axis -> its running step here) and the ranges that it spans at once."""
+    """The loops around a statement (axis -> its running step here), the ranges that it spans at once, the examples."""
 
     loops: dict[Axis, Value]
     spans: tuple[Range, ...]
     batched: bool
+    examples: Size = BATCH
 
     @property
     def dims(self) -> Dims:
         """What it spans, as dimensions."""
-        return [*((r.axis.name, count(r)) for r in self.spans), *([("batch", BATCH)] if self.batched else [])]
+        return [*((r.axis.name, count(r)) for r in self.spans), *([("batch", self.examples)] if self.batched else [])]
 
 
 def features(shape: Sequence[int]) -> Dims:

@@ -169,9 +169,10 @@ class Binder:
                 values[name], batch = _steps(decl, array, self.batch_first, found)
                 if decl.batched:
                     batches[name] = batch
-                for position, axis in enumerate(decl.axes if decl.batched else ()):
-                    if min(ends.get(axis.end, ()), default=values[name].shape[position]) < values[name].shape[position]:
-                        values[name] = self.backend.cut(values[name], position, len(decl.axes), ends[axis.end])
+                for position, axis in enumerate(decl.axes):
+                    own = ends.get(axis.end, ())
+                    if len(own) == values[name].shape[len(decl.axes)] and min(own) < values[name].shape[position]:
+                        values[name] = self.backend.cut(values[name], position, len(decl.axes), own)
                 self._labels(name, values[name])
                 self._inside(decl, values[name])
         return values, found, batches

@@ -103,7 +103,8 @@ class Reader:
             by.setdefault(axis.end, f"input {name}")
             if len(known) != len(ends):
                 raise ArrayError(
-                    f"input {name} lists {len(ends)} examples, and {by[axis.end]} lists {len(known)}: give one array each"
+                    f"input {name} lists {len(ends)} examples, and {by[axis.end]} lists {len(known)}; "
+                    "each has one array for each example"
                 )
             for b, (n, own) in enumerate(zip(ends, known, strict=True)):
                 if n != own:

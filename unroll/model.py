@@ -12,13 +12,14 @@ from .backends.base import AbstractExecutable, Options
 from .binding import FLOATS, PLAIN, Binder, Bound, Extras
 from .builder import live
 from .compiler import OPTIONAL, compile_system, expand
-from .errors import BackendError, LengthError, UndefinedError, from_call, message
+from .errors import BackendError, CausalityError, LengthError, UndefinedError, from_call, message
 from .explain import Report, explain
 from .initializers import initial
 from .ir import Ref, System
 from .lengths import Reader
 from .program import Program
 from .ragged import lifted, ragged
+from .schedule.order import NoOrder
 from .simplify import reduced
 from .timeindex import TIME, Axis, Index, fixed, running
 from .unfold import used_ends
@@ -99,10 +100,13 @@ class Net:
 
         names   None for all outputs, as a dict; ``"h"`` for one array; ``("h", 3)`` for one instance; a list of such
                 for a dict
+        lengths the steps of each example, ``[3, 5]``, or ``{"T": [3, 5], "S": [2, 2]}`` with several axes
         seed    for what the template draws: an int, with which the draws are the same again, or a Generator
         arrays  the inputs by name; ``T=`` where no array tells the length
 
-        A variable over t comes as ``(T, B, *shape)``: row 0 is step 1. Raises ArrayError, LengthError.
+        A list with an array for each example, ``x=[x1, x2]``, is padded and tells the lengths. A variable over t comes
+        as ``(T, B, *shape)``: row 0 is step 1, and steps that an example does not have are 0. Raises ArrayError,
+        LengthError.
         """
         single = isinstance(names, str) or (
             isinstance(names, tuple) and len(names) > 1 and hasattr(names[1], "__index__")
@@ -295,7 +299,14 @@ class Net:
                 replace(system, name=self.system.name, decls={n: d for n, d in system.decls.items() if n in kept})
             )
             binder = Binder(self.system, system, self.backend, self.dtype, self.batch_first, directions)
-            self._built[key] = _Built(system, self.backend.build(system, self._options), binder)
+            try:
+                executable = self.backend.build(system, self._options)
+            except NoOrder:
+                raise CausalityError(
+                    f"with lengths of their own, no order of steps can compute template {self.system.name!r}: "
+                    "what follows the last step depends on the last step"
+                ) from None
+            self._built[key] = _Built(system, executable, binder)
         return self._built[key]
 
     def _wanted(self, names: Any) -> dict[str, Ref]:

@@ -17,9 +17,9 @@ PRODUCTS = frozenset({"mul", "matmul", "dot", "outer", "einsum", "logical_and"})
 FIRST = frozenset({"pick", "scatter", "take"})
 """Zero where the first operand is."""
 KEEPING = frozenset({
-    "reshape", "transpose", "broadcast_to", "sum_to", "slice", "unslice", "concat", "stack", "copy", "add", "sub", "neg",
-    "expm1", "log1p", "sqrt", "sin", "tanh", "relu", "abs", "sign", "stop_gradient", "cast", "maximum", "minimum",
-    "logical_or", "sum", "max",
+    "reshape", "transpose", "broadcast_to", "sum_to", "slice", "unslice", "concat", "stack", "copy", "add", "sub",
+    "neg", "expm1", "log1p", "sqrt", "sin", "tanh", "relu", "abs", "sign", "stop_gradient", "cast", "maximum",
+    "minimum", "logical_or", "sum", "max",
 })  # fmt: skip
 """Zero where all operands are."""
 FINITE = frozenset({
@@ -48,7 +48,7 @@ class Padding:
         self.free = {e.out.name for e in system.equations if axis in e.out.running and self._free(e)}
         changed = True
         while changed:
-            changed = any([self._revise(e) for e in system.equations])
+            changed = any(self._revise(e) for e in system.equations)
 
     def _reach(self, name: str) -> float:
         """Counted from the end, the last step that anything but zero is written to."""

@@ -90,9 +90,9 @@ class _Along:
             self._equation(e)
         outputs = {name: self._output(ref) for name, ref in self.outputs.items()}
         self.ends.finish()
-        for name, decl in self.b.decls.items():
-            if decl.kind == "temporary" and name in self.facts.until and not self.facts.settled(name):
-                self.b.decls[name] = replace(decl, detail=Within())
+        for name in self.facts.free:
+            if not self.facts.settled(name):
+                self._unchecked(name)
         return renamed(replace(self.b.draft(), outputs=outputs))
 
     def _equation(self, e: Equation) -> None:
@@ -121,7 +121,13 @@ class _Along:
                 chosen = logical_and(mask, value)
             else:
                 chosen = where(mask, value, int(other) if dtype == "int" else float(other))
+        if other and isinstance(chosen.operand, Ref):
+            self._unchecked(chosen.operand.name)
         self.ends.add(e.out, chosen, kept, e.combine if self.axis in e.summed else "sum")
+
+    def _unchecked(self, name: str) -> None:
+        """What a name holds beyond the end may be infinite, and is no finding of `debug_nans`."""
+        self.b.decls[name] = replace(self.b.decls[name], detail=Within())
 
     def _value(self, e: Equation, kept: Domain) -> Expr:
         """What an equation computes, summed over the axes that are not to be kept, as an expression."""
@@ -131,6 +137,7 @@ class _Along:
         batched = any(isinstance(a, Ref) and self.b.decls[a.name].batched for a in e.args)
         shape = e.operation.family.shape([self._shape(a) for a in e.args], dict(e.attrs))
         out = self.ends.declare(shape, dtype, [r.axis for r in kept], batched)
+        self._unchecked(out.name)
         self.b.equations.append(replace(e, out=out, batched=batched))
         return self.b.read(out)
 

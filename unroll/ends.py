@@ -1,8 +1,7 @@
 """The end of each example on one axis: which steps it has, and what is read and written counted from its last one.
 
 A name that has values after the last step keeps them apart, in ``h.afterT``, and ``h`` ends with the example; what
-reads across the end at a running step reads ``h.fullT``, which joins the two. So no value after the end waits for
-itself.
+reads across the end at a running step reads ``h.fullT``, which joins the two: no value after the end waits for itself.
 """
 
 from __future__ import annotations

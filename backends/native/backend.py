@@ -10,11 +10,9 @@ from typing import Any
 import numpy as np
 
 from ...compiler import compile_system
-from ...errors import LengthError
 from ...explain import Costs
-from ...ir import Ref, System, visible
-from ...ops.contract import PRODUCTS
-from ...program import Compute, Program, walk
+from ...ir import Ref, System
+from ...program import Program
 from ...timeindex import last
 from ..base import AbstractBackend, AbstractExecutable, Options
 from ..memory import Idle, afford, elements
@@ -24,10 +22,6 @@ from .emit import emit, unsupported
 from .machine import Compiled, vector_bytes
 from .place import ALIGNED, Layout, Lives, offsets
 from .pool import pool
-from .sizes import BATCH, count, product
-
-MOST = 2**31 - 1
-"""What BLAS counts to."""
 
 
 class Workspace:
@@ -35,7 +29,6 @@ class Workspace:
 
     def __init__(self, run: NativeExecutable, numbers: Mapping[str, int]) -> None:
         emitted, system = run.emitted, run.system
-        run.countable(numbers)
         sizes, where, self.bytes = run.plan(numbers)
         afford(self.bytes + run.results(numbers), numbers)
         raw = np.empty(self.bytes + ALIGNED, np.uint8)
@@ -120,19 +113,6 @@ class NativeExecutable(AbstractExecutable):
         if not self._arena:
             when = Lives(dict.fromkeys(sizes, 0), dict.fromkeys(sizes, 0))  # all at once: none takes another's place
         return sizes, *offsets(sizes, when)
-
-    def countable(self, numbers: Mapping[str, int]) -> None:
-        """Raise LengthError where a product has more rows at once than BLAS can count."""
-        for _, s in walk(self.program.steps):
-            if isinstance(s, Compute) and s.equation.op in PRODUCTS:
-                e, looped = s.equation, dict(s.offsets)
-                spans = [count(r) for r in e.domain if r.axis not in looped]
-                rows = product((*spans, *([BATCH] if e.batched else []))).at(numbers)
-                if rows > MOST:
-                    raise LengthError(
-                        f"{visible(e.out.name)} is a product over {rows:,} steps and examples at once, and BLAS counts "
-                        f"to {MOST:,}: give fewer examples at once, or shorter sequences"
-                    )
 
     def results(self, numbers: Mapping[str, int]) -> int:
         """Bytes of the arrays handed out."""

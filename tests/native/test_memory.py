@@ -9,7 +9,7 @@ import pytest
 
 from unroll import T, Template, ops, t
 from unroll.backends import memory
-from unroll.errors import LengthError, MemoryLimitError
+from unroll.errors import MemoryLimitError
 
 pytest.importorskip("llvmlite")
 
@@ -60,19 +60,6 @@ def test_a_run_that_does_not_fit_is_refused(backend: str, monkeypatch: pytest.Mo
     assert peak < 2**20
     value, _ = net.value_and_grad(params, x=x[:2, :2])  # and a smaller one still runs
     assert np.isfinite(value)
-
-
-def test_a_product_of_more_rows_than_blas_counts_is_refused() -> None:
-    g = Template("rows")
-    W, h = g.param("W", (2, 2)), g.variable("h", 2)
-    h[0] = 1
-    h[t] = W @ h[t - 1]  # one row a step
-    g.output("y", ops.sum(W @ h[t], over=t))  # as many as there are steps
-    net = g.compile("native")
-    params = {"W": np.eye(2, dtype=np.float32)}
-    np.testing.assert_array_equal(net.run(params, "y", T=5), [5, 5])
-    with pytest.raises(LengthError, match=r"y is a product over 2,147,483,648 steps and examples at once, and BLAS"):
-        net.run(params, "y", T=2**31)
 
 
 @pytest.mark.slow

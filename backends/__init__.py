@@ -11,7 +11,7 @@ from .base import AbstractBackend
 NAMES = {"reference": "reference", "numpy": "numpy.backend", "native": "native.backend"}
 """Name -> module; each module has one `BACKEND`."""
 
-NEEDS = {"native": ("llvmlite", "scipy")}
+NEEDS = {"native": ("llvmlite",)}
 """Packages beyond the core that a backend is made of."""
 
 FASTEST = ("native", "numpy")

@@ -2,7 +2,7 @@
 
 A product is cut into chunks that whoever comes first takes, by one atomic word that holds a generation, how many chunks
 there are and which is next; so a helper that is late costs nothing, and which thread computes a chunk changes no bit.
-Helpers spin while a loop runs and sleep on a semaphore otherwise, so that BLAS has the cores to itself.
+Helpers spin while a loop runs and sleep on a semaphore otherwise.
 """
 
 from __future__ import annotations

@@ -79,40 +79,69 @@ class Tiles:
     ) -> None:
         """A block of rows by a panel."""
         c = self.c
-        kind = c.type("float", c.width)
         unrolled = UNROLLED if len(lines) == 1 else 1
-        sums = [[[c.slot(kind) for _ in range(vectors)] for _ in lines] for _ in range(unrolled)]
-        for slot in (s for part in sums for row in part for s in row):
-            c.b.store(c.constant("float", 0, c.width), slot)
+        each = len(lines) * vectors
+        cuts = [None] * (vectors - 1) + [mask]
 
-        def multiply(k: Value, part: int) -> None:
+        def multiply(k: Value, sums: list[Value]) -> list[Value]:
             line = c.moved(panel, "float", c.b.mul(k, apart))
-            columns = [self._load(line, v, mask if v == vectors - 1 else None) for v in range(vectors)]
+            columns = [self._load(line, v, cut) for v, cut in enumerate(cuts)]
+            offset, made = c.b.mul(k, along), []
             for r, pointer in enumerate(lines):
-                spread = c.splat(c.load(c.moved(pointer, "float", c.b.mul(k, along)), "float"), c.width)
-                for v in range(vectors):
-                    slot = sums[part][r][v]
-                    c.b.store(fma(c, spread, columns[v], c.b.load(slot, typ=kind)), slot)
+                spread = c.splat(c.load(c.moved(pointer, "float", offset), "float"), c.width)
+                made += [fma(c, spread, columns[v], sums[r * vectors + v]) for v in range(vectors)]
+            return made
 
+        def several(k: Value, sums: list[Value]) -> list[Value]:
+            parts = (sums[part * each : (part + 1) * each] for part in range(unrolled))
+            return [v for part, old in enumerate(parts) for v in multiply(c.b.add(k, c.i64(part)), old)]
+
+        zeros = [c.constant("float", 0, c.width)] * (each * unrolled)
         whole = deep if unrolled == 1 else c.b.sub(deep, c.b.srem(deep, c.i64(unrolled)))
-        with c.loop(c.i64(0), whole, unrolled) as k:
-            for part in range(unrolled):
-                multiply(c.b.add(k, c.i64(part)), part)
+        sums = self._carried(c.i64(0), whole, unrolled, zeros, several)
         if unrolled > 1:
-            with c.loop(whole, deep) as k:
-                multiply(k, 0)
-            for v in range(vectors):
-                values = [c.b.load(part[0][v], typ=kind) for part in sums]
-                while len(values) > 1:
-                    values = [c.b.fadd(a, b) for a, b in zip(values[::2], values[1::2], strict=True)]
-                c.b.store(values[0], sums[0][0][v])
-        ends = [(place, v, sums[0][r][v]) for r, place in enumerate(places) for v in range(vectors)]
+            while len(sums) > each:
+                half = len(sums) // 2
+                sums = [c.b.fadd(a, b) for a, b in zip(sums[:half], sums[half:], strict=True)]
+            sums = self._carried(whole, deep, 1, sums, multiply)
+        ends = [(place, v) for place in places for v in range(vectors)]
+        alone = c.b.block
         with c.when(adds):
-            for place, v, slot in ends:
-                before = self._load(place, v, mask if v == vectors - 1 else None)
-                c.b.store(c.b.fadd(before, c.b.load(slot, typ=kind)), slot)
-        for place, v, slot in ends:
-            self._store(c.b.load(slot, typ=kind), place, v, mask if v == vectors - 1 else None)
+            added = [
+                c.b.fadd(self._load(place, v, cuts[v]), value) for (place, v), value in zip(ends, sums, strict=True)
+            ]
+            there = c.b.block
+        totals = [c.b.phi(value.type) for value in sums]
+        for total, value, more in zip(totals, sums, added, strict=True):
+            total.add_incoming(value, alone)
+            total.add_incoming(more, there)
+        for total, (place, v) in zip(totals, ends, strict=True):
+            self._store(total, place, v, cuts[v])
+
+    def _carried(
+        self,
+        start: Value,
+        stop: Value,
+        step: int,
+        values: list[Value],
+        write: Callable[[Value, list[Value]], list[Value]],
+    ) -> list[Value]:
+        """A loop that carries values from one turn to the next, in registers."""
+        c = self.c
+        before = c.b.block
+        test, body, end = (c.function.append_basic_block() for _ in range(3))
+        c.b.branch(test)
+        c.b.position_at_end(test)
+        k, *carried = (c.b.phi(v.type) for v in (start, *values))
+        c.b.cbranch(c.b.icmp_signed("<", k, stop), body, end)
+        c.b.position_at_end(body)
+        made = [c.b.add(k, c.i64(step)), *write(k, carried)]
+        for phi, first, later in zip((k, *carried), (start, *values), made, strict=True):
+            phi.add_incoming(first, before)
+            phi.add_incoming(later, c.b.block)
+        c.b.branch(test)
+        c.b.position_at_end(end)
+        return carried
 
     def _load(self, pointer: Value, v: int, mask: Value) -> Value:
         c = self.c
@@ -171,14 +200,14 @@ class Tiles:
     ) -> None:
         """A few neighbours of a column at a time: what is read and what is written both stay in the nearest cache."""
         c = self.c
-        whole = c.b.and_(deep, c.i64(-COPIED))
-        for start, stop, count in ((c.i64(0), whole, COPIED), (whole, deep, 1)):
-            with c.loop(start, stop, count) as k, c.loop(c.i64(0), columns) as j:
-                source = c.moved(matrix, "float", c.b.add(c.b.mul(j, step), c.b.mul(k, along)))
-                target = c.moved(into, "float", c.b.add(c.b.mul(k, lane), j))
-                for n in range(count):
-                    value = c.load(c.moved(source, "float", c.b.mul(c.i64(n), along)), "float")
-                    c.store(value, c.moved(target, "float", c.b.mul(c.i64(n), lane)), "float")
+        with (
+            c.loop(c.i64(0), deep, COPIED) as first,
+            c.loop(c.i64(0), columns) as j,
+            c.loop(first, c.least(c.b.add(first, c.i64(COPIED)), deep)) as k,
+        ):
+            source = c.moved(matrix, "float", c.b.add(c.b.mul(j, step), c.b.mul(k, along)))
+            target = c.moved(into, "float", c.b.add(c.b.mul(k, lane), j))
+            c.store(c.load(source, "float"), target, "float")
 
     # -- panels --------------------------------------------------------------------------------------------------
 

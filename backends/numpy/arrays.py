@@ -33,7 +33,8 @@ class NumpyArrays:
         steps = [max(lengths) for lengths in zip(*(a.shape[:axes] for a in arrays), strict=True)]
         padded = np.zeros((*steps, len(arrays), *arrays[0].shape[axes:]), arrays[0].dtype)
         for b, a in enumerate(arrays):
-            padded[(*map(slice, a.shape[:axes]), b)] = a
+            place: list[Any] = [slice(n) for n in a.shape[:axes]]
+            padded[(*place, b)] = a
         return padded
 
     def cut(self, array: Any, axis: int, batch: int, ends: Sequence[int]) -> Any:

@@ -65,7 +65,7 @@ def _chunk(detail: Chunk, steps: int, start: int, ends: Any) -> Any:
     place = np.arange(start, start + steps)
     if not detail.towards_end:
         return np.where(place < detail.period, FAR, place % detail.period)
-    total = start + steps
+    total: Any = start + steps
     if ends is not None:  # each example has a last chunk of its own
         place, total = place[:, None], np.asarray(ends)
     last = (place // detail.period) * detail.period + detail.period >= total

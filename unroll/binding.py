@@ -162,7 +162,11 @@ class Binder:
                     batches[name] = batch
                 for position, axis in enumerate(decl.axes):
                     own = ends.get(axis.end, ())
-                    if len(own) == values[name].shape[len(decl.axes)] and min(own) < values[name].shape[position]:
+                    if (
+                        own
+                        and len(own) == values[name].shape[len(decl.axes)]
+                        and min(own) < values[name].shape[position]
+                    ):
                         values[name] = self.backend.cut(values[name], position, len(decl.axes), own)
                 self._labels(name, values[name])
                 self._inside(decl, values[name])

@@ -200,8 +200,8 @@ class Ends:
         steps: dict[Place, int] = {}
         runs: dict[Place, Range] = {}
         if decl.given:
-            beside = [a for a in decl.axes if a != axis]
-            runs[tuple(map(running, beside)), self.sorted(map(whole, beside))] = whole(axis)
+            free = [a for a in decl.axes if a != axis]
+            runs[tuple(map(running, free)), self.sorted(map(whole, free))] = whole(axis)
         for e in self.system.writers[name]:
             index = e.out.index[decl.axes.index(axis)]
             if index.runs:
@@ -219,15 +219,15 @@ class Ends:
                 *((last(axis, k), ranges) for k in range(1, steps.get(place, 0) + 1)),
             ]:
                 rest = iter(others)
-                there = tuple(at if a == axis else next(rest) for a in decl.axes)
+                out = tuple(at if a == axis else next(rest) for a in decl.axes)
                 with self.b.within(domain, None):
-                    value = self.b.read(Ref(self.after[name], there))
+                    value = self.b.read(Ref(self.after[name], out))
                     value = greater(value, 0.5) if decl.dtype == "bool" else value
                     if at.runs and place in runs:
-                        own, mask = self.b.read(Ref(name, there)), self.has(r)
+                        own, mask = self.b.read(Ref(name, out)), self.has(r)
                         both = decl.dtype == "bool"
                         value = logical_or(logical_and(mask, own), value) if both else where(mask, own, value)
-                self.add(Ref(full, there), value, domain)
+                self.add(Ref(full, out), value, domain)
 
     def _place(self, e: Equation) -> Place:
         axes = self.system.decls[e.out.name].axes

@@ -75,16 +75,16 @@ class Reader:
         return {end: self._numbers(end, given) for end, given in lengths.items()}
 
     def _numbers(self, end: str, given: Any) -> list[int]:
-        items: Any = [given] if hasattr(given, "__index__") and not getattr(given, "ndim", 0) else given
+        items = [given] if hasattr(given, "__index__") and not getattr(given, "shape", ()) else given
         if not isinstance(items, Iterable) or isinstance(items, (str, bytes, Mapping)):
             raise LengthError(f"lengths={_shown(given)}: a sequence of integers was expected, one for each example")
-        each: list[Any] = list(items)
-        for b, n in enumerate(each):
-            if isinstance(n, bool) or not hasattr(n, "__index__") or getattr(n, "ndim", None) or n.__index__() < 0:
+        items = list(items)
+        for b, n in enumerate(items):
+            if isinstance(n, bool) or not hasattr(n, "__index__") or len(getattr(n, "shape", ())) or n.__index__() < 0:
                 raise LengthError(
                     f"lengths: example {b} has {_shown(n)} steps along {self._t(end)}; a length is an integer from 0 up"
                 )
-        return [n.__index__() for n in each]
+        return [n.__index__() for n in items]
 
     def _padded(self, name: str, value: Any, found: Ends, by: dict[str, str]) -> Any:
         """An array in place of a list with one for each example; the lengths are noted."""
@@ -128,7 +128,8 @@ class Reader:
 
     def _short(self, end: str, found: Ends, arrays: Mapping[str, Any]) -> bool:
         """True where an example has fewer steps than the arrays. Raises LengthError where it has more."""
-        total, by = arrays.get(end), f"{end} = {arrays.get(end)} was given"
+        total: Any = arrays.get(end)
+        by = f"{end} = {arrays.get(end)} was given"
         for name, decl in self.system.decls.items():
             rank = len(decl.axes) + len(decl.shape)
             shape = tuple(getattr(arrays.get(name), "shape", ()))
@@ -137,7 +138,7 @@ class Reader:
                 total = shape[first + decl.axes.index(self.axes[end])]
                 by = f"input {name} has {total}"
                 break
-        if total is None or not hasattr(total, "__index__"):
+        if not hasattr(total, "__index__"):
             total = max(found[end], default=0)
         for b, n in enumerate(found[end]):
             if n > total:

@@ -14,8 +14,10 @@ from .errors import CausalityError
 from .explain import Costs
 from .ir import System
 from .program import Program
+from .ragged import ragged
 from .schedule.order import NoOrder
 from .simplify import reduced
+from .timeindex import Axis
 
 
 class Executable(Protocol):
@@ -67,10 +69,24 @@ class Maker:
     options: Any
     batch_first: bool
 
-    def make(self, system: System, directions: Sequence[str] = ()) -> Made:
-        """What the outputs of a system need, compiled."""
-        system = self.needed(system)
-        return Made(system, self.build(system), self.binder(self.user, system, directions))
+    def make(self, system: System, directions: Sequence[str] = (), short: tuple[Axis, ...] = ()) -> Made:
+        """What the outputs of a system need, compiled.
+
+        short  the axes on which examples have lengths of their own
+
+        Raises CausalityError where these leave no order.
+        """
+        system = self.needed(ragged(system, short) if short else system)
+        try:
+            executable = self.build(system)
+        except NoOrder:
+            if not short:
+                raise
+            raise CausalityError(
+                f"with lengths of their own, no order of steps can compute template {self.user.name!r}: "
+                "what follows the last step depends on the last step"
+            ) from None
+        return Made(system, executable, self.binder(self.user, system, directions))
 
     def needed(self, system: System) -> System:
         """A system cut down to what its outputs need, in operations that backends know."""
@@ -81,14 +97,8 @@ class Maker:
         return expand(replace(system, name=self.user.name, decls=decls))
 
     def build(self, system: System) -> Executable:
-        """Compile what `needed` returned. Raises CausalityError where examples of different lengths leave no order."""
-        try:
-            return self.backend.build(system, self.options)
-        except NoOrder:
-            raise CausalityError(
-                f"with lengths of their own, no order of steps can compute template {self.user.name!r}: "
-                "what follows the last step depends on the last step"
-            ) from None
+        """Compile what `needed` returned."""
+        return self.backend.build(system, self.options)
 
     def binder(self, user: System, system: System, directions: Sequence[str] = ()) -> Binder:
         """What checks the arrays of a system."""

@@ -23,7 +23,7 @@ from .ir import Ref, System
 from .lengths import Reader
 from .maker import Made, Maker
 from .program import Program
-from .ragged import lifted, ragged
+from .ragged import lifted
 from .simplify import reduced
 from .stepping import Stepper, Stream
 from .timeindex import Axis, fixed, running
@@ -361,7 +361,7 @@ class Net:
     def _get(self, key: Any, make: Callable[[], System], directions: tuple[str, ...], short: tuple[Axis, ...]) -> Made:
         key = (key, short)  # where no example is shorter than the arrays, the plain program serves
         if key not in self._built:
-            self._built[key] = self._maker.make(ragged(make(), short) if short else make(), directions)
+            self._built[key] = self._maker.make(make(), directions, short)
         return self._built[key]
 
     def _per_example(self, short: tuple[Axis, ...]) -> bool:

@@ -216,6 +216,7 @@ def _direct(program: Program) -> dict[str, Access]:
             continue
         name, arg = step.equation.out.name, step.args[0]
         alone = len(program.system.writers[name]) == 1 and asked.count(name) == 1 and name not in read
+        alone = alone and step.equation.batched == program.system.decls[name].batched  # else the examples add up
         if alone and isinstance(arg, Access) and program.buffers[name].inside is None:
             found[name] = Access(arg.ref, (*arg.views, View("slice", step.equation.attrs, 0)))
     return found

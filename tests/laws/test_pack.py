@@ -102,3 +102,15 @@ def test_no_member_waits_for_another() -> None:
     h[t] = ops.tanh(b + ops.cos(first))
     g.loss = ops.sum(ops.sum(h[t]), over=t)
     assert pointwise(run_program(g))[0] == pointwise(run_program(g, "pack"))[0] == 6
+
+
+def test_a_part_of_every_example_is_added_up() -> None:
+    """A gradient that is a slice for each example is no slice to be handed out."""
+    g = Template("parts")
+    x, p, h = g.input("x", over=None), g.param("p"), g.variable("h")
+    h[t] = ops.tanh(ops.stack([x, p]))
+    g.loss = ops.sum(ops.sum(h[t]), over=t)
+    x = np.zeros(3)
+    for backend in ("reference", "numpy"):
+        _, grads = g.compile(backend, dtype="float64").value_and_grad({"p": np.float64(0.5)}, x=x, T=2)
+        np.testing.assert_allclose(grads["p"], 2 * (1 - np.tanh(0.5) ** 2), rtol=1e-12, strict=True)

@@ -9,7 +9,7 @@ from llvmlite import ir
 
 from ...ops.shapes import negative_axes
 from ...program import Access, Compute, View
-from .code import I64, Dims, Point, Strided, Value, can_be_wide
+from .code import I64, Code, Dims, Point, Strided, Value, can_be_wide
 from .elementary import emit
 from .pointwise import Typed, call, convert, larger
 from .sizes import ONE, ZERO, Size, in_order
@@ -22,6 +22,12 @@ METHODS = {
     "logsumexp": "rows", "cross_entropy": "rows",
 }  # fmt: skip
 """Operations, and the method that writes each."""
+
+
+def _within(c: Code, number: Value, size: int) -> Value:
+    """An index, held inside its table: given ones are checked before, a computed one may lie anywhere."""
+    number = c.b.select(c.b.icmp_signed("<", number, c.i64(0)), c.i64(0), number)
+    return c.b.select(c.b.icmp_signed(">=", number, c.i64(size)), c.i64(size - 1), number)
 
 
 class Operations:
@@ -194,7 +200,7 @@ class Operations:
         adds_inside = bool(dims) and adds and write.along(dims[-1][0]) == ZERO
 
         def at(point: Point) -> None:
-            number = c.load(point.pointers[1], "int")
+            number = _within(c, c.load(point.pointers[1], "int"), table.shape[axis])
             row = c.moved(point.pointers[0], table.kind, c.b.mul(number, c.size(table.steps[axis])))
             alone = point.width > 1 and not point.inner[0]
             value = c.splat(c.load(row, table.kind), point.width) if alone else c.load(row, table.kind, point.width)
@@ -231,7 +237,7 @@ class Operations:
         combine = self.s.combine(step)
 
         def at(point: Point) -> None:
-            number = c.load(point.pointers[1], "int")
+            number = _within(c, c.load(point.pointers[1], "int"), target.shape[0])
             row = c.moved(point.pointers[2], target.kind, c.b.mul(number, c.size(target.steps[0])))
             value = convert(c, (c.value(operands, point, 0), values.kind), target.kind)
             value = combine.join(c.load(row, target.kind, point.width), value)
@@ -315,7 +321,8 @@ class Operations:
             if e.op == "logsumexp":
                 store(point.pointers[1], c.b.fadd(emit("log", c.b, total), top))
                 return
-            number = c.b.mul(c.load(point.pointers[2], "int"), c.size(source.steps[-1]))
+            label = _within(c, c.load(point.pointers[2], "int"), source.shape[-1])
+            number = c.b.mul(label, c.size(source.steps[-1]))
             chosen = c.b.fsub(c.load(c.moved(point.pointers[0], source.kind, number), source.kind), top)
             store(point.pointers[1], c.b.fsub(emit("log", c.b, total), chosen))
 

@@ -62,6 +62,15 @@ def test_a_run_that_does_not_fit_is_refused(backend: str, monkeypatch: pytest.Mo
     assert np.isfinite(value)
 
 
+def test_a_computed_label_out_of_range_reads_no_foreign_memory() -> None:
+    g = Template("labels")
+    x, E = g.input("x", 5), g.param("E", (3, 2))
+    g.output("y", E[ops.argmax(x[t])])
+    rows = np.arange(6, dtype=np.float32).reshape(3, 2)
+    found = g.compile("native").run({"E": rows}, "y", x=np.eye(5, dtype=np.float32))
+    np.testing.assert_array_equal(found, rows[[0, 1, 2, 2, 2]])
+
+
 @pytest.mark.slow
 def test_a_buffer_of_more_elements_than_32_bits_count() -> None:
     steps, batch, width = 2**15 + 1, 2**8, 2**8

@@ -26,7 +26,7 @@ FOREIGN = ("PYTHONHOME", "PYTHONPATH", "PIP_USER", "PIP_TARGET", "PIP_PREFIX")  
 COMMANDS = {"demo": ["-m", "unroll", "demo"], "test": ["-m", "pytest"]}
 EXTRAS = {"demo": ["demo"], "test": ["demo", "test"]}
 USAGE = "usage: python3 start.py demo|test [arguments for the demo or for pytest]"
-PARALLEL = ["-n", "auto", "--maxprocesses", "8"]
+PARALLEL = ["-n", "auto", "--maxprocesses", "8", "-m", "not slow"]
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 

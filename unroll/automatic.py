@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-KINDS = ("uniform", "normal", "mask")
-
 
 @dataclass(frozen=True, slots=True)
 class Noise:

@@ -9,7 +9,7 @@ from typing import Any
 
 from .automatic import Interval, Noise
 from .builder import live
-from .convert import Arrays, called, convert, expected, with_batch
+from .convert import Arrays, called, convert, expected, precise, with_batch
 from .dag import check_reads, exists
 from .errors import ArrayError, LengthError, code, message
 from .ir import Decl, Equation, Ref, System
@@ -190,11 +190,8 @@ class Binder:
             steps = [lengths[a.end] for a in decl.axes]
             ends = [extras.ends.get(a.end) for a in decl.axes]
             start = extras.start if TIME in decl.axes else 0
-            values[name] = self.backend.supply(decl, steps, batch, self._kind(decl), seed or 0, start, ends)
+            values[name] = self.backend.supply(decl, steps, batch, precise(decl, self.dtype), seed or 0, start, ends)
         return values
-
-    def _kind(self, decl: Decl) -> str:
-        return self.dtype if decl.dtype == "float" else {"int": "int64"}.get(decl.dtype, decl.dtype)
 
     def _fits(self, lengths: Mapping[str, int]) -> None:
         """Every step that is read, and every step that is asked for, exists at these lengths."""

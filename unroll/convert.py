@@ -46,9 +46,14 @@ def expected(decl: Decl, batch_first: bool) -> str:
     return "(" + ", ".join([*lead, *map(str, decl.shape)]) + ("," if len(lead) + len(decl.shape) == 1 else "") + ")"
 
 
+def precise(decl: Decl, dtype: str) -> str:
+    """The dtype of an array of the declared kind: the net's for floats, 64 bits for labels."""
+    return {"float": dtype, "int": "int64"}.get(decl.dtype, decl.dtype)
+
+
 def convert(backend: Arrays, decl: Decl, value: Any, dtype: str) -> Any:
     """The array of the declared kind, in the net's precision; no copy where none is needed. Raises ArrayError."""
-    if backend.fits(value, dtype if decl.dtype == "float" else {"int": "int64"}.get(decl.dtype, decl.dtype)):
+    if backend.fits(value, precise(decl, dtype)):
         return value
     what = called(decl)
     if hasattr(value, "mask") and hasattr(value, "filled"):

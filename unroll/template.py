@@ -322,7 +322,7 @@ class Template:
         dtype        "float32" (the default), "float64", or "complex128" for complex-step checks
         batch_first  True where arrays come as (B, T, ...) instead of (T, B, ...)
         debug_nans   True to stop at the first nan or infinity, naming variable, step and direction
-        without      passes of the compiler to leave out: "merge", "regroup", "sink", "fuse"
+        without      passes of the compiler to leave out, such as "merge" or "fuse"; an unknown name lists them all
         """
         from .model import Net
 

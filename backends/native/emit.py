@@ -50,7 +50,8 @@ def unsupported(system: System) -> str:
 def emit(program: Program, dtype: str, vector_bytes: int, helpers: int, panels: bool = True) -> Emitted:
     """The function ``run(pointers, sizes)``: a pointer per host, then the batch size and the length of each axis.
 
-    helpers  threads that may take a share of a product
+    helpers  threads that may take a share of a product, a kernel or a loop
+    panels   whether matrices that stay the same in a loop are packed before it
     """
     return _Emitter(program, dtype, vector_bytes, helpers, panels).emit()
 

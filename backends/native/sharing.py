@@ -20,10 +20,11 @@ class Job:
     def __init__(self, code: Code, function: Value, sizes: Sequence[Size | Value], pointers: int) -> None:
         self.c = code
         self.table, self.share = function.args
-        self.pointers = [self._argument(n, POINTER) for n in range(pointers)]
-        self.sizes = [_constant(s) or self._argument(pointers + n, I64) for n, s in enumerate(sizes)]
+        self.pointers = [self.argument(n, POINTER) for n in range(pointers)]
+        self.sizes = [_constant(s) or self.argument(pointers + n, I64) for n, s in enumerate(sizes)]
 
-    def _argument(self, n: int, kind: Any) -> Value:
+    def argument(self, n: int, kind: Any) -> Value:
+        """What stands at a place among the arguments: the pointers, then the sizes."""
         at = self.c.entry.gep(self.table, [self.c.i64(n)], source_etype=I64)
         return self.c.entry.load(at, typ=kind)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from .code import I64, Code, Dims, Strided, Value
+from .code import I64, Code, Dims, Strided
 from .sharing import Job, Sharing
 from .sizes import Size, product
 
@@ -38,7 +38,7 @@ class Spread:
 
         def write(job: Job) -> None:
             e = c.entry
-            *numbers, parts = (self._argument(job, len(operands) + n) for n in range(len(ends) + 1))
+            *numbers, parts = (job.argument(len(operands) + n, I64) for n in range(len(ends) + 1))
             c.inputs = dict(zip(ends, numbers, strict=True))
             size = c.size(extent)
             units = e.sdiv(e.add(size, c.i64(unit - 1)), c.i64(unit))
@@ -56,7 +56,3 @@ class Spread:
 
         sizes = [*(c.inputs[end] for end in ends), shares]
         self.sharing.run([o.pointer for o in operands], sizes, shares, large, write)
-
-    def _argument(self, job: Job, n: int) -> Value:
-        at = self.c.entry.gep(job.table, [self.c.i64(n)], source_etype=I64)
-        return self.c.entry.load(at, typ=I64)

@@ -15,8 +15,8 @@ BACKENDS = ("reference", "numpy", "native")
 STEPS, BATCH = 7, 3
 
 
-def feedback() -> Template:
-    """Both a hidden and an output recurrence."""
+def feedback(last: bool = False) -> Template:
+    """Both a hidden and an output recurrence; `last` for the loss of the last step alone."""
     g = Template("feedback")
     x, y = g.input("x", 2), g.input("y", 3)
     W, V, U, R = g.param("W", (4, 4)), g.param("V", (3, 4)), g.param("U", (4, 2)), g.param("R", (4, 3))
@@ -24,7 +24,7 @@ def feedback() -> Template:
     h[0], o[0] = 0.1, 0.2
     h[t] = ops.tanh(W @ h[t - 1] + R @ o[t - 1] + U @ x[t])
     o[t] = ops.tanh(V @ h[t])
-    g.loss = ops.sum(ops.mse(o[t], y[t]), over=t)
+    g.loss = ops.mse(o[T], y[T]) if last else ops.sum(ops.mse(o[t], y[t]), over=t)
     return g
 
 
@@ -88,6 +88,17 @@ def test_without_a_recurrence_every_step_runs_at_once() -> None:
     assert loops == [2, 0]
 
 
+def added_up(net: Any, params: Mapping[str, Any], states: Mapping[str, Any], parts: list[tuple[int, int]]) -> Any:
+    """The gradients of parts of the sequence, each from the state before it handed in as a number."""
+    total = {name: np.zeros_like(value) for name, value in params.items()}
+    for start, stop in parts:
+        clamp = {(n, 0): states[n][start - 1] for n in ("h", "o")} if start else None
+        part = {name: value[start:stop] for name, value in arrays().items()}
+        _, grads = net.value_and_grad(params, clamp=clamp, **part)
+        total = {name: total[name] + grads[name] for name in total}
+    return total
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("k", [1, 2, 3, 10])
 def test_truncation_in_chunks(backend: str, k: int) -> None:
@@ -96,12 +107,7 @@ def test_truncation_in_chunks(backend: str, k: int) -> None:
     net = g.compile("reference", dtype="float64")
     params = net.init(seed=0)
     states = net.run(params, ["h", "o"], **a)
-    total = {name: np.zeros_like(value) for name, value in params.items()}
-    for start in range(0, STEPS, k):
-        part = {name: value[start : start + k] for name, value in a.items()}
-        clamp = {(n, 0): states[n][start - 1] for n in ("h", "o")} if start else None
-        _, grads = net.value_and_grad(params, clamp=clamp, **part)
-        total = {name: total[name] + grads[name] for name in total}
+    total = added_up(net, params, states, [(start, start + k) for start in range(0, STEPS, k)])
     cut = g.truncated(k).compile(backend, dtype="float64")
     close(cut.value_and_grad(params, **a)[1], total)
     assert cut.loss(params, **a) == pytest.approx(net.loss(params, **a), abs=1e-12)
@@ -115,21 +121,8 @@ def test_truncation_by_a_window(backend: str, k: int) -> None:
     net = g.compile("reference", dtype="float64")
     params = net.init(seed=0)
     states = net.run(params, ["h", "o"], **a)
-    total = {name: np.zeros_like(value) for name, value in params.items()}
-    last = Template("last")  # the loss of the last step alone
-    x, y, h, o = last.input("x", 2), last.input("y", 3), last.variable("h", 4), last.variable("o", 3)
-    W, V, U, R = (last.param(n, s) for n, s in (("W", (4, 4)), ("V", (3, 4)), ("U", (4, 2)), ("R", (4, 3))))
-    h[0], o[0] = 0.1, 0.2
-    h[t] = ops.tanh(W @ h[t - 1] + R @ o[t - 1] + U @ x[t])
-    o[t] = ops.tanh(V @ h[t])
-    last.loss = ops.mse(o[T], y[T])
-    one = last.compile("reference", dtype="float64")
-    for step in range(1, STEPS + 1):
-        start = max(0, step - 1 - k)
-        clamp = {(n, 0): states[n][start - 1] for n in ("h", "o")} if start else None
-        part = {name: value[start:step] for name, value in a.items()}
-        _, grads = one.value_and_grad(params, clamp=clamp, **part)
-        total = {name: total[name] + grads[name] for name in total}
+    one = feedback(last=True).compile("reference", dtype="float64")
+    total = added_up(one, params, states, [(max(0, step - 1 - k), step) for step in range(1, STEPS + 1)])
     cut = g.truncated(k, sliding=True).compile(backend, dtype="float64")
     close(cut.value_and_grad(params, **a)[1], total)
     assert cut.loss(params, **a) == pytest.approx(net.loss(params, **a), abs=1e-12)

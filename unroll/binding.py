@@ -202,9 +202,11 @@ class Binder:
         check_reads(self.own, lengths)
         for ref in self.own.outputs.values():
             steps = [i.shift for i in ref.index if i.axis is None]
-            if steps and ref.name in self.user.decls and not exists(self.user, ref.name, steps, lengths):
+            name = ref.name.removesuffix("~")  # of the gradient by an instance, which exists where that does
+            if steps and name in self.user.decls and not exists(self.user, name, steps, lengths):
                 at = ", ".join(f"{end} = {n}" for end, n in lengths.items())
-                raise LengthError(f"{ref} is asked for, and at {at} that step does not exist")
+                asked = f"{name}{str(ref).removeprefix(ref.name)}"
+                raise LengthError(f"{asked} is asked for, and at {at} that step does not exist")
         self._fitting.add(key)
 
     def _each_fits(self, lengths: Mapping[str, int], ends: Mapping[str, Sequence[int]]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from unroll import T, Template, UnrollError, ops, schedules, t
+from unroll import T, Template, UnrollError, axis, ops, schedules, t
 
 BACKENDS = ("reference", "numpy", "native")
 STEPS, BATCH = 7, 3
@@ -277,6 +277,11 @@ def _run(**more: Any) -> Any:
     return net.run(net.init(0), "h", **arrays(), **more)
 
 
+def _gradient(instance: Any) -> Any:
+    net = feedback().compile("numpy", dtype="float64")
+    return net.value_and_grad(net.init(0), [instance], **arrays())
+
+
 def _probability(value: float) -> Any:
     net = feedback().scheduled({"o": "y"}).compile("numpy", dtype="float64")
     return net.run(net.init(0), "h", seed=0, epsilon=value, **arrays())
@@ -292,11 +297,17 @@ def _probability(value: float) -> Any:
         (lambda: feedback().scheduled({"o": "y"}, "x"), "'x' is taken"),
         (lambda: feedback().open_loop({"o": "y"}, 0), "an integer from 1 up"),
         (lambda: feedback().truncated(0), "an integer from 1 up"),
+        (lambda: feedback().truncated(2, over=axis("s")[0]), "nothing in template 'feedback' runs along s"),
+        (lambda: feedback().truncated(2, sliding=True, over=axis("s")[0]), "runs along s"),
+        (lambda: feedback().teacher_forced("o"), 'told by a dict, {"o": "y"}; got \'o\''),
+        (lambda: feedback().scheduled({}), "told by a dict"),
         (lambda: feedback().truncated(-1, sliding=True), "an integer from 0 up"),
         (lambda: _probability(1.5), "input epsilon holds 1.5, and its values lie from 0 to 1"),
         (lambda: _probability(-0.1), "from 0 to 1"),
         (lambda: _probability(float("nan")), "from 0 to 1"),
         (_only_by_a_draw, "only through a discrete draw"),
+        (lambda: _gradient(("h", 8)), "h[8] is asked for, and at T = 7 that step does not exist"),
+        (lambda: _gradient(("x", 8)), "x[8] is asked for"),
         (lambda: _run(clamp={("h", 9): np.zeros((3, 4))}), "h[9] is set, and at T = 7 it does not exist"),
         (lambda: _run(clamp={("h", -1): np.zeros((3, 4))}), "that step does not exist"),
         (lambda: _run(clamp={("x", 1): np.zeros((3, 2))}), "x is an input"),

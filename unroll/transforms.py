@@ -66,7 +66,7 @@ def _fed(system: System, forced: Mapping[str, str], choose: Choice) -> System:
     made: dict[str, str] = {}
     for name, truth in _pairs(forced):
         decl = system.decls[name]
-        source = next(e.source for e in sorted(system.writers[name], key=lambda e: len(e.out.running), reverse=True))
+        source = max(system.writers[name], key=lambda e: len(e.out.running)).source
         made[name] = f"{name}_fed"
         out, domain = Ref(made[name], tuple(map(running, decl.axes))), tuple(map(whole, decl.axes))
         builder.declare(replace(decl, name=made[name], source=source))

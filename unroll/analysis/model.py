@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 LOG_PROB = "log_prob~"  # no name of a user's holds a tilde
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Distribution:
     """How a random variable is distributed given its parents.
 
@@ -49,6 +49,8 @@ class Distribution:
 
     def __str__(self) -> str:
         return self.shown or f"{self.family}({', '.join(map(str, self.parameters))})"
+
+    __repr__ = __str__
 
 
 class Model:
@@ -244,7 +246,8 @@ class Model:
 def _items(distributions: Any) -> list[tuple[Any, Any]]:
     if not isinstance(distributions, Mapping) or not distributions:
         raise TemplateError(
-            f'a model names its random variables, as in Model(g, {{"y": ("categorical", "o")}}); got {distributions!r}'
+            'a model names its random variables, Model(g, {"y": ("categorical", "o")}), or its template draws them, '
+            f"y[t] = ops.categorical(o[t]); this one draws none, and got {distributions!r}"
         )
     return list(distributions.items())
 

@@ -153,7 +153,7 @@ def layer(
     back = tuple(running(a, delay if a == axis else 0) for a in axes)
     before: dict[str, Any] = {letter: variable[back] for letter, variable in states.items()}
 
-    rates = {"dropout": dropout, "recurrent_dropout": recurrent_dropout, "zoneout": zoneout}
+    rates: dict[str, Any] = {"dropout": dropout, "recurrent_dropout": recurrent_dropout, "zoneout": zoneout}
     for what, rate in rates.items():
         if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 <= rate < 1:
             raise TemplateError(

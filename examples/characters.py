@@ -45,7 +45,7 @@ def bits(net: Net, params: dict[str, np.ndarray], codes: np.ndarray) -> float:
 
 def main() -> None:
     """Train over and over on the one text, judge on the other."""
-    args = options(__doc__, steps=2000)
+    args = options(__doc__, steps=2500)
     g = elman(len(SYMBOLS), HIDDEN)
     print(g, end="\n\n")
     draw(g, args)

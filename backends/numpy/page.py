@@ -19,7 +19,7 @@ from .operand import BATCH, GATES, Operand, Where, gated, viewed
 
 ROW = "row"
 """The time axis of a buffer that is read row by row in a loop."""
-FUNCTIONS = frozenset(n for n in dir(np) if isinstance(getattr(np, n), np.ufunc))
+FUNCTIONS = frozenset(name for name, found in vars(np).items() if isinstance(found, np.ufunc))
 
 
 class Page:

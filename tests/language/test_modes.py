@@ -330,6 +330,36 @@ def test_a_seed_is_asked_for_and_looked_at(seed: Any) -> None:
         g.compile("numpy").run({}, seed=seed, x=np.zeros(3, np.float32))
 
 
+@pytest.mark.parametrize("temperature", [0, 0.0, -1.0, float("nan")])
+def test_what_is_no_temperature_is_refused(temperature: float) -> None:
+    """Divided by 0 the logits are infinities, of which the first would always be drawn."""
+    o = Template("draws").input("o", 3)
+    with pytest.raises(ValueError, match="above 0"):
+        ops.categorical(o[t], temperature)
+
+
+def test_a_run_is_told_how_many_examples_there_are() -> None:
+    g = Template("walk")
+    y = g.variable("y", ())
+    y[0] = 0.0
+    y[t] = ops.normal(y[t - 1], 1.0)
+    net = g.compile("numpy")
+    many = net.run({}, "y", T=5, batch=3, seed=1)
+    assert many.shape == (5, 3)
+    assert len(set(many[-1])) == 3
+    for wrong in (0, -1, 2.0, "a", True):
+        with pytest.raises(UnrollError, match="integer from 1 up"):
+            net.run({}, "y", T=5, batch=wrong, seed=1)
+    with pytest.raises(UnrollError, match="lengths tells 2 examples, and there are 3"):
+        net.run({}, "y", lengths=[5, 4], batch=3, seed=1)
+    read = Template("read")
+    x = read.input("x")
+    read.output("z", x[t] + 1)
+    net = read.compile("numpy", dtype="float64")
+    with pytest.raises(UnrollError, match="input x holds 2 examples, and there are 1"):
+        net.run({}, x=np.zeros((4, 2)), batch=1)
+
+
 def test_a_draw_from_what_has_no_axis_says_when() -> None:
     g = Template("once")
     m = g.param("m", 2)

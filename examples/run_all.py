@@ -21,9 +21,11 @@ def measuring() -> list[Path]:
 
 
 def row(path: Path, out: Path, seed: int) -> str:
-    """What an example prints last."""
+    """What an example prints last; where it fails, it has said why, and nothing more is run."""
     command = [sys.executable, str(path), "--out", str(out), "--seed", str(seed)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        sys.exit(done.returncode)
     return done.stdout.splitlines()[-1]
 
 
@@ -34,6 +36,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=1, help="how many seeds, from 1 up (default: %(default)s)")
     args = parser.parse_args()
     rows = []
+    print(HEAD, end="")
     for path in measuring():
         first, *others = (row(path, args.out, seed) for seed in range(1, args.seeds + 1))
         rows.append(f"{first} {', '.join(other.split('|')[AFTER].strip() for other in others)} |")

@@ -18,10 +18,10 @@ from ..base import AbstractBackend, AbstractExecutable, Options
 from ..memory import Idle, afford, elements
 from ..numpy.arrays import NumpyArrays
 from ..numpy.backend import BACKEND as NUMPY
+from ..place import ALIGNED, Layout, Lives, offsets
 from . import library
 from .emit import emit, unsupported
 from .machine import Compiled, publish, vector_bytes
-from .place import ALIGNED, Layout, Lives, offsets
 from .pool import pool
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from llvmlite import ir
 
+from ..sizes import ONE, ZERO, Size
 from .folding import Builder, number
-from .sizes import ONE, ZERO, Size
 
 I64, I32, I8, I1 = ir.IntType(64), ir.IntType(32), ir.IntType(8), ir.IntType(1)
 POINTER = ir.PointerType()

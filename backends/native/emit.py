@@ -10,14 +10,14 @@ from ...ir import Ref, System
 from ...ops.shapes import elementwise
 from ...program import Access, Compute, Fuse, Program, Repeat, Step, access_shape, guard, walk
 from ...timeindex import Range, running
+from ..place import Layout, Lives, layouts, lives
+from ..sizes import BATCH, PART, Size, count
 from .code import I64, POINTER, Code, Value
 from .kernel import Kernels
 from .operations import METHODS, Operations
-from .place import Layout, Lives, layouts, lives
 from .pointwise import NAMES
 from .products import Products
 from .sharing import Job, Sharing
-from .sizes import BATCH, PART, Size, count
 from .spread import Spread
 from .statement import Memory, Statements, Where
 

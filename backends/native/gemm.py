@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..contraction import Group
+from ..sizes import ONE, Size
 from . import library
 from .code import I64, POINTER, Code, Value
-from .group import Group
 from .panels import copy, every, multiply, occurring, pack, parted, table
 from .sharing import ENOUGH, Job, Sharing
-from .sizes import ONE, Size
 
 DEEP = 1024
 """Bytes of a block along the inner dimension."""

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 
 from ...ir import Ref, System
 from ...program import REDUCTIONS, Access, Argument, Compute, Row, row
+from ..sizes import ONE
 from .code import Dims, Point, Strided, Value, can_be_wide, collapsed
 from .pointwise import Typed, convert, larger, pointwise
-from .sizes import ONE
 from .spread import Spread
 from .statement import Combine, Statements, Where, features, keys
 

@@ -9,10 +9,10 @@ from llvmlite import ir
 
 from ...ops.shapes import negative_axes
 from ...program import Access, Compute, View
+from ..sizes import ONE, ZERO, Size, in_order
 from .code import I64, Code, Dims, Point, Strided, Value, can_be_wide
 from .elementary import emit
 from .pointwise import Typed, call, convert, larger
-from .sizes import ONE, ZERO, Size, in_order
 from .statement import Combine, Operand, Statements, Where, features, keys
 
 METHODS = {

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..contraction import Group
 from . import library
 from .code import I1, I64, POINTER, Code, Value
-from .group import Group
 from .panels import multiply, occurring, pack, parted, table
 from .sharing import ENOUGH, Job, Sharing
 

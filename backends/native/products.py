@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ...program import Access, Compute
+from ..contraction import NOTHING, grouped
 from ..numpy.kernels import letters
+from ..sizes import ONE, ZERO, Size
 from .code import Dims, Point, Strided
 from .gemm import Gemm
-from .group import NOTHING, Group
 from .packed import Packer, Panels
 from .pointwise import Typed
 from .sharing import Sharing
-from .sizes import ONE, ZERO, Size
 from .statement import Statements, Where
 
 SMALLEST = 64
@@ -34,7 +34,7 @@ class Products:
     def prepare(self, step: Compute, where: Where, steady: Sequence[bool]) -> None:
         """Pack what stays the same in the loops around a product, `steady` of its operands."""
         left, right, out, dims = self.operands(step, where)
-        plan = self.plan(dims, left, right, out)
+        plan = grouped(dims, left.along, right.along, out.along)
         if plan is None or step.equation.combine == "max":
             return
         _, rows, columns, deep = plan
@@ -71,7 +71,7 @@ class Products:
         adds = step.mode == "add"
         left, right, out, dims = self.operands(step, where)
         inner = [key for key, _ in dims if key.startswith("*") and out.along(key) == ZERO]
-        plan = self.plan(dims, left, right, out)
+        plan = grouped(dims, left.along, right.along, out.along)
         if plan is None or e.combine == "max":
             target, adds = self.s.target(step, where)
             if inner and not adds:
@@ -107,42 +107,3 @@ class Products:
                 self.gemm.product(rows, columns, deep, x, y, z, room, adds or again)
 
         self.c.nest(loops, [left, right, out], at, False)
-
-    def plan(self, dims: Dims, left: Strided, right: Strided, out: Strided) -> tuple[Dims, Group, Group, Group] | None:
-        """Dimensions looped over, rows, columns and what is summed; None where it is no product of matrices."""
-        groups: dict[str, list[tuple[str, Group]]] = {"rows": [], "columns": [], "deep": [], "loops": []}
-        for key, n in dims:
-            group = Group(n, left.along(key), right.along(key), out.along(key))
-            has = (group.left != ZERO, group.right != ZERO, group.out != ZERO)
-            role = {
-                (True, False, True): "rows", (False, True, True): "columns", (True, True, False): "deep"
-            }.get(has, "loops")  # fmt: skip
-            groups[role].append((key, group))
-        if not groups["deep"] or not (groups["rows"] or groups["columns"]):
-            return None
-        if any(g.left != ZERO and g.right != ZERO and g.out != ZERO for _, g in groups["loops"]):
-            return None
-        made = {}
-        loops = [(key, g.extent) for key, g in groups["loops"]]
-        for role in ("rows", "columns", "deep"):
-            merged = NOTHING
-            for key, g in reversed(groups[role]):
-                if merged is NOTHING:
-                    merged = g
-                elif all(
-                    x == y * merged.extent
-                    for x, y in ((g.left, merged.left), (g.right, merged.right), (g.out, merged.out))
-                ):
-                    merged = Group(g.extent * merged.extent, merged.left, merged.right, merged.out)
-                else:
-                    loops.append((key, g.extent))
-            made[role] = merged
-        rows, columns, deep = made["rows"], made["columns"], made["deep"]
-        steps = [rows.left, rows.out, columns.right, columns.out, deep.left, deep.right]
-        if any(s.factor < 0 for s in steps):
-            return None
-        if ONE not in (rows.out, columns.out):
-            return None
-        if NOTHING in (rows, columns) and ONE not in (rows.left, columns.right):
-            return None  # sums along what lies side by side
-        return loops, rows, columns, deep

@@ -8,9 +8,9 @@ from typing import Any
 
 from llvmlite import ir
 
+from ..sizes import Size
 from .code import I1, I64, POINTER, Code, Value
 from .folding import number
-from .sizes import Size
 
 ENOUGH = 2**17
 """Multiplications worth sharing with another thread: some microseconds."""

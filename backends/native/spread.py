@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from ..sizes import Size, product
 from .code import Code, Dims, Strided
 from .sharing import Job, Sharing
-from .sizes import Size, product
 
 ENOUGH = 2**14
 """Cycles of a kernel worth sharing with another thread."""

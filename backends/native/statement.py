@@ -10,10 +10,10 @@ from ...ir import Const
 from ...ops.shapes import as_slice
 from ...program import Access, Argument, Compute, View
 from ...timeindex import Axis, Index, Range
+from ..place import Layout
+from ..sizes import BATCH, ZERO, Size, count
 from .code import Code, Dims, Point, Strided, Value, can_be_wide, collapsed
-from .place import Layout
 from .pointwise import Typed, convert, larger, pointwise
-from .sizes import BATCH, ZERO, Size, count
 
 
 @dataclass(frozen=True)

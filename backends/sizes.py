@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ...timeindex import Range
+from ..timeindex import Range
 
 Symbol = tuple[str, int]
 """An end and what is added to it, ``("T", 1)``, never below 0; or ``("B", 0)``, the batch size."""

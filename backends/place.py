@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ...ir import System
-from ...program import Access, Buffer, Compute, Fuse, Program, Repeat, Step
-from ...timeindex import Axis, Range, fixed, last
+from ..ir import System
+from ..program import Access, Buffer, Compute, Fuse, Program, Repeat, Step
+from ..timeindex import Axis, Range, fixed, last
 from .sizes import BATCH, Size, count, in_order, product
 
 ALIGNED = 64

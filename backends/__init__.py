@@ -8,11 +8,14 @@ from importlib.util import find_spec
 from ..errors import BackendError
 from .base import AbstractBackend
 
-NAMES = {"reference": "reference", "numpy": "numpy.backend", "native": "native.backend"}
+NAMES = {"reference": "reference", "numpy": "numpy.backend", "native": "native.backend", "cupy": "cupy.launch"}
 """Name -> module; each module has one `BACKEND`."""
 
-NEEDS = {"native": ("llvmlite",)}
+NEEDS = {"native": ("llvmlite",), "cupy": ("cupy",)}
 """Packages beyond the core that a backend is made of."""
+
+EXTRAS = {"native": "pip install 'unroll-graph[native]'", "cupy": "pip install 'unroll-graph[cuda12]' (or [cuda13])"}
+"""How to have them."""
 
 FASTEST = ("native", "numpy")
 """What "auto" tries, in order."""
@@ -30,9 +33,9 @@ def load(name: str) -> AbstractBackend:
     if name not in NAMES:
         raise BackendError(f"there is no backend {name!r}; choose one of {', '.join(sorted(NAMES))}, or auto")
     if lacks := missing(name):
-        raise BackendError(
-            f"backend {name!r} needs {' and '.join(lacks)}: pip install 'unroll-graph[{name}]', or choose numpy"
-        )
+        raise BackendError(f"backend {name!r} needs {' and '.join(lacks)}: {EXTRAS[name]}, or choose numpy")
     module = import_module(f".{NAMES[name]}", __name__)
     backend: AbstractBackend = module.BACKEND
+    if obstacle := backend.obstacle():
+        raise BackendError(obstacle)
     return backend

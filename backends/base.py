@@ -62,6 +62,10 @@ class AbstractBackend(ABC):
     optional: tuple[str, ...] = ()
     """What it does of its own accord to be fast, and may be told to leave out."""
 
+    def obstacle(self) -> str:
+        """Why it cannot run on this machine, and the way out; "" where it can."""
+        return ""
+
     @abstractmethod
     def asarray(self, value: Any, dtype: str | None) -> Any:
         """An array of this backend; `dtype` None keeps the value's own. No copy where none is needed."""

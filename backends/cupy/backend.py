@@ -1,0 +1,91 @@
+"""The CUDA backend: the whole program as kernels and products in the order of one graph, NumPy arrays in and out."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ...compiler import compile_system
+from ...explain import Costs
+from ...ir import System
+from ...program import Program
+from ..base import AbstractBackend, AbstractExecutable, Options
+from ..memory import Idle, elements
+from ..numpy.arrays import NumpyArrays
+from ..numpy.backend import BACKEND as NUMPY
+from .emit import emit, unsupported
+from .frame import AbstractMachine
+from .plan import Plan
+
+ITEM = {"float32": 4, "float64": 8}
+GRAPH = "graph"
+
+Make = Callable[[Plan, Options], AbstractMachine]
+
+
+class CudaExecutable(AbstractExecutable):
+    """One program on one machine."""
+
+    program: Program
+
+    def __init__(self, system: System, options: Options, make: Make) -> None:
+        self.system = system
+        without = [name for name in options.without if name != GRAPH]
+        self.program = compile_system(system, without=("pack", *without))  # `fuse` makes wider kernels
+        self.plan = emit(self.program, options.dtype)
+        self._machine = make(self.plan, options)
+        self._idle = Idle()
+
+    def numbers(self, lengths: Mapping[str, int], batch: int) -> dict[str, int]:
+        """The batch size and the length of every axis."""
+        return {"B": batch, **{a.end: int(lengths.get(a.end, 0)) for a in self.system.axes}}
+
+    def costs(self, lengths: Mapping[str, int], batch: int) -> Costs:
+        """The memory of the arena, on the device, and of the results."""
+        numbers = self.numbers(lengths, batch)
+        decls = self.program.system.decls
+        counts = (elements(decls[r.name], r, numbers) for r in self.system.outputs.values())
+        return Costs(self.plan.sizes(numbers), self.plan.arena(numbers)[1], sum(counts) * ITEM[self.plan.dtype])
+
+    def __call__(self, values: Mapping[str, Any], lengths: Mapping[str, int], batch: int) -> dict[str, Any]:
+        numbers = self.numbers(lengths, batch)
+        shape = tuple(numbers.values())
+        frame = self._idle.take(shape, lambda: self._machine.frame(numbers))
+        results: dict[str, Any] = frame(values)
+        self._idle.keep(shape, frame)
+        return results
+
+    def __str__(self) -> str:
+        return str(self.program)
+
+
+class Cuda(NumpyArrays, AbstractBackend):
+    """Compiles for an NVIDIA GPU.
+
+    make   the machine of a plan
+    lacks  why there is no such machine, and the way out; "" where there is one
+    """
+
+    name = "cupy"
+    optional = (GRAPH,)
+    """All of a run as one CUDA graph, captured once for each shape."""
+
+    def __init__(self, make: Make, lacks: Callable[[], str]) -> None:
+        self._make, self._lacks = make, lacks
+
+    def obstacle(self) -> str:
+        """Why there is no device."""
+        return self._lacks()
+
+    def build(self, system: System, options: Options) -> AbstractExecutable:
+        """Compile; NumPy serves complex steps, the search for nans, and operations that are Python functions."""
+        if op := unsupported(system):
+            warnings.warn(
+                f"ops.{op} is a Python function alone: template {system.name!r} runs on numpy instead of {self.name}; "
+                f"give ops.define(..., body=) an expression in other operations",
+                stacklevel=2,
+            )
+        if op or options.dtype == "complex128" or options.debug_nans:
+            return NUMPY.build(system, options)
+        return CudaExecutable(system, options, self._make)

@@ -1,0 +1,216 @@
+"""Program -> plan: every statement a kernel or a product of matrices, loops and memory as the program has them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from ...ir import Const, Equation, Ref, System
+from ...program import Access, Compute, Fuse, Guard, Program, Repeat, Step, guard, row
+from ...timeindex import Axis, Range, running
+from ..contraction import NOTHING, Group, grouped
+from ..numpy.kernels import letters
+from ..place import Layout, Lives, layouts, lives
+from ..sizes import BATCH, ONE, ZERO, Size, count
+from .kernels import Writer
+from .plan import Action, Launch, Loop, Plan, Product
+from .text import Operand, Where, operand, prelude
+from .values import CONTRACTIONS, KNOWN
+
+
+def unsupported(system: System) -> str:
+    """The first operation that has no form here, as one that is a Python function alone; "" if none."""
+    return next((e.op for e in system.equations if e.operation.compute is not None or e.op not in KNOWN), "")
+
+
+def emit(program: Program, dtype: str) -> Plan:
+    """The plan of a program in float32 or float64."""
+    return _Emitter(program, dtype).emit()
+
+
+class _Emitter:
+    def __init__(self, program: Program, dtype: str) -> None:
+        self.program, self.system, self.dtype = program, program.system, dtype
+        self.layouts = layouts(program)
+        self.absent = _absent(program)
+        found = lives(program, self.layouts, self.absent)
+        given = {self.layouts[n].host for n in self.layouts if self.system.decls[n].given}
+        first = {**found.first, **{h: -1 for h in given if h in found.first}}  # filled before the run
+        self.lives = Lives(first, found.final)
+        hosts = dict.fromkeys(self.layouts[n].host for n in self.layouts if n not in self.absent)
+        self.hosts = tuple(h for h in hosts if h in first)
+        self.texts: list[str] = [prelude(dtype)]
+
+    def emit(self) -> Plan:
+        """The whole plan."""
+        actions: list[Action] = []
+        end = len(self.program.steps)
+        for number in range(-1, end + 1):
+            for host in self.hosts:
+                if min(self.lives.first[host], end) == number:
+                    actions += self.cleared(host)
+            if 0 <= number < end:
+                actions += self.step(self.program.steps[number], ())
+        return Plan(
+            "\n".join(self.texts), tuple(actions), self.system, self.hosts, self.layouts, self.lives, self.dtype
+        )
+
+    def writer(self, name: str, where: Where) -> Writer:
+        """A new kernel."""
+        plain = "".join(c if c.isascii() and c.isalnum() else "_" for c in name)
+        return Writer(f"k{len(self.texts)}_{plain}", self.layouts, where, self.dtype)
+
+    # -- memory that begins as zeros ---------------------------------------------------------------------------------
+
+    def cleared(self, host: str) -> list[Action]:
+        """Zeros where the program counts on them, in a host and its parts."""
+        found: list[Action] = []
+        for name, layout in self.layouts.items():
+            if layout.host != host or name in self.absent:
+                continue
+            buffer = self.program.buffers.get(name)
+            if buffer is not None and buffer.clear is not None and buffer.clear != "all":
+                (r,), (first, final) = layout.axes, buffer.clear
+                for k, step in [(k, r.lo + k) for k in range(first)] + [(k, r.hi - k) for k in range(final)]:
+                    launch = self.zero(layout, (Range(r.axis, step, step),))
+                    found.append(replace(launch, needs=((count(r), k),)))  # a short one has fewer steps
+            elif buffer.clear == "all" if buffer is not None else not self.system.decls[name].given:
+                found.append(self.zero(layout, layout.axes))
+        return found
+
+    def zero(self, layout: Layout, ranges: tuple[Range, ...]) -> Launch:
+        """Zeros over ranges of steps."""
+        ref = Ref(layout.name, tuple(running(a) for a in layout.brackets))
+        return self.fill(ref, Where({}, ranges, layout.batched))
+
+    def fill(self, ref: Ref, where: Where) -> Launch:
+        """Zeros wherever a left-hand side goes."""
+        writer = self.writer(f"zero_{ref.name}", where)
+        step = Compute(Equation(ref, "copy", (Const(0.0),), (), where.spans, where.batched), (Const(0.0),), "set")
+        launch = writer.points([step], ())
+        self.texts.append(writer.k.text())
+        return launch
+
+    # -- steps -------------------------------------------------------------------------------------------------------
+
+    def step(self, step: Step, loops: tuple[Repeat, ...]) -> list[Action]:
+        """One step; loops nest no deeper than there are axes."""
+        if isinstance(step, Compute):
+            return self.guarded([step], (), loops)
+        if isinstance(step, Fuse):
+            return self.guarded(step.body, step.inner, loops)
+        body = [a for inner in step.body for a in self.step(inner, (*loops, step))]
+        return [Loop(step.axis, step.direction, step.steps, tuple(body))]
+
+    def guarded(self, body: Sequence[Compute], inner: Sequence[str], loops: tuple[Repeat, ...]) -> list[Action]:
+        """Statements over the same points, each left out at steps of a loop that lie outside its domain."""
+        e, shifts = body[0].equation, dict(body[0].offsets)
+        axes: dict[Axis, int] = {loop.axis: shifts[loop.axis] for loop in loops}
+        spans = tuple(r for a in self.system.axes for r in e.domain if r.axis == a and a not in axes)
+        where = Where(axes, spans, e.batched)
+        guards = [guard(s, loops) for s in body]
+        wanted = list(dict.fromkeys(g for g in guards if g))
+        if not wanted:
+            return self.write(body, inner, where)
+        (inside,) = wanted
+        always = [s for s, g in zip(body, guards, strict=True) if not g]
+        found = [replace(a, guards=inside) for a in self.write(body, inner, where) if not isinstance(a, Loop)]
+        if not always:
+            return list(found)
+        rest = [a for a in self.write(always, inner, where) if not isinstance(a, Loop)]
+        return [*found, *(replace(a, guards=outside) for a in rest for outside in _outside(inside))]
+
+    def write(self, body: Sequence[Compute], inner: Sequence[str], where: Where) -> list[Action]:
+        """A kernel, or a product."""
+        step = body[0]
+        e = step.equation
+        layout = self.layouts[e.out.name]
+        if len(body) == 1 and not inner and e.op in CONTRACTIONS and (made := self.product(step, where)) is not None:
+            return made
+        writer = self.writer(e.out.name, where)
+        rows = [r for r in (row(self.system, s) for s in body) if r is not None]
+        if len(rows) == len(body) and len({(r.reads, r.writes) for r in rows}) > 1 and len(body) > 1:
+            launch = writer.rows(body, rows, inner)
+        elif e.summed or (e.batched and not layout.batched):
+            launch = writer.sums(step)
+        else:
+            launch = writer.points(body, inner)
+        self.texts.append(writer.k.text())
+        return [launch]
+
+    # -- products ----------------------------------------------------------------------------------------------------
+
+    def product(self, step: Compute, where: Where) -> list[Action] | None:
+        """A contraction as products of matrices; None where it is none."""
+        e = step.equation
+        accesses = [x for x in step.args if isinstance(x, Access)]
+        if e.combine == "max" or len(accesses) != 2:
+            return None
+        a, b = (operand(self.layouts, x, where) for x in accesses)
+        c = operand(self.layouts, Access(e.out), where)
+        if {a.kind, b.kind, c.kind} != {"float"}:
+            return None
+        named = letters(e.op, [len(a.shape), len(b.shape)], dict(e.attrs))
+        la, lb, lo = ([f"*{x}" for x in part] for part in named)
+        sizes = dict(zip((*la, *lb), (*a.shape, *b.shape), strict=True))
+        span = [*((r.axis.name, count(r)) for r in where.spans), *([("batch", BATCH)] if where.batched else [])]
+        keys = dict.fromkeys((*lo, *la, *lb))
+        dims = [(key, n) for key, n in (*span, *((x, Size(sizes[x])) for x in keys)) if n != ONE]
+        steps = [_steps(x, part) for x, part in ((a, la), (b, lb), (c, lo))]
+        left, right, out = (_along(s) for s in steps)
+        plan = grouped(dims, left, right, out, together=True)
+        if plan is None or (c.lead.keys() - {key for key, _ in span}):
+            return None
+        loops, rows, columns, deep = plan
+        if (columns.out != ONE and columns is not NOTHING) or (columns is NOTHING and rows.out == ONE):
+            a, b = b, a
+            steps[0], steps[1] = steps[1], steps[0]
+            rows, columns, deep = columns.turned(), rows.turned(), deep.turned()
+        if not (_lies(rows.left, deep.left, rows, deep) and _lies(deep.right, columns.right, deep, columns)):
+            return None
+        first, second, third = steps
+        moves = tuple((n, first.get(key, ZERO), second.get(key, ZERO), third.get(key, ZERO)) for key, n in loops)
+        again = any(out == ZERO for _, _, _, out in moves)
+        adds = step.mode == "add"
+        strides = rows.left, deep.left, deep.right, columns.right, rows.out
+        extents = rows.extent, columns.extent, deep.extent
+        made = Product(a.place, b.place, c.place, *extents, strides, moves, adds or again)
+        kept = tuple(r for r in where.spans if r.axis in e.out.running)
+        clear = replace(where, spans=kept, batched="batch" in c.lead)
+        return [*([self.fill(e.out, clear)] if again and not adds else []), made]
+
+
+def _steps(x: Operand, letters_: Sequence[str]) -> dict[str, Size]:
+    return {**x.lead, **dict(zip(letters_, x.strides, strict=True))}
+
+
+def _along(steps: Mapping[str, Size]) -> Callable[[str], Size]:
+    return lambda key: steps.get(key, ZERO)
+
+
+def _lies(by_row: Size, by_column: Size, rows: Group, columns: Group) -> bool:
+    """True for a matrix that a product reads as it is, by rows or by columns."""
+    return ONE in (by_row, by_column, rows.extent, columns.extent)
+
+
+def _outside(inside: Guard) -> list[Guard]:
+    """Where one of several tests fails, as guards of which at most one holds."""
+    other = {">=": "<=", "<=": ">="}
+    found = []
+    for n, (axis, sign, edge) in enumerate(inside):
+        found.append((*inside[:n], (axis, other[sign], edge + (-1 if sign == ">=" else 1))))
+    return found
+
+
+def _absent(program: Program) -> set[str]:
+    """Names that never reach memory: those within kernels of points."""
+    found: set[str] = set()
+    pending = list(program.steps)
+    while pending:
+        step = pending.pop()
+        if isinstance(step, Repeat):
+            pending.extend(step.body)
+        elif isinstance(step, Fuse):
+            rows = {(r.reads, r.writes) for s in step.body if (r := row(program.system, s)) is not None}
+            found.update(step.inner if len(rows) == 1 else ())
+    return found

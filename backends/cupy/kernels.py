@@ -1,0 +1,254 @@
+"""Kernels in three forms: a thread for every point, a block for every row, a block for 32 sums. No float atomics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ...program import Access, Compute, Row
+from ..place import Layout
+from ..sizes import BATCH, Size, count, product
+from .plan import Launch
+from .text import TYPES, Kernel, Points, Where, operand
+from .values import POINTWISE, Typed, Values, convert
+
+THREADS = 256
+"""Threads of a block."""
+LANES = 32
+"""Sums of a block, side by side, where there are as many; threads that share one add up in one fixed order."""
+
+Segment = list[Compute]
+
+
+def features(shape: Sequence[int]) -> Points:
+    """Dimensions of per-example axes."""
+    return [(f".{i}", Size(n)) for i, n in enumerate(shape)]
+
+
+def total(dims: Points) -> Size:
+    """How many points there are."""
+    return product(tuple(size for _, size in dims))
+
+
+class Writer:
+    """Writes one kernel for one or several statements."""
+
+    def __init__(self, name: str, layouts: Mapping[str, Layout], where: Where, dtype: str) -> None:
+        self.k = Kernel(name, layouts)
+        self.where, self.dtype, self.layouts = where, dtype, layouts
+        self.values = Values(self.k, where, dtype)
+
+    def spans(self, e_batched: bool) -> Points:
+        """The dimensions that statements span, as their domains have them."""
+        lead = [(r.axis.name, count(r)) for r in self.where.spans]
+        return [*lead, *([("batch", BATCH)] if e_batched else [])]
+
+    def launch(self, points: Size, each: int, threads: int) -> Launch:
+        """The kernel as a part of a plan."""
+        return Launch(self.k.name, tuple(self.k.arguments), points, each, threads)
+
+    # -- a thread for every point ------------------------------------------------------------------------------------
+
+    def points(self, body: Sequence[Compute], inner: Sequence[str]) -> Launch:
+        """All statements at one point in registers; `inner` are the names that need no memory."""
+        k = self.k
+        out = self.layouts[body[0].equation.out.name]
+        shape = max((self.layouts[s.equation.out.name].shape for s in body), key=len)
+        running = {a.name for a in body[0].equation.out.running}
+        lead = [(key, size) for key, size in self.spans(out.batched) if key == "batch" or key in running]
+        dims = [*lead, *features(shape)]
+        k.line(f"whole point = (whole)blockIdx.x * {THREADS} + threadIdx.x;")
+        k.line(f"if (point >= {k.size(total(dims))}) return;")
+        found = k.coordinates("point", dims)
+        place = [found[key] for key, _ in features(shape)]
+        for step in body:
+            value = self.at(step, found, place, keep=len(body) > 1)
+            self.done(step, found, place, value, step.equation.out.name not in inner)
+        return self.launch(total(dims), THREADS, THREADS)
+
+    def at(self, step: Compute, lead: Mapping[str, str], place: Sequence[str], keep: bool) -> str:
+        """The value of a statement at a point, as a variable; `keep` has what it reads read once."""
+        kind = self.layouts[step.equation.out.name].kind
+        if keep and step.equation.op in POINTWISE:
+            for arg in step.args:
+                if isinstance(arg, Access) and arg not in self.values.held:
+                    text, had = self.values.read(arg, lead, place)
+                    self.values.held[arg] = self.k.new(had, text, "x"), had
+        value = convert(self.values.value(step, lead, place), kind)
+        if step.mode == "add":
+            value = self.joined(step, self.before(step, lead, place), value)
+        return self.k.new(kind, value)
+
+    def before(self, step: Compute, lead: Mapping[str, str], place: Sequence[str]) -> str:
+        """What a left-hand side holds."""
+        return self.values.read(Access(step.equation.out), lead, place)[0]
+
+    def joined(self, step: Compute, before: str, value: str) -> str:
+        """Two values of a left-hand side."""
+        return self.values.join(before, value, step.equation.combine == "max")
+
+    def done(self, step: Compute, lead: Mapping[str, str], place: Sequence[str], value: str, stored: bool) -> None:
+        """Keep the value of a statement for those that follow, and put it into memory."""
+        target = Access(step.equation.out)
+        self.values.held[target] = value, self.layouts[target.ref.name].kind
+        if stored:
+            self.k.store(operand(self.layouts, target, self.where), lead, place, value)
+
+    # -- a block for 32 sums -----------------------------------------------------------------------------------------
+
+    def sums(self, step: Compute) -> Launch:
+        """A statement whose values at several steps or examples meet in one place."""
+        k, e = self.k, step.equation
+        out = self.layouts[e.out.name]
+        running = {a.name for a in e.out.running}
+        spans = self.spans(e.batched)
+        gone = [(key, size) for key, size in spans if key not in running and (key != "batch" or not out.batched)]
+        kept = [(key, size) for key, size in self.spans(out.batched) if (key, size) not in gone]
+        dims = [*kept, *features(out.shape)]
+        kind = "int" if out.kind == "int" else "float"
+        points = total(dims)
+        lanes = LANES
+        if points.known:
+            lanes = min(LANES, 1 << max(points.factor - 1, 0).bit_length())
+        slices = THREADS // lanes
+        empty = "0" if e.combine == "sum" else "-ENDLESS"
+        k.line(f"__shared__ {TYPES[kind]} part[{THREADS}];")
+        k.line(f"int lane = threadIdx.x % {lanes}, slice = threadIdx.x / {lanes};")
+        k.line(f"whole point = (whole)blockIdx.x * {lanes} + lane;")
+        k.line(f"bool inside = point < {k.size(points)};")
+        found = k.coordinates("point", dims)
+        place = [found[key] for key, _ in features(out.shape)]
+        meets = k.new(kind, empty, "sum")
+        size = k.size(total(gone))
+        with k.block(f"for (whole next = slice; inside && next < {size}; next += {slices})"):
+            flat = k.new("int", "next", "at")
+            deep = k.coordinates(flat, gone)
+            value = convert(self.values.value(step, {**found, **deep}, place), kind)
+            k.line(f"{meets} = {self.joined(step, meets, value)};")
+        k.line(f"part[threadIdx.x] = {meets};")
+        k.line("__syncthreads();")
+        with k.block("if (inside && slice == 0)"):
+            with k.block(f"for (int n = 1; n < {slices}; n++)"):
+                k.line(f"{meets} = {self.joined(step, meets, f'part[n * {lanes} + lane]')};")
+            value = convert((meets, kind), out.kind)
+            if step.mode == "add":
+                value = self.joined(step, self.before(step, found, place), value)
+            k.store(operand(self.layouts, Access(e.out), self.where), found, place, value)
+        return self.launch(points, lanes, THREADS)
+
+    # -- a block for every row ---------------------------------------------------------------------------------------
+
+    def rows(self, body: Sequence[Compute], rows: Sequence[Row], inner: Sequence[str]) -> Launch:
+        """Whole rows: along each in loops, with numbers of the row and what its reductions gave between them."""
+        k = self.k
+        widest = max(rows, key=lambda r: r.reads)
+        wide = {id(s): r for s, r in zip(body, rows, strict=True) if r.reads > 1}
+        threads = min(THREADS, max(LANES, 1 << (widest.reads - 1).bit_length()))
+        dims = [*self.spans(body[0].equation.batched), *features(widest.lead)]
+        k.line(f"__shared__ real part[{threads}];")
+        k.line("whole point = blockIdx.x;")
+        found = k.coordinates("point", dims)
+        lead = [found[key] for key, _ in features(widest.lead)]
+        segments = divided(body, wide)
+        for number, segment in enumerate(segments):
+            later = [s for rest in segments[number + 1 :] for s in rest]
+            if id(segment[0]) in wide:
+                self.along(segment, wide, found, lead, inner, later, Size(widest.reads), threads)
+                continue
+            (step,) = segment
+            value = self.at(step, found, [*lead, "0"], keep=False)
+            target = Access(step.equation.out)
+            self.values.held[target] = value, self.layouts[target.ref.name].kind
+            if target.ref.name not in inner or read_apart(target, later):
+                k.line("__syncthreads();")
+                with k.block("if (threadIdx.x == 0)"):
+                    k.store(operand(self.layouts, target, self.where), found, [*lead, "0"], value)
+                k.line("__syncthreads();")
+        return self.launch(total(dims), 1, threads)
+
+    def along(
+        self,
+        segment: Segment,
+        wide: Mapping[int, Row],
+        found: Mapping[str, str],
+        lead: list[str],
+        inner: Sequence[str],
+        later: Sequence[Compute],
+        width: Size,
+        threads: int,
+    ) -> None:
+        """One loop along a row, and what its reductions give."""
+        k = self.k
+        reductions: list[tuple[Compute, str]] = []
+        for step in segment:
+            if wide[id(step)].writes == 1:
+                empty = "-ENDLESS" if step.equation.op == "max" else "0"
+                reductions.append((step, k.new("float", empty, "sum")))
+        sums = {id(step): name for step, name in reductions}
+        held = dict(self.values.held)
+        with k.loop(width, "threadIdx.x", str(threads)) as n:
+            place = [*lead, n]
+            for step in segment:
+                if id(step) in sums:
+                    value = convert(self.values.read(step.args[0], found, place), "float")
+                    name = sums[id(step)]
+                    k.line(f"{name} = {self.values.join(name, value, step.equation.op == 'max')};")
+                    continue
+                value = self.at(step, found, place, keep=False)
+                target = Access(step.equation.out)
+                read = any(target.ref.name in (a.ref.name for a in s.args if isinstance(a, Access)) for s in later)
+                apart = read or read_apart(target, segment)
+                self.done(step, found, place, value, target.ref.name not in inner or apart)
+        self.values.held = held
+        k.line("__syncthreads();")
+        for step, name in reductions:
+            target = Access(step.equation.out)
+            kind = self.layouts[target.ref.name].kind
+            largest = "true" if step.equation.op == "max" else "false"
+            gathered: Typed = f"gathered({name}, part, {largest})", "float"
+            value = convert(gathered, kind)
+            if step.mode == "add":
+                value = self.joined(step, self.before(step, found, [*lead, "0"]), value)
+            value = k.new(kind, value)
+            self.values.held[target] = value, kind
+            if target.ref.name not in inner or read_apart(target, later):
+                k.line("__syncthreads();")
+                with k.block("if (threadIdx.x == 0)"):
+                    k.store(operand(self.layouts, target, self.where), found, [*lead, "0"], value)
+                k.line("__syncthreads();")
+
+
+def read_apart(target: Access, body: Sequence[Compute]) -> bool:
+    """True where a name is read otherwise than as it was written."""
+    return any(isinstance(a, Access) and a.ref.name == target.ref.name and a != target for s in body for a in s.args)
+
+
+def divided(body: Sequence[Compute], wide: Mapping[int, Row]) -> list[Segment]:
+    """The statements of a kernel of rows in order: those that one loop along the row computes, and numbers of the row.
+
+    A loop ends before a statement that needs what another thread computes, or the sum of a whole row.
+    """
+    found: list[Segment] = []
+    open_: Segment = []
+    for step in body:
+        if id(step) not in wide:
+            found += [open_] if open_ else []
+            found.append([step])
+            open_ = []
+            continue
+        if _meets(step, open_, wide):
+            found.append(open_)
+            open_ = []
+        open_.append(step)
+    return found + ([open_] if open_ else [])
+
+
+def _meets(step: Compute, before: Segment, wide: Mapping[int, Row]) -> bool:
+    mine = [*(a for a in step.args if isinstance(a, Access)), Access(step.equation.out)]
+    for other in before:
+        target = Access(other.equation.out)
+        for access in mine:
+            if access.ref.name == target.ref.name and (access != target or wide[id(other)].writes == 1):
+                return True
+        if read_apart(Access(step.equation.out), [other]):
+            return True
+    return False

@@ -1,0 +1,236 @@
+"""A program as a GPU runs it: CUDA C++ text, and the launches, products and loops in order. No device here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from ...ir import Ref, System
+from ...program import Guard
+from ...timeindex import Axis, Index, last
+from ..place import Layout, Lives, offsets
+from ..sizes import Size
+
+Number = tuple[str, Any]
+"""What a kernel is given: ("host", name), ("end", name) of a length or of "B", or ("step", axis) of a loop."""
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One kernel: a block for every `each` of its points.
+
+    needs   it is left out unless that many steps are more than that number
+    guards  what must hold of the loops around it
+    """
+
+    kernel: str
+    arguments: tuple[Number, ...]
+    points: Size
+    each: int
+    threads: int
+    needs: tuple[tuple[Size, int], ...] = ()
+    guards: Guard = ()
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an operand of a product begins: elements into a host, and the steps by which an index moves it."""
+
+    host: str
+    offset: int
+    moves: tuple[tuple[Index, Index, Size], ...]
+    shifts: tuple[tuple[Axis, int], ...]
+
+    def at(self, numbers: Mapping[str, int], running: Mapping[Axis, int]) -> int:
+        """Elements from the start of the host."""
+        steps = {axis: running[axis] + k for axis, k in self.shifts}
+        total = self.offset
+        for index, base, stride in self.moves:
+            total += (index.at(steps, numbers) - base.at({}, numbers)) * stride.at(numbers)
+        return total
+
+
+@dataclass(frozen=True)
+class Product:
+    """``out (+)= left @ right`` for matrices of `rows`, `columns` and `deep`, once for each point of `loops`.
+
+    loops    an extent, and how far each of the three moves along it
+    strides  rows and deep of the left, deep and columns of the right, rows of the result, whose columns lie together
+    adds     whether it is added to what is there
+    """
+
+    left: Place
+    right: Place
+    out: Place
+    rows: Size
+    columns: Size
+    deep: Size
+    strides: tuple[Size, Size, Size, Size, Size]
+    loops: tuple[tuple[Size, Size, Size, Size], ...]
+    adds: bool
+    guards: Guard = ()
+
+
+@dataclass(frozen=True)
+class Loop:
+    """Steps of one axis, upwards or downwards."""
+
+    axis: Axis
+    direction: int
+    steps: tuple[Index, Index]
+    body: tuple[Launch | Product | Loop, ...]
+
+
+Action = Launch | Product | Loop
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The text of all kernels, and what is done in order; one plan serves all lengths and batch sizes."""
+
+    text: str
+    actions: tuple[Action, ...]
+    system: System
+    hosts: tuple[str, ...]
+    layouts: Mapping[str, Layout]
+    lives: Lives
+    dtype: str
+
+    @property
+    def kernels(self) -> tuple[str, ...]:
+        """The names of the kernels."""
+        found, pending = [], list(reversed(self.actions))
+        while pending:
+            action = pending.pop()
+            if isinstance(action, Loop):
+                pending.extend(reversed(action.body))
+            elif isinstance(action, Launch):
+                found.append(action.kernel)
+        return tuple(dict.fromkeys(found))
+
+    def kind(self, host: str) -> str:
+        """The dtype of a host in memory."""
+        return {"float": self.dtype, "int": "int64", "bool": "bool"}[self.layouts[host].kind]
+
+    def sizes(self, numbers: Mapping[str, int]) -> dict[str, int]:
+        """Bytes of every host."""
+        item = {"float32": 4, "float64": 8, "int64": 8, "bool": 1}
+        return {h: self.layouts[h].elements.at(numbers) * item[self.kind(h)] for h in self.hosts}
+
+    def arena(self, numbers: Mapping[str, int], shared: bool = True) -> tuple[dict[str, int], int]:
+        """Bytes at which every host begins in one piece of memory, and its size.
+
+        shared  whether memory that is free is used again
+        """
+        when = self.lives if shared else Lives(dict.fromkeys(self.hosts, 0), dict.fromkeys(self.hosts, 0))
+        return offsets(self.sizes(numbers), when)
+
+    def shape(self, host: str, numbers: Mapping[str, int]) -> tuple[int, ...]:
+        """The shape of a host as an array."""
+        layout = self.layouts[host]
+        steps = [len(r.steps(numbers)) for r in layout.axes]
+        return (*steps, *([numbers["B"]] if layout.batched else []), *layout.shape)
+
+    def inside(self, name: str, numbers: Mapping[str, int]) -> tuple[slice, ...]:
+        """Steps 1..T of what the user gives, between its boundaries."""
+        firsts = [(r, r.lo.at({}, numbers)) for r in self.layouts[name].axes]
+        return tuple(slice(1 - lo, last(r.axis).at({}, numbers) + 1 - lo) for r, lo in firsts)
+
+    def result(self, ref: Ref, numbers: Mapping[str, int]) -> tuple[str, tuple[Any, ...]]:
+        """Where a result lies: its host, and the part of it."""
+        layout = self.layouts[ref.name]
+        kept = {r.axis: r.lo.at({}, numbers) for r in layout.axes}
+        parts: list[Any] = []
+        for index, axis in zip(ref.index, layout.brackets, strict=True):
+            if axis in kept and index.runs:
+                parts.append(slice(1 - kept[axis], last(axis).at({}, numbers) + 1 - kept[axis]))
+            elif axis in kept:
+                parts.append(index.at({}, numbers) - kept[axis])
+        if layout.host != ref.name:
+            parts += [Ellipsis, slice(layout.offset, layout.offset + layout.shape[-1])]
+        return layout.host, tuple(parts)
+
+
+@dataclass(frozen=True)
+class Call:
+    """A kernel at one place of a run: its blocks, and the numbers or hosts that it is given."""
+
+    launch: Launch
+    blocks: int
+    arguments: tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class Matrices:
+    """One product of matrices at one place of a run, or `count` of them with a step between each two.
+
+    at       the element at which the left, the right and the result begin
+    strides  rows and deep of the left, deep and columns of the right, rows of the result
+    apart    elements from one of several products to the next, for each of the three
+    """
+
+    hosts: tuple[str, str, str]
+    at: tuple[int, int, int]
+    sizes: tuple[int, int, int]
+    strides: tuple[int, ...]
+    count: int
+    apart: tuple[int, int, int]
+    adds: bool
+
+
+def calls(plan: Plan, numbers: Mapping[str, int]) -> Iterator[Call | Matrices]:
+    """All that a run does, in order, with every loop written out."""
+    pending: list[tuple[Action, dict[Axis, int]]] = [(a, {}) for a in reversed(plan.actions)]
+    while pending:
+        action, running = pending.pop()
+        if isinstance(action, Loop):
+            lo, hi = (i.at({}, numbers) for i in action.steps)
+            steps = range(lo, hi + 1) if action.direction > 0 else range(hi, lo - 1, -1)
+            for k in reversed(steps):
+                pending.extend((inner, {**running, action.axis: k}) for inner in reversed(action.body))
+        elif all(_holds(running[axis], sign, edge.at({}, numbers)) for axis, sign, edge in action.guards):
+            yield from (
+                _call(action, numbers, running) if isinstance(action, Launch) else _product(action, numbers, running)
+            )
+
+
+def _holds(step: int, sign: str, edge: int) -> bool:
+    return step >= edge if sign == ">=" else step <= edge
+
+
+def _call(launch: Launch, numbers: Mapping[str, int], running: Mapping[Axis, int]) -> Iterator[Call]:
+    points = launch.points.at(numbers)
+    if not points or any(size.at(numbers) <= least for size, least in launch.needs):
+        return
+    given = []
+    for kind, which in launch.arguments:
+        given.append(which if kind == "host" else numbers[which] if kind == "end" else running[which])
+    yield Call(launch, -(-points // launch.each), tuple(given))
+
+
+def _product(p: Product, numbers: Mapping[str, int], running: Mapping[Axis, int]) -> Iterator[Matrices]:
+    sizes = p.rows.at(numbers), p.columns.at(numbers), p.deep.at(numbers)
+    starts = [place.at(numbers, running) for place in (p.left, p.right, p.out)]
+    strides = tuple(s.at(numbers) for s in p.strides)
+    loops = [tuple(size.at(numbers) for size in loop) for loop in p.loops]
+    hosts = p.left.host, p.right.host, p.out.host
+    if not sizes[0] * sizes[1]:
+        return
+    apart = [loop for loop in loops if loop[3]]
+    count, *moves = apart[-1] if apart else (1, 0, 0, 0)  # these run side by side; along the others they follow
+    if apart:
+        loops.remove(apart[-1])
+    for where in product(*(range(loop[0]) for loop in loops)):
+        at = [s + sum(k * loop[n] for k, loop in zip(where, loops, strict=True)) for n, s in enumerate(starts, 1)]
+        if count:
+            yield Matrices(hosts, tuple(at), sizes, strides, count, tuple(moves), p.adds)  # type: ignore[arg-type]
+
+
+def laid(rows: int, columns: int, strides: tuple[int, int]) -> tuple[bool, int]:
+    """Whether a matrix lies by columns, and the elements from one of its rows (or columns) to the next."""
+    by_row, by_column = strides
+    if by_column == 1 or columns == 1:
+        return False, by_row if rows > 1 else max(columns, 1)
+    return True, by_column

@@ -1,0 +1,280 @@
+"""CUDA C++ text: names, sizes and steps as expressions, and what operations without a function of their own call."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from ...ops.shapes import as_slice
+from ...program import Access, View
+from ...timeindex import Axis, Range
+from ..place import Layout
+from ..sizes import ONE, Size
+from ..source import Names, difference, linear
+from .plan import Number, Place
+
+TYPES = {"float": "real", "int": "whole", "bool": "bool"}
+RESERVED = {
+    "auto", "bool", "break", "case", "catch", "char", "class", "const", "continue", "default", "delete", "do",
+    "double", "else", "enum", "explicit", "extern", "false", "float", "for", "friend", "goto", "if", "inline", "int",
+    "long", "main", "mutable", "namespace", "new", "operator", "private", "protected", "public", "register", "return",
+    "short", "signed", "sizeof", "static", "struct", "switch", "template", "this", "throw", "true", "try", "typedef",
+    "union", "unsigned", "using", "virtual", "void", "volatile", "wchar_t", "abs", "exp", "expm1", "log", "log1p",
+    "sqrt", "sin", "cos", "tan", "tanh", "pow", "real", "whole", "steps", "larger", "smaller", "sigmoid", "softplus",
+    "sign", "gathered", "size", "within", "is_finite", "part", "lane", "slice", "next", "inside", "point",
+    "threadIdx", "blockIdx", "blockDim", "gridDim", "unix", "linux", "j0", "j1", "jn", "y0", "y1", "yn", "gamma",
+    "signgam", "time", "index", "INFINITY", "NAN", "asm", "typeid", "typename", "not", "and", "or", "xor", "half",
+}  # fmt: skip
+"""What no name of a user's may become."""
+
+PRELUDE = """\
+typedef {real} real;
+typedef long long whole;
+#define ENDLESS ((real)(1.0 / 0.0))
+
+__device__ inline whole steps(whole n) {{ return n > 0 ? n : 0; }}
+__device__ inline whole within(whole n, whole size) {{ return n < 0 ? 0 : n < size ? n : size - 1; }}
+__device__ inline bool is_finite(real x) {{ return fabs(x) < ENDLESS; }}
+__device__ inline real larger(real x, real y) {{ return x > y || x != x ? x : y; }}
+__device__ inline real smaller(real x, real y) {{ return x < y || x != x ? x : y; }}
+__device__ inline whole larger(whole x, whole y) {{ return x > y ? x : y; }}
+__device__ inline whole smaller(whole x, whole y) {{ return x < y ? x : y; }}
+__device__ inline real size(real x) {{ return fabs(x); }}
+__device__ inline whole size(whole x) {{ return x < 0 ? -x : x; }}
+__device__ inline real sign(real x) {{ return x > 0 ? (real)1 : x < 0 ? (real)-1 : x; }}
+__device__ inline whole sign(whole x) {{ return (x > 0) - (x < 0); }}
+__device__ inline real sigmoid(real x) {{ real e = exp(-fabs(x)); return (x >= 0 ? (real)1 : e) / (1 + e); }}
+__device__ inline real softplus(real x) {{ return larger(x, (real)0) + log1p(exp(-fabs(x))); }}
+
+__device__ inline real gathered(real x, real* part, bool largest) {{
+    part[threadIdx.x] = x;
+    __syncthreads();
+    for (unsigned half = blockDim.x / 2; half; half /= 2) {{
+        if (threadIdx.x < half) {{
+            real other = part[threadIdx.x + half];
+            part[threadIdx.x] = largest ? larger(part[threadIdx.x], other) : part[threadIdx.x] + other;
+        }}
+        __syncthreads();
+    }}
+    x = part[0];
+    __syncthreads();
+    return x;
+}}
+"""
+"""A nan wins every comparison of sizes; an index that was computed is held inside its table."""
+
+
+def prelude(dtype: str) -> str:
+    """What stands before the kernels."""
+    return PRELUDE.format(real={"float32": "float", "float64": "double"}[dtype])
+
+
+Points = list[tuple[str, Size]]
+"""Dimensions by name, outermost first."""
+
+
+@dataclass(frozen=True)
+class Operand:
+    """A view of a name's memory at one place of the program: lead strides by axis name, per-example axes in order."""
+
+    access: Access
+    kind: str
+    place: Place
+    lead: Mapping[str, Size]
+    shape: tuple[int, ...]
+    strides: tuple[Size, ...]
+
+
+@dataclass(frozen=True)
+class Where:
+    """The loops around a statement, with the step that each is at here, and the ranges that it spans at once."""
+
+    loops: Mapping[Axis, int]
+    spans: tuple[Range, ...]
+    batched: bool
+
+
+def operand(layouts: Mapping[str, Layout], access: Access, where: Where) -> Operand:
+    """What an access reads, seen from a statement."""
+    ref, layout = access.ref, layouts[access.ref.name]
+    spans = {r.axis: r for r in where.spans}
+    kept = {r.axis.name: r for r in layout.axes}
+    lead: dict[str, Size] = {}
+    moves = []
+    for index, axis in zip(ref.index, layout.brackets, strict=True):
+        if (r := kept.get(axis.name)) is None:
+            continue
+        stride = layout.strides[axis.name]
+        start = index
+        if index.runs and index.axis in spans:
+            start = spans[index.axis].lo + index.shift
+            lead[index.axis.name] = stride
+        moves.append((start, r.lo, stride))
+    if layout.batched:
+        lead["batch"] = layout.strides["batch"]
+    place = Place(layout.host, layout.offset, tuple(moves), tuple(where.loops.items()))
+    found = Operand(access, layout.kind, place, lead, layout.shape, layout.steps)
+    for view in access.views:
+        found = viewed(found, view)
+    return found
+
+
+def viewed(x: Operand, view: View) -> Operand:
+    """The operand seen through a transpose or a slice."""
+    attrs = dict(view.attrs)
+    if view.op == "transpose":
+        axes = attrs.get("axes")
+        order = list(range(len(x.shape)))[::-1] if axes is None else [a + len(x.shape) for a in axes]
+        return replace(x, shape=tuple(x.shape[i] for i in order), strides=tuple(x.strides[i] for i in order))
+    shape, strides, offset = [], [], x.place.offset
+    for part, n, stride in zip(attrs["parts"], x.shape, x.strides, strict=False):
+        chosen = as_slice(part)
+        if isinstance(chosen, int):
+            offset += chosen % n * stride.factor
+        else:
+            taken = range(*chosen.indices(n))
+            offset += taken.start * stride.factor if taken else 0
+            shape.append(len(taken))
+            strides.append(Size(taken.step) * stride)
+    rest = len(attrs["parts"])
+    place = replace(x.place, offset=offset)
+    return replace(x, place=place, shape=(*shape, *x.shape[rest:]), strides=(*strides, *x.strides[rest:]))
+
+
+class Kernel:
+    """The text of one kernel as it grows, and what it is given."""
+
+    def __init__(self, name: str, layouts: Mapping[str, Layout]) -> None:
+        self.name, self.layouts = name, layouts
+        self.lines: list[str] = []
+        self.names = Names(RESERVED)
+        self.arguments: dict[Number, str] = {}
+        self.written: set[str] = set()
+        self.depth = 1
+
+    def line(self, text: str) -> None:
+        """One more line."""
+        self.lines.append("    " * self.depth + text)
+
+    @contextmanager
+    def block(self, head: str) -> Iterator[None]:
+        """Lines within braces."""
+        self.line(f"{head} {{")
+        self.depth += 1
+        yield
+        self.depth -= 1
+        self.line("}")
+
+    def new(self, kind: str, value: str, wish: str = "v") -> str:
+        """A variable with a value."""
+        name = self.names.fresh(wish)
+        self.line(f"{TYPES[kind]} {name} = {value};")
+        return name
+
+    @contextmanager
+    def loop(self, size: Size, start: str = "0", step: str = "1") -> Iterator[str]:
+        """A loop over a dimension; one of a single step is no loop."""
+        if size == ONE and start == "0":
+            yield "0"
+            return
+        name = self.names.fresh("n")
+        with self.block(f"for (whole {name} = {start}; {name} < {self.size(size)}; {name} += {step})"):
+            yield name
+
+    def given(self, kind: str, which: object, wish: str) -> str:
+        """The name of an argument."""
+        key = (kind, which)
+        if key not in self.arguments:
+            self.arguments[key] = self.names(f"{wish}\0{kind}") if kind != "host" else self.names(wish)
+        return self.arguments[key]
+
+    def end(self, end: str) -> str:
+        """The length of an axis, or the batch size."""
+        return self.given("end", end, end)
+
+    def size(self, size: Size) -> str:
+        """A size as an expression."""
+        parts = [str(size.factor)] if size.factor != 1 or not size.symbols else []
+        for end, k in size.symbols:
+            parts.append(f"steps({self.end(end)} {'+-'[k < 0]} {abs(k)})" if k else self.end(end))
+        return " * ".join(parts)
+
+    def start(self, place: Place) -> list[str]:
+        """Where an operand begins, as terms of a sum."""
+        found = [str(place.offset)] if place.offset else []
+        running = {axis: (axis.name, k) for axis, k in place.shifts}
+        for index, base, stride in place.moves:
+            terms, constant = difference(index, base, running)
+            named = {}
+            for term, factor in terms.items():
+                loop = next((axis for axis in running if axis.name == term), None)
+                named[self.given("step", loop, term) if loop else self.end(term)] = factor
+            text = linear(named, constant)
+            if text != "0" and stride.factor:
+                found.append(times(text, self.size(stride)))
+        return found
+
+    def element(self, x: Operand, lead: Mapping[str, str], inner: Sequence[str]) -> str:
+        """One element; `inner` are the places along its per-example axes, the last ones where there are more."""
+        host = self.given("host", x.place.host, x.place.host)
+        terms = self.start(x.place)
+        terms += [times(lead[key], self.size(s)) for key, s in x.lead.items() if lead.get(key, "0") != "0"]
+        places = list(inner)[len(inner) - len(x.shape) :]
+        for at, n, stride in zip(places, x.shape, x.strides, strict=True):
+            if n != 1 and at != "0":
+                terms.append(times(at, self.size(stride)))
+        return f"{host}[{' + '.join(terms) or '0'}]"
+
+    def store(self, x: Operand, lead: Mapping[str, str], inner: Sequence[str], value: str) -> None:
+        """Put a value into memory."""
+        self.written.add(x.place.host)
+        self.line(f"{self.element(x, lead, inner)} = {value};")
+
+    def coordinates(self, flat: str, dims: Points) -> dict[str, str]:
+        """The place along each dimension, from the number of a point, which is used up."""
+        found = {}
+        wide = [(key, size) for key, size in dims if size != ONE]
+        for key, size in reversed(wide):
+            if (key, size) == wide[0]:
+                found[key] = flat
+            else:
+                found[key] = self.new("int", f"{flat} % {times('', self.size(size))}", "at")
+                self.line(f"{flat} /= {times('', self.size(size))};")
+        return {key: found.get(key, "0") for key, _ in dims}
+
+    def text(self) -> str:
+        """The whole kernel."""
+        shown = []
+        for (kind, which), name in self.arguments.items():
+            if kind == "host":
+                const = "" if which in self.written else "const "
+                shown.append(f"{const}{TYPES[self.layouts[str(which)].kind]}* {name}")
+            else:
+                shown.append(f"whole {name}")
+        head = f'extern "C" __global__ void {self.name}({", ".join(shown)}) {{'
+        return "\n".join([head, *self.lines, "}", ""])
+
+
+def times(left: str, right: str) -> str:
+    """A product, in brackets where they are needed."""
+    left, right = (f"({x})" if any(c in x for c in " ?") else x for x in (left, right))
+    if right == "1" or not left:
+        return left or right
+    return right if left == "1" else f"{left} * {right}"
+
+
+def literal(value: float | int | bool, kind: str, dtype: str) -> str:
+    """A number written in an equation."""
+    if isinstance(value, bool) and kind == "bool":
+        return "true" if value else "false"
+    if kind == "int":
+        return str(int(value))
+    number = float(value)
+    if math.isinf(number):
+        return "ENDLESS" if number > 0 else "(-ENDLESS)"
+    if math.isnan(number):
+        return "(ENDLESS - ENDLESS)"
+    text = f"{number!r}{'f' if dtype == 'float32' else ''}"
+    return f"({text})" if number < 0 else text

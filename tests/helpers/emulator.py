@@ -1,0 +1,163 @@
+"""A stand-in for a GPU: the very CUDA text, compiled by g++, block after block on NumPy memory."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from unroll.backends.base import Options
+from unroll.backends.cupy.frame import AbstractFrame, AbstractMachine
+from unroll.backends.cupy.plan import Call, Matrices, Plan, calls, laid
+
+COMPILER = shutil.which("g++")
+
+SHIM = """\
+#include <math.h>
+#include <ucontext.h>
+#define __global__
+#define __device__
+#define __shared__ static
+static struct { unsigned x; } threadIdx, blockIdx, blockDim;
+enum { MOST = 256, ROOM = 16384 };
+static ucontext_t home, fibre[MOST];
+static char stacks[MOST][ROOM];
+static bool waits[MOST];
+static void **given;
+static void (*body)();
+static void __syncthreads() {
+    unsigned me = threadIdx.x;
+    waits[me] = true;
+    swapcontext(&fibre[me], &home);
+}
+static int run_block(unsigned threads) {
+    for (unsigned n = 0; n < threads; n++) {
+        getcontext(&fibre[n]);
+        fibre[n].uc_stack.ss_sp = stacks[n];
+        fibre[n].uc_stack.ss_size = ROOM;
+        fibre[n].uc_link = &home;
+        makecontext(&fibre[n], body, 0);
+    }
+    for (unsigned waiting = threads; waiting;) {
+        waiting = 0;
+        for (unsigned n = 0; n < threads; n++) {
+            threadIdx.x = n;
+            waits[n] = false;
+            swapcontext(&home, &fibre[n]);
+            waiting += waits[n];
+        }
+        if (waiting && waiting != threads) return 1;
+    }
+    return 0;
+}
+extern "C" int run(void (*kernel)(), long long blocks, int threads, int meets, void **arguments) {
+    given = arguments;
+    body = kernel;
+    blockDim.x = threads;
+    for (long long block = 0; block < blocks; block++) {
+        blockIdx.x = block;
+        if (meets) {
+            if (run_block(threads)) return 1;
+        } else {
+            for (int n = 0; n < threads; n++) { threadIdx.x = n; body(); }
+        }
+    }
+    return 0;
+}
+"""
+"""Threads that meet at __syncthreads are fibres; a block of which only some arrive there is an error."""
+
+
+def wrapped(text: str) -> str:
+    """The text with, for each kernel, a function that takes its arguments out of `given`."""
+    parts = [SHIM, text]
+    for name, arguments in re.findall(r"__global__ void (\w+)\((.*?)\) \{", text):
+        types = [a.rpartition(" ")[0] for a in arguments.split(", ")]
+        values = ", ".join(f"*({kind}*)given[{n}]" for n, kind in enumerate(types))
+        parts.append(f'extern "C" void call_{name}() {{ {name}({values}); }}')
+    return "\n".join(parts)
+
+
+class EmulatedFrame(AbstractFrame):
+    """A run on NumPy memory."""
+
+    def __init__(self, machine: Emulator, numbers: Mapping[str, int]) -> None:
+        where, size = machine.plan.arena(numbers)
+        raw = np.full(size + 64, 255, np.uint8)  # nan, and no index
+        start = -raw.ctypes.data % 64
+        super().__init__(machine.plan, numbers, raw[start : start + size], where)
+        self.library = machine.library
+
+    def put(self, array: Any, inside: tuple[slice, ...], value: Any) -> None:
+        array[inside] = value
+
+    def get(self, array: Any) -> Any:
+        return np.array(array)
+
+    def run(self) -> None:
+        for call in calls(self.plan, self.numbers):
+            if isinstance(call, Call):
+                self.launch(call)
+            else:
+                self.product(call)
+
+    def launch(self, call: Call) -> None:
+        values: list[Any] = []
+        for x in call.arguments:
+            address = self.arrays[x].__array_interface__["data"][0] if isinstance(x, str) else x
+            values.append((ctypes.c_void_p if isinstance(x, str) else ctypes.c_longlong)(address))
+        table = (ctypes.c_void_p * len(values))(*(ctypes.addressof(v) for v in values))
+        kernel = getattr(self.library, f"call_{call.launch.kernel}")
+        text = self.plan.text.partition(f"void {call.launch.kernel}(")[2].partition("\n}\n")[0]
+        meets = "__syncthreads" in text or "gathered" in text
+        status = self.library.run(kernel, ctypes.c_longlong(call.blocks), call.launch.threads, int(meets), table)
+        assert status == 0, f"{call.launch.kernel}: only some threads of a block arrive at a barrier"
+
+    def product(self, call: Matrices) -> None:
+        rows, columns, deep = call.sizes
+        left = self.matrix(call, 0, rows, deep, (call.strides[0], call.strides[1]))
+        right = self.matrix(call, 1, deep, columns, (call.strides[2], call.strides[3]))
+        out = self.matrix(call, 2, rows, columns, (call.strides[4], 1))
+        for n in range(call.count):
+            made = left[n] @ right[n]
+            out[n] = out[n] + made if call.adds else made
+
+    def matrix(self, call: Matrices, which: int, rows: int, columns: int, strides: tuple[int, int]) -> Any:
+        """A batch of matrices as cuBLAS reads it: by rows or by columns, one leading dimension."""
+        turned, leading = laid(rows, columns, strides)
+        assert leading >= (rows if turned else columns), "cuBLAS takes no rows that overlap"
+        flat = self.arrays[call.hosts[which]].reshape(-1)[call.at[which] :]
+        item = flat.itemsize
+        inner = (item, leading * item) if turned else (leading * item, item)
+        if rows * columns:
+            last = (call.count - 1) * call.apart[which] + sum(
+                (n - 1) * s // item for n, s in zip((rows, columns), inner, strict=True)
+            )
+            assert last < flat.size, "a product beyond its memory"
+        return as_strided(flat, (call.count, rows, columns), (call.apart[which] * item, *inner))
+
+
+class Emulator(AbstractMachine):
+    """Compiles a plan with g++."""
+
+    def __init__(self, plan: Plan, options: Options) -> None:
+        self.plan = plan
+        assert COMPILER is not None
+        with tempfile.TemporaryDirectory() as folder:
+            source, built = Path(folder, "kernels.cpp"), Path(folder, "kernels.so")
+            source.write_text(wrapped(plan.text))
+            flags = ["-O0", "-w", "-fPIC", "-shared", "-ffp-contract=off", "-std=c++17"]
+            done = subprocess.run([COMPILER, *flags, "-o", built, source], capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr[:3000] + plan.text
+            self.library = ctypes.CDLL(str(built))
+
+    def frame(self, numbers: Mapping[str, int]) -> EmulatedFrame:
+        return EmulatedFrame(self, numbers)

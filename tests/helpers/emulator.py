@@ -20,9 +20,17 @@ from unroll.backends.cupy.plan import Call, Matrices, Plan, calls, laid
 
 COMPILER = shutil.which("g++")
 
+ONE = ("exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "tanh", "fabs")
+MATHS = "".join(
+    f'extern "C" double {f}(double); extern "C" float {f}f(float); inline float {f}(float x) {{ return {f}f(x); }}\n'
+    for f in ONE
+)
+"""Declared by hand: the header takes g++ as long as all else."""
+
 SHIM = """\
-#include <math.h>
 #include <ucontext.h>
+extern "C" double pow(double, double); extern "C" float powf(float, float);
+inline float pow(float x, float y) { return powf(x, y); }
 #define __global__
 #define __device__
 #define __shared__ static
@@ -78,7 +86,7 @@ extern "C" int run(void (*kernel)(), long long blocks, int threads, int meets, v
 
 def wrapped(text: str) -> str:
     """The text with, for each kernel, a function that takes its arguments out of `given`."""
-    parts = [SHIM, text]
+    parts = [MATHS, SHIM, text]
     for name, arguments in re.findall(r"__global__ void (\w+)\((.*?)\) \{", text):
         types = [a.rpartition(" ")[0] for a in arguments.split(", ")]
         values = ", ".join(f"*({kind}*)given[{n}]" for n, kind in enumerate(types))

@@ -12,7 +12,7 @@ from ..contraction import NOTHING, Group, grouped
 from ..numpy.kernels import letters
 from ..place import Layout, Lives, layouts, lives
 from ..sizes import BATCH, ONE, ZERO, Size, count
-from .kernels import Writer
+from .kernels import Writer, by_row
 from .plan import Action, Launch, Loop, Plan, Product
 from .text import Operand, Where, operand, prelude
 from .values import CONTRACTIONS, KNOWN
@@ -133,6 +133,8 @@ class _Emitter:
             launch = writer.rows(body, rows, inner)
         elif e.summed or (e.batched and not layout.batched):
             launch = writer.sums(step)
+        elif len(body) == 1 and by_row(step, writer.values):
+            launch = writer.exponentials(step)
         else:
             launch = writer.points(body, inner)
         self.texts.append(writer.k.text())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from ...ops.shapes import negative_axes
 from ...program import Access, Compute, Row
 from ..place import Layout
 from ..sizes import BATCH, Size, count, product
@@ -24,9 +25,24 @@ def features(shape: Sequence[int]) -> Points:
     return [(f".{i}", Size(n)) for i, n in enumerate(shape)]
 
 
-def total(dims: Points) -> Size:
+def total_of(dims: Points) -> Size:
     """How many points there are."""
     return product(tuple(size for _, size in dims))
+
+
+def block(width: int) -> int:
+    """The threads for a row: a power of two."""
+    return min(THREADS, max(LANES, 1 << (width - 1).bit_length()))
+
+
+def by_row(step: Compute, values: Values) -> bool:
+    """True for a stable exponential along a last axis of more than one element, at every point of a left-hand side."""
+    if step.equation.op not in ("softmax", "logsumexp", "cross_entropy") or not isinstance(step.args[0], Access):
+        return False
+    shape = values.shape(step.args[0])
+    gone = negative_axes(dict(step.equation.attrs).get("axis", (-1,)), len(shape))
+    whole = values.result(step.equation, step) == values.k.layouts[step.equation.out.name].shape
+    return gone == (-1,) and shape[-1] > 1 and whole
 
 
 class Writer:
@@ -57,13 +73,13 @@ class Writer:
         lead = [(key, size) for key, size in self.spans(out.batched) if key == "batch" or key in running]
         dims = [*lead, *features(shape)]
         k.line(f"whole point = (whole)blockIdx.x * {THREADS} + threadIdx.x;")
-        k.line(f"if (point >= {k.size(total(dims))}) return;")
+        k.line(f"if (point >= {k.size(total_of(dims))}) return;")
         found = k.coordinates("point", dims)
         place = [found[key] for key, _ in features(shape)]
         for step in body:
             value = self.at(step, found, place, keep=len(body) > 1)
             self.done(step, found, place, value, step.equation.out.name not in inner)
-        return self.launch(total(dims), THREADS, THREADS)
+        return self.launch(total_of(dims), THREADS, THREADS)
 
     def at(self, step: Compute, lead: Mapping[str, str], place: Sequence[str], keep: bool) -> str:
         """The value of a statement at a point, as a variable; `keep` has what it reads read once."""
@@ -105,7 +121,7 @@ class Writer:
         kept = [(key, size) for key, size in self.spans(out.batched) if (key, size) not in gone]
         dims = [*kept, *features(out.shape)]
         kind = "int" if out.kind == "int" else "float"
-        points = total(dims)
+        points = total_of(dims)
         lanes = LANES
         if points.known:
             lanes = min(LANES, 1 << max(points.factor - 1, 0).bit_length())
@@ -118,7 +134,7 @@ class Writer:
         found = k.coordinates("point", dims)
         place = [found[key] for key, _ in features(out.shape)]
         meets = k.new(kind, empty, "sum")
-        size = k.size(total(gone))
+        size = k.size(total_of(gone))
         with k.block(f"for (whole next = slice; inside && next < {size}; next += {slices})"):
             flat = k.new("int", "next", "at")
             deep = k.coordinates(flat, gone)
@@ -135,6 +151,53 @@ class Writer:
             k.store(operand(self.layouts, Access(e.out), self.where), found, place, value)
         return self.launch(points, lanes, THREADS)
 
+    # -- a block for every row of one operation ----------------------------------------------------------------------
+
+    def exponentials(self, step: Compute) -> Launch:
+        """A stable exponential along the last axis: its largest element, then the sum, then what was asked for."""
+        k, op = self.k, step.equation.op
+        out = self.layouts[step.equation.out.name]
+        *shape, width = self.values.shape(step.args[0])
+        running = {a.name for a in step.equation.out.running}
+        spans = [(key, size) for key, size in self.spans(out.batched) if key == "batch" or key in running]
+        dims = [*spans, *features(shape)]
+        threads = block(width)
+        k.line(f"__shared__ real part[{threads}];")
+        k.line("whole point = blockIdx.x;")
+        found = k.coordinates("point", dims)
+        lead = [found[key] for key, _ in features(shape)]
+
+        def over(change: str, largest: bool) -> str:
+            meets = k.new("float", "-ENDLESS" if largest else "0", "sum")
+            with k.loop(Size(width), "threadIdx.x", str(threads)) as n:
+                value = change.format(convert(self.values.read(step.args[0], found, [*lead, n]), "float"))
+                k.line(f"{meets} = {self.values.join(meets, value, largest)};")
+            return k.new("float", f"gathered({meets}, part, {'true' if largest else 'false'})", "total")
+
+        def store(place: Sequence[str], value: str) -> None:
+            value = convert((value, "float"), out.kind)
+            if step.mode == "add":
+                value = self.joined(step, self.before(step, found, place), value)
+            k.store(operand(self.layouts, Access(step.equation.out), self.where), found, place, value)
+
+        top = over("{}", True)
+        k.line(f"if (!is_finite({top})) {top} = 0;")
+        total = over(f"exp({{}} - {top})", False)
+        if op == "softmax":
+            with k.loop(Size(width), "threadIdx.x", str(threads)) as n:
+                here = convert(self.values.read(step.args[0], found, [*lead, n]), "float")
+                store([*lead, n], f"exp({here} - {top}) / ({total} == 0 ? (real)1 : {total})")
+        else:
+            with k.block("if (threadIdx.x == 0)"):
+                place = [*lead, "0"] if dict(step.equation.attrs).get("keepdims") else lead
+                if op == "logsumexp":
+                    store(place, f"log({total}) + {top}")
+                else:
+                    label = self.values.index(step.args[1], found, lead, width)
+                    here = convert(self.values.read(step.args[0], found, [*lead, label]), "float")
+                    store(place, f"log({total}) - ({here} - {top})")
+        return self.launch(total_of(dims), 1, threads)
+
     # -- a block for every row ---------------------------------------------------------------------------------------
 
     def rows(self, body: Sequence[Compute], rows: Sequence[Row], inner: Sequence[str]) -> Launch:
@@ -142,7 +205,7 @@ class Writer:
         k = self.k
         widest = max(rows, key=lambda r: r.reads)
         wide = {id(s): r for s, r in zip(body, rows, strict=True) if r.reads > 1}
-        threads = min(THREADS, max(LANES, 1 << (widest.reads - 1).bit_length()))
+        threads = block(widest.reads)
         dims = [*self.spans(body[0].equation.batched), *features(widest.lead)]
         k.line(f"__shared__ real part[{threads}];")
         k.line("whole point = blockIdx.x;")
@@ -163,7 +226,7 @@ class Writer:
                 with k.block("if (threadIdx.x == 0)"):
                     k.store(operand(self.layouts, target, self.where), found, [*lead, "0"], value)
                 k.line("__syncthreads();")
-        return self.launch(total(dims), 1, threads)
+        return self.launch(total_of(dims), 1, threads)
 
     def along(
         self,

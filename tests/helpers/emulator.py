@@ -15,8 +15,9 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from unroll.backends.base import Options
+from unroll.backends.cupy.cublas import Cublas
 from unroll.backends.cupy.frame import AbstractFrame, AbstractMachine
-from unroll.backends.cupy.plan import Call, Matrices, Plan, calls, laid
+from unroll.backends.cupy.plan import Call, Plan, calls
 
 COMPILER = shutil.which("g++")
 
@@ -103,6 +104,7 @@ class EmulatedFrame(AbstractFrame):
         start = -raw.ctypes.data % 64
         super().__init__(machine.plan, numbers, raw[start : start + size], where)
         self.library = machine.library
+        self.multiply = Cublas(Blas(machine.plan.dtype), 0, 0, machine.plan.dtype)
 
     def put(self, array: Any, inside: tuple[slice, ...], value: Any) -> None:
         array[inside] = value
@@ -115,13 +117,13 @@ class EmulatedFrame(AbstractFrame):
             if isinstance(call, Call):
                 self.launch(call)
             else:
-                self.product(call)
+                left, right, out = (self.address(host) for host in call.hosts)
+                self.multiply(call, (left, right, out))
 
     def launch(self, call: Call) -> None:
         values: list[Any] = []
         for x in call.arguments:
-            address = self.arrays[x].__array_interface__["data"][0] if isinstance(x, str) else x
-            values.append((ctypes.c_void_p if isinstance(x, str) else ctypes.c_longlong)(address))
+            values.append(ctypes.c_void_p(self.address(x)) if isinstance(x, str) else ctypes.c_longlong(x))
         table = (ctypes.c_void_p * len(values))(*(ctypes.addressof(v) for v in values))
         kernel = getattr(self.library, f"call_{call.launch.kernel}")
         text = self.plan.text.partition(f"void {call.launch.kernel}(")[2].partition("\n}\n")[0]
@@ -129,28 +131,46 @@ class EmulatedFrame(AbstractFrame):
         status = self.library.run(kernel, ctypes.c_longlong(call.blocks), call.launch.threads, int(meets), table)
         assert status == 0, f"{call.launch.kernel}: only some threads of a block arrive at a barrier"
 
-    def product(self, call: Matrices) -> None:
-        rows, columns, deep = call.sizes
-        left = self.matrix(call, 0, rows, deep, (call.strides[0], call.strides[1]))
-        right = self.matrix(call, 1, deep, columns, (call.strides[2], call.strides[3]))
-        out = self.matrix(call, 2, rows, columns, (call.strides[4], 1))
-        for n in range(call.count):
-            made = left[n] @ right[n]
-            out[n] = out[n] + made if call.adds else made
+    def address(self, host: str) -> int:
+        """Where a host begins."""
+        found: int = self.arrays[host].__array_interface__["data"][0]
+        return found
 
-    def matrix(self, call: Matrices, which: int, rows: int, columns: int, strides: tuple[int, int]) -> Any:
-        """A batch of matrices as cuBLAS reads it: by rows or by columns, one leading dimension."""
-        turned, leading = laid(rows, columns, strides)
-        assert leading >= (rows if turned else columns), "cuBLAS takes no rows that overlap"
-        flat = self.arrays[call.hosts[which]].reshape(-1)[call.at[which] :]
-        item = flat.itemsize
-        inner = (item, leading * item) if turned else (leading * item, item)
-        if rows * columns:
-            last = (call.count - 1) * call.apart[which] + sum(
-                (n - 1) * s // item for n, s in zip((rows, columns), inner, strict=True)
-            )
-            assert last < flat.size, "a product beyond its memory"
-        return as_strided(flat, (call.count, rows, columns), (call.apart[which] * item, *inner))
+
+class Blas:
+    """The part of cuBLAS that is called, by its documentation: column by column, on NumPy memory."""
+
+    def __init__(self, dtype: str) -> None:
+        self.dtype = np.dtype(dtype)
+        for name in ("cublasCreate_v2", "cublasSetStream_v2", "cublasSetWorkspace_v2", "cublasSetMathMode"):
+            setattr(self, name, lambda *_: 0)
+        self.cublasSgemmStridedBatched = self.cublasDgemmStridedBatched = self.multiply
+
+    def multiply(
+        self, handle: Any, ta: int, tb: int, m: int, n: int, k: int, alpha: Any, a: Any, lda: int, sa: Any,
+        b: Any, ldb: int, sb: Any, beta: Any, c: Any, ldc: int, sc: Any, count: int,
+    ) -> int:  # fmt: skip
+        """``c = alpha * op(a) @ op(b) + beta * c``, `count` times."""
+        left = self.matrices(a, lda, sa, (k, m) if ta else (m, k), count)
+        right = self.matrices(b, ldb, sb, (n, k) if tb else (k, n), count)
+        out = self.matrices(c, ldc, sc, (m, n), count)
+        for x, y, z in zip(left, right, out, strict=True):
+            made = alpha._obj.value * (x.T if ta else x) @ (y.T if tb else y)
+            z[...] = made + beta._obj.value * z if beta._obj.value else made
+        return 0
+
+    def matrices(self, pointer: Any, leading: int, apart: Any, shape: tuple[int, int], count: int) -> Any:
+        """Arrays of columns."""
+        rows, columns = shape
+        if leading < max(rows, 1) or min(rows, columns) < 0:
+            raise AssertionError(f"a leading dimension of {leading} for {rows} rows")
+        span = (count - 1) * apart.value + max(columns - 1, 0) * leading + rows
+        if not rows * columns:
+            return np.zeros((count, rows, columns), self.dtype)
+        raw = (ctypes.c_char * (span * self.dtype.itemsize)).from_address(pointer.value)
+        item = self.dtype.itemsize
+        flat = np.frombuffer(raw, self.dtype)
+        return as_strided(flat, (count, rows, columns), (apart.value * item, item, leading * item))
 
 
 class Emulator(AbstractMachine):

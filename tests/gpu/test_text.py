@@ -1,0 +1,78 @@
+"""The CUDA text itself: one kernel letter by letter, and all of it accepted by NVIDIA's compiler, without a GPU."""
+
+from __future__ import annotations
+
+import pytest
+from helpers import nvrtc
+from helpers.zoo import ZOO
+
+from unroll import Template, ops, t
+from unroll.backends.cupy.emit import emit
+from unroll.backends.cupy.plan import Plan
+from unroll.backends.cupy.text import prelude
+from unroll.compiler import compile_system
+
+GOLDEN = """\
+extern "C" __global__ void k2_h(whole B_end, const real* x, whole t_step, real* h) {
+    whole point = (whole)blockIdx.x * 256 + threadIdx.x;
+    if (point >= 4 * B_end) return;
+    whole at = point % 4;
+    point /= 4;
+    real x_2 = x[(t_step - 1) * (4 * B_end) + point * 4 + at];
+    real x_3 = h[(t_step - 1) * (4 * B_end) + point * 4 + at];
+    real v = (x_2 + x_3);
+    real v_2 = tanh(v);
+    h[t_step * (4 * B_end) + point * 4 + at] = v_2;
+}
+"""
+
+
+def leaky() -> Template:
+    """A recurrence of one fused kernel a step."""
+    g = Template("leaky")
+    x, h = g.input("x", 4), g.variable("h", 4)
+    h[0] = 0
+    h[t] = ops.tanh(x[t] + h[t - 1])
+    g.output("h", h[t])
+    return g
+
+
+def plan(g: Template, dtype: str = "float32", grad: bool = False) -> Plan:
+    """The plan of a template, or of its adjoint."""
+    system = (g.adjoint() if grad else g).system
+    return emit(compile_system(system, without=("pack",)), dtype)
+
+
+def test_one_kernel_letter_by_letter() -> None:
+    text = plan(leaky()).text
+    assert text.startswith(prelude("float32"))
+    assert text.split("\n\n")[-1] == GOLDEN
+
+
+def test_the_same_text_every_time() -> None:
+    assert plan(ZOO["attention"]()).text == plan(ZOO["attention"]()).text
+
+
+def test_names_that_are_words_of_the_language() -> None:
+    g = Template("words")
+    x, h = g.input("float", 4), g.variable("tanh", 4)
+    h[0] = 0
+    h[t] = ops.tanh(x[t] + h[t - 1])
+    g.output("exp", h[t])
+    assert "const real* float_2" in plan(g).text
+    assert "real* tanh_2" in plan(g).text
+
+
+@pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
+@pytest.mark.parametrize("name", ["lstm_eight_matrices", "attention", "many_operations"])
+def test_nvidias_compiler_takes_it_without_spilling(name: str, architecture: str) -> None:
+    library = nvrtc.library()
+    if library is None:
+        pytest.skip(nvrtc.REASON)
+    made = plan(ZOO[name](), grad=True)
+    image, report = nvrtc.compiled(library, made.text, architecture)
+    assert image[:4] == b"\x7fELF"
+    used = nvrtc.registers(report)
+    assert set(used) == set(made.kernels)
+    assert max(used.values()) <= 64, "more would leave less than four blocks of 256 threads on a multiprocessor"
+    assert nvrtc.spilled(report) == 0

@@ -16,7 +16,11 @@ ARRAYS_ALLOWED = {"unroll/initializers.py", "unroll/demo.py", "unroll/analysis/f
 """Initial values are drawn, and results measured, on the host; the demo is a program of its own."""
 UPWARD_ALLOWED = {"unroll/model.py", "unroll/info.py"}
 """The façade that loads a backend by name, and the report of what there is."""
-ONLY_IMPORTER = {"networkx": "unroll/graphs.py", "graphviz": "unroll/render/writer.py"}
+ONLY_IMPORTER = {
+    "networkx": "unroll/graphs.py",
+    "graphviz": "unroll/render/writer.py",
+    "cupy": "backends/cupy/launch.py",
+}
 
 
 def dotted(path: Path) -> str:

@@ -13,7 +13,7 @@ from unroll.backends.cupy.text import prelude
 from unroll.compiler import compile_system
 
 GOLDEN = """\
-extern "C" __global__ void k2_h(whole B_end, const real* x, whole t_step, real* h) {
+extern "C" __global__ void k2_h_1(whole B_end, const real* x, whole t_step, real* h) {
     whole point = (whole)blockIdx.x * 256 + threadIdx.x;
     if (point >= 4 * B_end) return;
     whole at = point % 4;
@@ -22,7 +22,8 @@ extern "C" __global__ void k2_h(whole B_end, const real* x, whole t_step, real* 
     real x_3 = h[(t_step - 1) * (4 * B_end) + point * 4 + at];
     real v = (x_2 + x_3);
     real v_2 = tanh(v);
-    h[t_step * (4 * B_end) + point * 4 + at] = v_2;
+    real v_3 = v_2;
+    h[t_step * (4 * B_end) + point * 4 + at] = v_3;
 }
 """
 

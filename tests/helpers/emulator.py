@@ -121,10 +121,9 @@ class EmulatedFrame(AbstractFrame):
                 self.multiply(call, (left, right, out))
 
     def launch(self, call: Call) -> None:
-        values: list[Any] = []
-        for x in call.arguments:
-            values.append(ctypes.c_void_p(self.address(x)) if isinstance(x, str) else ctypes.c_longlong(x))
-        table = (ctypes.c_void_p * len(values))(*(ctypes.addressof(v) for v in values))
+        values = [self.address(x) if isinstance(x, str) else x for x in call.arguments]
+        held = [ctypes.c_longlong(x) for x in values]
+        table = (ctypes.c_void_p * len(held))(*map(ctypes.addressof, held))
         kernel = getattr(self.library, f"call_{call.launch.kernel}")
         text = self.plan.text.partition(f"void {call.launch.kernel}(")[2].partition("\n}\n")[0]
         meets = "__syncthreads" in text or "gathered" in text

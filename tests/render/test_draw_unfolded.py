@@ -9,12 +9,13 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 def places(drawing):
-    """Title -> (x, y) of every circle in the SVG, read back from the file."""
+    """Id -> (x, y) of every circle in the SVG, read back from the file."""
+    titles = {c.element: c.id for c in drawing.picture.circles.values()}
     found = {}
     for group in ET.fromstring(drawing.svg()).iter(f"{SVG}g"):
-        shape = next(group.iter(f"{SVG}ellipse"), None)
-        if group.get("class") == "node" and shape is not None:
-            found[group.findtext(f"{SVG}title")] = float(shape.get("cx")), float(shape.get("cy"))
+        shape = group.find(f"{SVG}ellipse")
+        if shape is not None:
+            found[titles[group.get("id")]] = float(shape.get("cx")), float(shape.get("cy"))
     return found
 
 

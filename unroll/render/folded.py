@@ -10,7 +10,8 @@ from ..text import Writer, declaration
 from ..timeindex import Axis, running
 from . import style
 from .layers import layers, places
-from .names import Ids, Names, visible
+from .lettering import NOTHING, Lettering, joined, line
+from .names import Ids, Names, shortened, visible
 from .picture import Circle, Link, Picture
 from .reads import Arrow, arrows, drawn_params, is_hidden
 from .routes import Router
@@ -71,7 +72,7 @@ def coloured(picture: Picture, system: System, found: list[Arrow], names: Names)
     """Give every drawn param its colour and its printed name: the same in all pictures of a template."""
     for number, param in enumerate(drawn_params(system, found)):
         picture.colours[param] = style.colour(number)
-        picture.texts[param] = names.plain(param)
+        picture.texts[param] = names.of(param)
 
 
 def link_kind(system: System, arrow: Arrow) -> str:
@@ -112,7 +113,7 @@ class _Plan:
         self.names = names
         self.arrows = found
         self.print = Names(system)
-        self.picture = Picture(self.print.plain(system.name))
+        self.picture = Picture(shortened(visible(system.name)))
         coloured(self.picture, system, found, self.print)
         self.ids = Ids()
         self.id: dict[str, str] = {}
@@ -139,7 +140,7 @@ class _Plan:
         tip = tips(self.system)
         forward = {n: r for n, r in self.row.items() if self.system.decls[n].kind != "cotangent"}
         pairs = [(a.source, a.target) for a in self.arrows if not a.delays()]
-        size = {n: style.fit(self.print.plain(n)) for n in self.names}
+        size = {n: style.fit(self.print.of(n)) for n in self.names}
         width = {n: size[n][0] for n in self.names}
         marks: dict[Ref, str] = {}
         for ref, group in self.shared.items():
@@ -176,22 +177,23 @@ class _Plan:
                 high = max(self.picture.circles[self.id[a.target]].y for a in group)
                 self._square(group, source.x + 80, high + style.ROW / 2)
         for ref, mark in starts.items():
-            steps = [i.at({}, {}) for i in ref.index if i.axis is None]
-            text = self.print.at(ref.name, steps) if len(steps) == len(ref.index) else visible(str(ref))
-            wide, letters = style.fit(text)
-            made = Circle(self.ids.of(str(ref)), text, "boundary", x[mark], height[forward[mark]], wide, size=letters)
+            text = self.print.ref(ref)
+            wide, size_ = style.fit(text)
+            made = Circle(self.ids.of(str(ref)), text, "boundary", x[mark], height[forward[mark]], wide, size=size_)
+            made.name, made.tip = ref.name, tip[ref.name]
             self.picture.add(made)
             self.picture.links.append(Link(made.id, self.id[ref.name], kind="once"))
 
     def _circle(self, name: str, x: float, y: float, size: tuple[float, float], tip: Mapping[str, str]) -> None:
         self.id[name] = self.ids.of(name)
-        made = Circle(self.id[name], self.print.plain(name), kind_of(self.system, name), x, y, size[0], size=size[1])
+        made = Circle(self.id[name], self.print.of(name), kind_of(self.system, name), x, y, size[0], size=size[1])
+        made.name = name
         made.tip = tip[name]
         made.colour = self.picture.colours.get(root(self.system, name), "")
         self.picture.add(made)
 
     def _label_width(self, params: tuple[str, ...]) -> float:
-        return style.text_width(self.picture.label(Link("", "", params)), style.LABEL_SIZE)
+        return self.picture.label(Link("", "", params)).width(style.LABEL_SIZE)
 
     def _heights(self, row: Mapping[str, int], pairs: list[tuple[str, str]]) -> dict[int, float]:
         """Height of each row; two rows stand further apart where many labelled lines run between them."""
@@ -228,7 +230,8 @@ class _Plan:
         """A square that one name feeds and several read."""
         mark, note = square(self.system, group[0])
         ref = group[0].read.ref
-        made = Circle(self.ids.of(str(ref)), "", mark, x, y, style.SQUARE, style.SQUARE, tip=visible(str(ref)))
+        made = Circle(self.ids.of(str(ref)), NOTHING, mark, x, y, style.SQUARE, style.SQUARE, name=ref.name)
+        made.tip = visible(str(ref))
         self.picture.add(made)
         self.picture.links.append(Link(self.id[ref.name], made.id, note=note, arrow=False))
         beside: dict[tuple[str, str], dict[str, None]] = {}
@@ -244,7 +247,7 @@ class _Plan:
 
     def connect(self, primal: bool | None) -> None:
         """A link for every other arrow; several between the same circles with the same mark are one."""
-        merged: dict[tuple[str, str, str, str, str], dict[str, None]] = {}
+        merged: dict[tuple[str, str, str, Lettering, str], dict[str, None]] = {}
         for arrow in self.arrows:
             back = arrow.delays()
             kind = link_kind(self.system, arrow)
@@ -252,7 +255,7 @@ class _Plan:
                 continue
             mark, note = square(self.system, arrow) if back else ("", fixed_note(self.system, arrow))
             if kind == "primal":
-                mark = note = ""
+                mark, note = "", NOTHING
             key = self.id[arrow.source], self.id[arrow.target], mark, note, kind
             merged.setdefault(key, {}).update(dict.fromkeys(arrow.params))
         few = sum(kind == "primal" for *_, kind in merged) <= FEW
@@ -262,22 +265,23 @@ class _Plan:
             self.picture.links.append(Link(a, b, self._ordered(params), mark, note, kind))
 
 
-def square(system: System, arrow: Arrow) -> tuple[str, str]:
+def square(system: System, arrow: Arrow) -> tuple[str, Lettering]:
     """The square of an arrow that crosses steps, and what is written beside it."""
     back = arrow.delays()
     return ("delay" if sum(back.values()) >= 0 else "advance"), delay_text(system, arrow.source, back)
 
 
-def delay_text(system: System, name: str, back: Mapping[Axis, int]) -> str:
+def delay_text(system: System, name: str, back: Mapping[Axis, int]) -> Lettering:
     """The number of steps where it is not one; of a name with several axes the whole index."""
     if len(system.decls[name].axes) > 1:
-        return ", ".join(str(running(a, -back.get(a, 0))) for a in system.decls[name].axes)
+        return line(", ".join(str(running(a, -back.get(a, 0))) for a in system.decls[name].axes))
     (steps,) = back.values()
-    return "" if abs(steps) == 1 else str(abs(steps))
+    return line("" if abs(steps) == 1 else str(abs(steps)))
 
 
-def fixed_note(system: System, arrow: Arrow) -> str:
+def fixed_note(system: System, arrow: Arrow) -> Lettering:
     """What a read or a write at one step says: ``h[T]``, ``e[S] → d[0]``."""
+    names = Names(system)
     if arrow.boundary:
-        return visible(f"{arrow.read.ref} → {arrow.flow.out}")
-    return visible(str(arrow.read.ref)) if arrow.fixed else ""
+        return joined([names.ref(arrow.read.ref), names.ref(arrow.flow.out)], " → ")
+    return names.ref(arrow.read.ref) if arrow.fixed else NOTHING

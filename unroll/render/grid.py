@@ -11,16 +11,14 @@ from ..timeindex import Axis, Index
 from . import style
 from .folded import coloured, kind_of, root, rows_of, shown, tips
 from .layers import layers
-from .names import Ids, Names
-from .picture import Circle, Link, Picture
+from .lettering import Lettering, line
+from .names import Ids, Names, shortened, visible
+from .picture import Circle, Link, Picture, Steps
 from .reads import Arrow, arrows, loss_terms
 from .steps import Line
 
 if TYPE_CHECKING:
     from ..dag import Dag
-
-Steps = tuple[int | None, ...]
-"""The steps of one circle; None stands for the steps that an ellipsis leaves out."""
 
 
 class Grid:
@@ -32,7 +30,7 @@ class Grid:
         self.names = shown(self.system)
         self.arrows = arrows(self.system)
         self.print = Names(self.system)
-        self.picture = Picture(self.print.plain(self.system.name))
+        self.picture = Picture(shortened(visible(self.system.name)))
         coloured(self.picture, self.system, self.arrows, self.print)
         self.terms = loss_terms(self.system, self.arrows) if terms else None
         self.boxes = {name: self._boxes(name) for name in self.names}
@@ -95,7 +93,7 @@ class Grid:
         texts = {(n, s): self._text(n, s) for n in self.names for s in self.instances(n)}
         sizes = {key: style.fit(text) for key, text in texts.items()}
         widest = max((w for w, _ in sizes.values()), default=style.DIAMETER)
-        label = max((style.text_width(self.picture.label(k), style.LABEL_SIZE) for k in self._samples()), default=0.0)
+        label = max((self.picture.label(k).width(style.LABEL_SIZE) for k in self._samples()), default=0.0)
         height = self._rows()
         passing = {(a.source, a.target) for a in self.arrows if self._skips(a, height)}
         column = max(style.COLUMN, widest + 30 + label) + 7 * min(len(passing), 12)
@@ -125,13 +123,13 @@ class Grid:
         timed = self.axes(arrow.source) and self.axes(arrow.target)
         return bool(timed) and abs(height[arrow.source] - height[arrow.target]) > 1.5 * style.ROW
 
-    def _text(self, name: str, steps: Steps) -> str:
+    def _text(self, name: str, steps: Steps) -> Lettering:
         if None in steps:
-            return "⋯"
+            return line("⋯")
         return self.print.at(name, [k for k in steps if k is not None])
 
     def _circle(
-        self, key: tuple[str, Steps], text: str, x: float, y: float, size: tuple[float, float], tip: str
+        self, key: tuple[str, Steps], text: Lettering, x: float, y: float, size: tuple[float, float], tip: str
     ) -> None:
         name, steps = key
         gap = None in steps
@@ -141,6 +139,7 @@ class Grid:
         self.id[key] = self.ids.of(f"{name}[{at}]" if steps else name)
         wide, high, letters = (26.0, 16.0, 18.0) if gap else (size[0], style.DIAMETER, size[1])
         made = Circle(self.id[key], text, kind, x, y, wide, high, letters, "" if gap else tip)
+        made.name, made.point = name, steps
         made.colour = "" if gap else self.picture.colours.get(root(self.system, name), "")
         self.picture.add(made)
 
@@ -257,7 +256,7 @@ class Grid:
     def _untimed(
         self,
         keys: list[tuple[str, Steps]],
-        texts: Mapping[tuple[str, Steps], str],
+        texts: Mapping[tuple[str, Steps], Lettering],
         sizes: Mapping[tuple[str, Steps], tuple[float, float]],
         height: Mapping[str, float],
         tip: Mapping[str, str],

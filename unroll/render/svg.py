@@ -1,0 +1,198 @@
+"""A picture as SVG, readable aloud: a title for every node and edge, and a description of the whole."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from xml.sax.saxutils import escape, quoteattr
+
+from . import style
+from .curves import Curve, samples, shortened
+from .lettering import SMALL, Lettering
+from .names import visible
+from .picture import Circle, Link, Picture, Point, Route
+
+MARGIN = 8.0
+TOLD = 60
+"""Edges that the description of a picture tells one by one."""
+_UPRIGHT = re.compile(r"[^\W\d_]+|[\W\d_]+")
+
+
+def svg_text(picture: Picture, prefix: str = "") -> str:
+    """The picture as one SVG element.
+
+    prefix  put before every id, so that several pictures can stand in one page
+    """
+    left, low, right, high = _extent(picture)
+    page = _Page(left, high)
+    elements = picture.elements()
+    width, height = right - left, high - low
+    title, told = f"{prefix}title", f"{prefix}desc"
+    lines = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-labelledby="{title} {told}" '
+        f'width="{width:.0f}pt" height="{height:.0f}pt" viewBox="0 0 {_n(width)} {_n(height)}" '
+        f"font-family={quoteattr(style.FONT)}>",
+        f'<title id="{title}">{escape(visible(picture.title))}</title>',
+        f'<desc id="{told}">{escape(description(picture))}</desc>',
+        f'<rect width="100%" height="100%" fill="{style.PAPER}"/>',
+        '<g class="edges" fill="none">',
+    ]
+    for link, element in elements.items():
+        if link in picture.routes:
+            lines += page.edge(picture, link, picture.routes[link], prefix + element)
+    lines.append('</g>\n<g class="nodes">')
+    for circle in picture.circles.values():
+        lines += page.node(circle, prefix + circle.element)
+    lines.append("</g>\n</svg>\n")
+    return "\n".join(lines)
+
+
+def description(picture: Picture) -> str:
+    """The picture in words."""
+    nodes = [c for c in picture.circles.values() if c.kind not in ("delay", "advance", "gap")]
+    head = f"A graph of {len(nodes)} nodes and {len(picture.links)} edges."
+    told = [sentence(picture, link) for link in picture.links[:TOLD]]
+    more = len(picture.links) - len(told)
+    return " ".join([head, *(f"{one}." for one in told), *([f"{more} more edges."] if more > 0 else [])])
+
+
+def sentence(picture: Picture, link: Link) -> str:
+    """An edge in words: ``h to h by W, one step later``."""
+    a, b = (_called(picture.circles[end]) for end in (link.source, link.target))
+    params = f" by {picture.label(link).plain}" if link.params else ""
+    steps = link.note.plain or "1"
+    mark = {"delay": f", {steps} later", "advance": f", {steps} earlier"}.get(link.mark, "")
+    note = f", {link.note.plain}" if link.note and not link.mark else ""
+    return f"{a} to {b}{params}{mark}{note}"
+
+
+def _called(circle: Circle) -> str:
+    if circle.kind in ("delay", "advance"):
+        return f"the {circle.kind} of {visible(circle.name)}"
+    return "the steps left out" if circle.kind == "gap" else circle.text
+
+
+class _Page:
+    """Where points come to lie in the SVG, whose y runs downwards."""
+
+    def __init__(self, left: float, high: float) -> None:
+        self._left, self._high = left, high
+
+    def at(self, p: Point) -> str:
+        """A point as text."""
+        return f"{_n(p[0] - self._left)},{_n(self._high - p[1])}"
+
+    def edge(self, picture: Picture, link: Link, route: Route, element: str) -> Iterator[str]:
+        """The group of a link: its line, head, square and texts."""
+        look = style.EDGES[link.kind]
+        param = picture.colour(link)
+        ink = look.ink or param or style.INK
+        curve, tip = shortened(route.curve, style.ARROW * look.head) if link.arrow else (route.curve, None)
+        dashes = f' stroke-dasharray="{" ".join(map(_n, look.dashes))}"' if look.dashes else ""
+        yield f'<g id="{element}" class="edge {link.kind}">'
+        yield f"<title>{escape(sentence(picture, link))}</title>"
+        yield f'<path d="{self._path(curve)}" stroke="{ink}" stroke-width="{_n(look.line)}"{dashes}/>'
+        if tip is not None:
+            yield f'<polygon points="{self._head(curve, tip, look.head)}" fill="{ink}"/>'
+        if route.square is not None:
+            yield self._shape(style.NODES[link.mark], route.square, style.SQUARE, style.SQUARE, param)
+        if route.label is not None:
+            yield self.text(picture.label(link), route.label, style.LABEL_SIZE, param or style.INK)
+        if route.note is not None:
+            yield self.text(link.note, route.note, style.NOTE_SIZE, style.INK)
+        yield "</g>"
+
+    def node(self, circle: Circle, element: str) -> Iterator[str]:
+        """The group of a circle: its shape and its text."""
+        look, middle = style.NODES[circle.kind], (circle.x, circle.y)
+        yield f'<g id="{element}" class="node {circle.kind}">'
+        yield f"<title>{escape(told(circle))}</title>"
+        if look.shape != "none":
+            yield self._shape(look, middle, circle.width, circle.height, circle.colour)
+        if circle.letters:
+            yield self.text(circle.letters, middle, circle.size, look.letters, halo=False)
+        yield "</g>"
+
+    def _shape(self, look: style.NodeLook, middle: Point, width: float, height: float, colour: str) -> str:
+        ink = colour if colour and look.fill != look.ink else look.ink
+        dashes = f' stroke-dasharray="{" ".join(map(_n, look.dashes))}"' if look.dashes else ""
+        paint = f'fill="{look.fill}" stroke="{ink}" stroke-width="{_n(look.line)}"{dashes}'
+        if look.shape == "square":
+            corner = self.at((middle[0] - width / 2, middle[1] + height / 2)).split(",")
+            size = f'width="{_n(width)}" height="{_n(height)}"'
+            return f'<rect x="{corner[0]}" y="{corner[1]}" {size} {paint}/>'
+        x, y = self.at(middle).split(",")
+        return f'<ellipse cx="{x}" cy="{y}" rx="{_n(width / 2)}" ry="{_n(height / 2)}" {paint}/>'
+
+    def _path(self, curve: Curve) -> str:
+        parts = [f"M{self.at(curve[0][0])}"]
+        parts += (f"C{self.at(b)} {self.at(c)} {self.at(d)}" for _, b, c, d in curve)
+        return " ".join(parts)
+
+    def _head(self, curve: Curve, tip: Point, scale: float) -> str:
+        x, y = curve[-1][3]
+        dx, dy = (tip[0] - x), (tip[1] - y)
+        long = (dx * dx + dy * dy) ** 0.5 or 1.0
+        nx, ny = -dy / long * 3.1 * scale, dx / long * 3.1 * scale
+        return " ".join(map(self.at, ((x + nx, y + ny), tip, (x - nx, y - ny))))
+
+    def text(self, letters: Lettering, middle: Point, size: float, ink: str, halo: bool = True) -> str:
+        """Letters about a point."""
+        x, y = self.at((middle[0], middle[1] - 0.3 * size)).split(",")
+        edge = f' stroke="{style.PAPER}" stroke-width="3" stroke-linejoin="round" paint-order="stroke"' if halo else ""
+        runs = "".join(_runs(letters, size))
+        return f'<text x="{x}" y="{y}" font-size="{_n(size)}" text-anchor="middle" fill="{ink}"{edge}>{runs}</text>'
+
+
+def _runs(letters: Lettering, size: float) -> Iterator[str]:
+    """The pieces as tspans: letters slanted, the rest of a raised or lowered piece upright."""
+    height, below = 0.0, 0.0
+    for text, level in letters:
+        wanted = {1: 0.36, 0: 0.0, -1: -0.16}[level] * size
+        move = f' dy="{_n(height - wanted)}"' if wanted != height else ""
+        if level > 0 and below:
+            move += f' dx="{_n(-below)}"'
+        height = wanted
+        small = f' font-size="{_n(SMALL * size)}"' if level else ""
+        for run in _UPRIGHT.findall(text) if level else [text]:
+            slant = ' font-style="italic"' if not level or run.isalpha() else ""
+            yield f"<tspan{move}{small}{slant}>{escape(run)}</tspan>"
+            move = ""
+        below = Lettering(((text, level),)).width(size) if level < 0 else 0.0  # type: ignore[arg-type]
+
+
+def told(circle: Circle) -> str:
+    """A node in words: what it is called, and what stands behind it."""
+    return "\n".join(t for t in (_called(circle) if circle.kind != "gap" else "⋯", circle.tip) if t)
+
+
+def _extent(picture: Picture) -> tuple[float, float, float, float]:
+    xs: list[float] = []
+    ys: list[float] = []
+    for x, y, wide, high in boxes(picture):
+        xs += (x - wide / 2, x + wide / 2)
+        ys += (y - high / 2, y + high / 2)
+    for route in picture.routes.values():
+        for x, y in samples(route.curve, 12.0):
+            xs.append(x)
+            ys.append(y)
+    if not xs:
+        return -MARGIN, -MARGIN, MARGIN, MARGIN
+    return min(xs) - MARGIN, min(ys) - MARGIN, max(xs) + MARGIN, max(ys) + MARGIN
+
+
+def boxes(picture: Picture) -> Iterable[tuple[float, float, float, float]]:
+    """Middle, width and height of every circle, square and text."""
+    for c in picture.circles.values():
+        yield c.x, c.y, c.width, c.height
+    for link, route in picture.routes.items():
+        if route.square is not None:
+            yield *route.square, style.SQUARE, style.SQUARE
+        if route.label is not None:
+            yield *route.label, picture.label(link).width(style.LABEL_SIZE), style.LABEL_SIZE
+        if route.note is not None:
+            yield *route.note, link.note.width(style.NOTE_SIZE), style.NOTE_SIZE
+
+
+def _n(value: float) -> str:
+    return f"{round(value, 1) + 0.0:g}"

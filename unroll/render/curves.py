@@ -13,11 +13,14 @@ Curve = list[Segment]
 
 def bow(a: Circle, b: Circle, bend: float) -> Curve:
     """From a to b, bulging by `bend` points to the left of the way there."""
+    if not bend:
+        start, end = rim(a, (b.x, b.y)), rim(b, (a.x, a.y))
+        dx, dy = (end[0] - start[0]) / 3, (end[1] - start[1]) / 3
+        return [(start, (start[0] + dx, start[1] + dy), (end[0] - dx, end[1] - dy), end)]
     dx, dy = b.x - a.x, b.y - a.y
     length = hypot(dx, dy) or 1.0
     ux, uy = dx / length, dy / length
-    pull = 0.3 if not bend else 0.22
-    side = bend / 0.75
+    pull, side = 0.22, bend / 0.75
     p1 = a.x + dx * pull - uy * side, a.y + dy * pull + ux * side
     p2 = b.x - dx * pull - uy * side, b.y - dy * pull + ux * side
     return [(rim(a, p1), p1, p2, rim(b, p2))]
@@ -25,6 +28,10 @@ def bow(a: Circle, b: Circle, bend: float) -> Curve:
 
 def loop(a: Circle, side: float, reach: float) -> Curve:
     """Out of a circle and back into it, over a point `reach` off its rim in the direction `side` (degrees)."""
+    if style.NODES[a.kind].shape == "box":
+        a = Circle(
+            "", a.letters, "variable", a.x + cos(radians(side)) * (a.width - a.height) / 2, a.y, a.height, a.height
+        )
     radius = max(a.width, a.height) / 2 if abs(cos(radians(side))) < 0.7 else a.width / 2
     far = radius + reach
     tip = a.x + far * cos(radians(side)), a.y + far * sin(radians(side))
@@ -43,10 +50,11 @@ def _around(a: Circle, angle: float, off: float) -> Point:
 
 
 def rim(a: Circle, towards: Point) -> Point:
-    """Where the line from the middle of a circle to a point leaves it."""
+    """Where the line from the middle of a circle, a box or a diamond to a point leaves it."""
     dx, dy = towards[0] - a.x, towards[1] - a.y
     rx, ry = a.width / 2, a.height / 2
-    scale = hypot(dx / rx, dy / ry) or 1.0
+    u, v = abs(dx / rx), abs(dy / ry)
+    scale = {"box": max(u, v), "diamond": u + v}.get(style.NODES[a.kind].shape, hypot(u, v)) or 1.0
     return a.x + dx / scale, a.y + dy / scale
 
 

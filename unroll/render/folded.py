@@ -6,118 +6,51 @@ from collections.abc import Iterable, Mapping
 
 from ..errors import RenderError
 from ..ir import Ref, System
-from ..text import Writer, declaration
 from ..timeindex import Axis, running
 from . import style
-from .layers import layers, places
+from .curves import samples
+from .layers import places
 from .lettering import NOTHING, Lettering, joined, line
-from .names import Ids, Names, shortened, visible
-from .picture import Circle, Link, Picture
-from .reads import Arrow, arrows, drawn_params, is_hidden
+from .names import Ids, Names, visible
+from .picture import Box, Circle, Link, Picture
+from .reads import Arrow
 from .routes import Router
-
-FEW = 9
-"""Reads of the forward pass by derivatives that are still drawn without asking."""
+from .subject import FEW, PLAIN, Options, Subject
 
 
-def folded(system: System, *, boundaries: bool = False, primal: bool | None = None, max_nodes: int = 500) -> Picture:
+def folded(system: System, options: Options = PLAIN, *, boundaries: bool = False, max_nodes: int = 500) -> Picture:
     """The picture of a system.
 
     boundaries  True to draw ``h[0]`` too, where it is not computed from anything
-    primal      whether to draw what derivatives need of the forward pass; None while that is little
     max_nodes   how many circles are still drawn
 
     Raises RenderError where there are more.
     """
-    names = shown(system)
-    if len(names) > max_nodes:
+    subject = Subject(system, options)
+    if len(subject.names) > max_nodes:
         raise RenderError(
-            f"the folded diagram of {system.name!r} has {len(names)} nodes; more than max_nodes={max_nodes} are not "
-            "drawn. Raise max_nodes, or draw a smaller template."
+            f"the folded diagram of {system.name!r} has {len(subject.names)} nodes; more than max_nodes={max_nodes} "
+            "are not drawn. Raise max_nodes, or draw a smaller template."
         )
-    plan = _Plan(system, names, arrows(system), boundaries)
+    plan = _Plan(subject, boundaries)
     plan.place()
-    plan.connect(primal)
+    plan.connect()
     Router(plan.picture).run()
+    plan.frame()
     return plan.picture
 
 
-def shown(system: System) -> list[str]:
-    """The names that get a circle: all that the user named, params aside."""
-    written = {e.out.name for e in system.equations}
-    return [
-        n
-        for n, d in system.decls.items()
-        if not is_hidden(n) and d.kind not in ("param", "constant") and (d.kind == "input" or n in written)
-    ]
-
-
-def kind_of(system: System, name: str) -> str:
-    """The row of the style table for a name."""
-    decl = system.decls[name]
-    return "loss" if name == system.loss else decl.kind if decl.kind in ("input", "cotangent") else "variable"
-
-
-def tips(system: System) -> dict[str, str]:
-    """What stands behind each name: its equations, or its declaration."""
-    writer = Writer(system)
-    found: dict[str, list[str]] = {}
-    for equation in system.equations:
-        if not is_hidden(equation.out.name):
-            found.setdefault(equation.out.name, []).append(visible(writer.equation(equation)))
-    return {n: "\n".join(found[n]) if n in found else visible(declaration(system, n)) for n in system.decls}
-
-
-def coloured(picture: Picture, system: System, found: list[Arrow], names: Names) -> None:
-    """Give every drawn param its colour and its printed name: the same in all pictures of a template."""
-    for number, param in enumerate(drawn_params(system, found)):
-        picture.colours[param] = style.colour(number)
-        picture.texts[param] = names.of(param)
-
-
-def link_kind(system: System, arrow: Arrow) -> str:
-    """The row of the style table for an arrow."""
-    if system.decls[arrow.target].kind == "cotangent" and system.decls[arrow.source].kind != "cotangent":
-        return "primal"
-    return "once" if arrow.fixed or arrow.boundary else "flow"
-
-
-def rows_of(system: System, names: list[str], found: list[Arrow]) -> dict[str, int]:
-    """The row of each name. A cotangent stands beside what it is the derivative by; those of params have none."""
-    forward = [n for n in names if system.decls[n].kind != "cotangent"]
-    inside = set(forward)
-    here = [a for a in found if a.source in inside and a.target in inside]
-    row = layers(
-        forward,
-        [(a.source, a.target) for a in here if not a.delays() and not a.boundary and not a.fixed],
-        [(a.source, a.target) for a in here if a.boundary or a.fixed],
-        [n for n in forward if system.decls[n].kind == "input"],
-    )
-    for name in names:
-        beside = root(system, name)
-        if name not in row and beside in row:
-            row[name] = row[beside]
-    return row
-
-
-def root(system: System, name: str) -> str:
-    """The name at the root of a cotangent: h for ``h~`` and for the cotangent of that."""
-    while system.decls[name].kind == "cotangent" and system.decls[name].of in system.decls:
-        name = str(system.decls[name].of)
-    return name
-
-
 class _Plan:
-    def __init__(self, system: System, names: list[str], found: list[Arrow], boundaries: bool) -> None:
-        self.system = system
-        self.names = names
-        self.arrows = found
-        self.print = Names(system)
-        self.picture = Picture(shortened(visible(system.name)))
-        coloured(self.picture, system, found, self.print)
+    def __init__(self, subject: Subject, boundaries: bool) -> None:
+        self.subject = subject
+        self.system = subject.system
+        self.names = subject.names
+        self.arrows = subject.arrows
+        self.print = subject.print
+        self.picture = subject.picture()
         self.ids = Ids()
         self.id: dict[str, str] = {}
-        self.row = rows_of(system, names, found)
+        self.row = subject.rows()
         self.shared = {ref: group for ref, group in self._delayed().items() if len({a.target for a in group}) > 1}
         self.starts = self._boundaries() if boundaries else {}
 
@@ -125,7 +58,7 @@ class _Plan:
         """The arrows that cross steps, by what they read; not those that are only what a derivative needs."""
         groups: dict[Ref, list[Arrow]] = {}
         for arrow in self.arrows:
-            if arrow.delays() and link_kind(self.system, arrow) != "primal":
+            if arrow.delays() and self.subject.link_kind(arrow) != "primal":
                 groups.setdefault(arrow.read.ref, []).append(arrow)
         return groups
 
@@ -137,10 +70,10 @@ class _Plan:
 
     def place(self) -> None:
         """Circles for every name; squares of their own for delayed values that several names read."""
-        tip = tips(self.system)
+        tip = self.subject.tips()
         forward = {n: r for n, r in self.row.items() if self.system.decls[n].kind != "cotangent"}
         pairs = [(a.source, a.target) for a in self.arrows if not a.delays()]
-        size = {n: style.fit(self.print.of(n)) for n in self.names}
+        size = {n: self.subject.fit(n) for n in self.names}
         width = {n: size[n][0] for n in self.names}
         marks: dict[Ref, str] = {}
         for ref, group in self.shared.items():
@@ -157,13 +90,13 @@ class _Plan:
                 forward[starts[ref]] = forward[name] - 1
                 width[starts[ref]] = style.DIAMETER
                 pairs.append((starts[ref], name))
-        longest = max((self._label_width(a.params) for a in self.arrows), default=0.0)
+        longest = max((self.subject.label_width(self.picture, a.params) for a in self.arrows), default=0.0)
         gap = 58.0 + max(0.0, longest - 20)
         x = places(forward, pairs, gap, width)
         height = self._heights(forward, pairs)
         span = max(x.values(), default=0.0) - min(x.values(), default=0.0)
         for name in self.names:
-            beside = root(self.system, name)
+            beside = self.subject.root(name)
             if name in forward:
                 self._circle(name, x[name], height[forward[name]], size[name], tip)
             elif beside in forward:
@@ -186,14 +119,11 @@ class _Plan:
 
     def _circle(self, name: str, x: float, y: float, size: tuple[float, float], tip: Mapping[str, str]) -> None:
         self.id[name] = self.ids.of(name)
-        made = Circle(self.id[name], self.print.of(name), kind_of(self.system, name), x, y, size[0], size=size[1])
-        made.name = name
+        made = Circle(self.id[name], self.subject.letters(name), self.subject.kind(name), x, y, size[0], size=size[1])
+        made.name, made.below, made.height = name, self.subject.below(name), self.subject.high(name)
         made.tip = tip[name]
-        made.colour = self.picture.colours.get(root(self.system, name), "")
+        made.colour = self.picture.colours.get(self.subject.root(name), "")
         self.picture.add(made)
-
-    def _label_width(self, params: tuple[str, ...]) -> float:
-        return self.picture.label(Link("", "", params)).width(style.LABEL_SIZE)
 
     def _heights(self, row: Mapping[str, int], pairs: list[tuple[str, str]]) -> dict[int, float]:
         """Height of each row; two rows stand further apart where many labelled lines run between them."""
@@ -236,7 +166,7 @@ class _Plan:
         self.picture.links.append(Link(self.id[ref.name], made.id, note=note, arrow=False))
         beside: dict[tuple[str, str], dict[str, None]] = {}
         for arrow in group:
-            beside.setdefault((arrow.target, link_kind(self.system, arrow)), {}).update(dict.fromkeys(arrow.params))
+            beside.setdefault((arrow.target, self.subject.link_kind(arrow)), {}).update(dict.fromkeys(arrow.params))
         for (target, kind), params in beside.items():
             self.picture.links.append(Link(made.id, self.id[target], self._ordered(params), kind=kind))
 
@@ -245,12 +175,12 @@ class _Plan:
         given = set(params)
         return tuple(p for p in self.picture.colours if p in given)
 
-    def connect(self, primal: bool | None) -> None:
+    def connect(self) -> None:
         """A link for every other arrow; several between the same circles with the same mark are one."""
         merged: dict[tuple[str, str, str, Lettering, str], dict[str, None]] = {}
         for arrow in self.arrows:
             back = arrow.delays()
-            kind = link_kind(self.system, arrow)
+            kind = self.subject.link_kind(arrow)
             if back and kind != "primal" and arrow.read.ref in self.shared:
                 continue
             mark, note = square(self.system, arrow) if back else ("", fixed_note(self.system, arrow))
@@ -258,11 +188,37 @@ class _Plan:
                 mark, note = "", NOTHING
             key = self.id[arrow.source], self.id[arrow.target], mark, note, kind
             merged.setdefault(key, {}).update(dict.fromkeys(arrow.params))
+        primal = self.subject.options.primal
         few = sum(kind == "primal" for *_, kind in merged) <= FEW
         for (a, b, mark, note, kind), params in merged.items():
             if kind == "primal" and not (few if primal is None else primal):
                 continue
             self.picture.links.append(Link(a, b, self._ordered(params), mark, note, kind))
+
+    def frame(self) -> None:
+        """A box around the variables of each cell, where nobody else stands between them."""
+        for layer, members in self.subject.cells.items():
+            inside = {self.id[n] for n in members if n in self.id}
+            found = [self.picture.circles[i] for i in inside]
+            for link, route in self.picture.routes.items():
+                if link.source == link.target and link.source in inside:
+                    xs, ys = zip(*samples(route.curve), strict=True)
+                    found.append(
+                        Circle(
+                            "",
+                            NOTHING,
+                            "gap",
+                            (min(xs) + max(xs)) / 2,
+                            (min(ys) + max(ys)) / 2,
+                            max(xs) - min(xs),
+                            max(ys) - min(ys),
+                        )
+                    )
+            left, right = min(c.x - c.width / 2 for c in found) - 16, max(c.x + c.width / 2 for c in found) + 16
+            low, high = min(c.y - c.height / 2 for c in found) - 14, max(c.y + c.height / 2 for c in found) + 18
+            others = (c for c in self.picture.circles.values() if c.id not in inside)
+            if all(not (left < c.x < right and low < c.y < high) for c in others):
+                self.picture.boxes.append(Box(self.print.of(layer), left, low, right, high))
 
 
 def square(system: System, arrow: Arrow) -> tuple[str, Lettering]:

@@ -6,16 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from typing import TYPE_CHECKING
 
-from ..ir import System
 from ..timeindex import Axis, Index
 from . import style
-from .folded import coloured, kind_of, root, rows_of, shown, tips
 from .layers import layers
-from .lettering import Lettering, line
-from .names import Ids, Names, shortened, visible
-from .picture import Circle, Link, Picture, Steps
-from .reads import Arrow, arrows, loss_terms
+from .lettering import NOTHING, Lettering, line
+from .names import Ids
+from .picture import Circle, Link, Steps
+from .reads import Arrow, loss_terms
 from .steps import Line
+from .subject import Options, Subject
 
 if TYPE_CHECKING:
     from ..dag import Dag
@@ -24,15 +23,14 @@ if TYPE_CHECKING:
 class Grid:
     """Which circles there are and where they stand."""
 
-    def __init__(self, dag: Dag, columns: int | None, terms: bool) -> None:
-        self.system: System = dag.system
+    def __init__(self, dag: Dag, columns: int | None, terms: bool, options: Options) -> None:
+        self.subject = subject = Subject(dag.system, options)
+        self.system = subject.system
         self.lengths = dag.lengths
-        self.names = shown(self.system)
-        self.arrows = arrows(self.system)
-        self.print = Names(self.system)
-        self.picture = Picture(shortened(visible(self.system.name)))
-        coloured(self.picture, self.system, self.arrows, self.print)
-        self.terms = loss_terms(self.system, self.arrows) if terms else None
+        self.names = subject.names
+        self.arrows = subject.arrows
+        self.picture = subject.picture()
+        self.terms = loss_terms(self.system, self.arrows) if terms and not subject.ops else None
         self.boxes = {name: self._boxes(name) for name in self.names}
         self.line = {axis: self._line(axis, columns) for axis in self.system.axes}
         self.ids = Ids()
@@ -91,7 +89,7 @@ class Grid:
     def place(self) -> None:
         """A circle for each instance: x by its steps, y by its name."""
         texts = {(n, s): self._text(n, s) for n in self.names for s in self.instances(n)}
-        sizes = {key: style.fit(text) for key, text in texts.items()}
+        sizes = {key: self._fit(*key, text) for key, text in texts.items()}
         widest = max((w for w, _ in sizes.values()), default=style.DIAMETER)
         label = max((self.picture.label(k).width(style.LABEL_SIZE) for k in self._samples()), default=0.0)
         height = self._rows()
@@ -100,7 +98,7 @@ class Grid:
         twins = any(self.system.decls[n].kind == "cotangent" and self.axes(n) for n in self.names)
         aside = widest + 46 if twins else 0.0
         x = self._columns(column + aside)
-        tip = tips(self.system)
+        tip = self.subject.tips()
         middle: list[tuple[str, Steps]] = []
         for key, text in texts.items():
             name, steps = key
@@ -126,7 +124,12 @@ class Grid:
     def _text(self, name: str, steps: Steps) -> Lettering:
         if None in steps:
             return line("⋯")
-        return self.print.at(name, [k for k in steps if k is not None])
+        return self.subject.letters(name, tuple(k for k in steps if k is not None))
+
+    def _fit(self, name: str, steps: Steps, text: Lettering) -> tuple[float, float]:
+        if None in steps:
+            return style.fit(text)
+        return self.subject.fit(name, tuple(k for k in steps if k is not None))
 
     def _circle(
         self, key: tuple[str, Steps], text: Lettering, x: float, y: float, size: tuple[float, float], tip: str
@@ -134,27 +137,34 @@ class Grid:
         name, steps = key
         gap = None in steps
         start = self._is_boundary(name, steps) and not self._fed(name)
-        kind = "gap" if gap else "boundary" if start else kind_of(self.system, name)
+        kind = "gap" if gap else "boundary" if start else self.subject.kind(name)
         at = ",".join("..." if k is None else str(k) for k in steps)
         self.id[key] = self.ids.of(f"{name}[{at}]" if steps else name)
-        wide, high, letters = (26.0, 16.0, 18.0) if gap else (size[0], style.DIAMETER, size[1])
+        wide, high, letters = (26.0, 16.0, 18.0) if gap else (size[0], self.subject.high(name), size[1])
         made = Circle(self.id[key], text, kind, x, y, wide, high, letters, "" if gap else tip)
-        made.name, made.point = name, steps
-        made.colour = "" if gap else self.picture.colours.get(root(self.system, name), "")
+        made.name, made.point, made.below = name, steps, NOTHING if gap else self.subject.below(name)
+        made.colour = "" if gap else self.picture.colours.get(self.subject.root(name), "")
         self.picture.add(made)
 
     def _is_boundary(self, name: str, steps: Steps) -> bool:
         pairs = zip(self.axes(name), steps, strict=True)
         return any(k is not None and not 1 <= k <= self.lengths[a.end] for a, k in pairs)
 
+    def prune(self) -> None:
+        """Take out boundaries that nothing drawn reads."""
+        joined = {end for link in self.picture.links for end in (link.source, link.target)}
+        for name, circle in list(self.picture.circles.items()):
+            if circle.kind == "boundary" and name not in joined and joined:
+                del self.picture.circles[name]
+
     def _fed(self, name: str) -> bool:
-        """True where a boundary of the name is computed from something drawn."""
-        return any(a.boundary and a.target == name for a in self.arrows)
+        """True where a boundary of the name is computed from another variable."""
+        return any(a.boundary and a.target == name and self.system.decls[a.source].kind != "input" for a in self.arrows)
 
     def _rows(self) -> dict[str, float]:
         """Height of each name. Blocks that do not feed each other step by step share their rows."""
-        level = rows_of(self.system, self.names, self.arrows)
-        forward = [n for n in self.names if n in level and root(self.system, n) == n]
+        level = self.subject.rows()
+        forward = [n for n in self.names if n in level and self.subject.root(n) == n]
         groups = self._blocks(forward)
         row: dict[str, float] = {}
         if self.stacked():
@@ -174,7 +184,7 @@ class Grid:
             row.update({n: y + (joints[0] if joints else 0.0) for n, y in base.items()})
         for name in self.names:
             if name not in row:
-                beside = root(self.system, name)
+                beside = self.subject.root(name)
                 row[name] = row.get(beside, 0.0)
         return row
 
@@ -265,7 +275,7 @@ class Grid:
         circles = list(self.picture.circles.values())
         left, right = min((c.x for c in circles), default=0.0), max((c.x for c in circles), default=0.0)
         low = min((c.y for c in circles), default=0.0) - 1.6 * style.ROW
-        params = [k for k in keys if self.system.decls[root(self.system, k[0])].kind == "param"]
+        params = [k for k in keys if self.system.decls[self.subject.root(k[0])].kind == "param"]
         pace = max(style.COLUMN, (right - left) / (len(params) or 1))
         for place, key in enumerate(params):
             x = (left + right) / 2 + (place - (len(params) - 1) / 2) * pace

@@ -26,10 +26,14 @@ _WIDTHS = {
 
 
 class Piece(NamedTuple):
-    """A run of letters; level is 0 on the line, 1 for a superscript and -1 for a subscript."""
+    """A run of letters; level is 0 on the line, 1 for a superscript and -1 for a subscript.
+
+    upright  True for signs, numbers and names of functions
+    """
 
     text: str
     level: int = 0
+    upright: bool = False
 
 
 class Lettering(tuple[Piece, ...]):
@@ -48,7 +52,7 @@ class Lettering(tuple[Piece, ...]):
     def width(self, size: float) -> float:
         """How wide it is in points, roughly: Times, without a font at hand."""
         total, below = 0.0, 0.0
-        for text, level in self:
+        for text, level, _ in self:
             wide = sum(map(_width, text)) * size * (SMALL if level else 1.0)
             if level > 0 and below:
                 total += max(0.0, wide - below)
@@ -62,9 +66,9 @@ class Lettering(tuple[Piece, ...]):
 NOTHING = Lettering()
 
 
-def line(text: str) -> Lettering:
+def line(text: str, upright: bool = False) -> Lettering:
     """Text on the line."""
-    return Lettering((Piece(text),)) if text else NOTHING
+    return Lettering((Piece(text, 0, upright),)) if text else NOTHING
 
 
 def joined(letterings: Iterable[Lettering], between: str = ", ") -> Lettering:
@@ -72,13 +76,13 @@ def joined(letterings: Iterable[Lettering], between: str = ", ") -> Lettering:
     pieces: list[Piece] = []
     for one in letterings:
         if pieces:
-            pieces.append(Piece(between))
+            pieces.append(Piece(between, 0, True))
         pieces.extend(one)
     return Lettering(pieces)
 
 
 def _flat(piece: Piece) -> str:
-    text, level = piece
+    text, level, _ = piece
     if not level:
         return text
     shifted = text.translate(_RAISED if level > 0 else _LOWERED)

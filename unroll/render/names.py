@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ..ir import Ref, System
 from ..letters import GREEK, MARKS, parts
@@ -53,8 +53,9 @@ def _word(word: str) -> str:
 class Names:
     """How the names of one system are printed."""
 
-    def __init__(self, system: System) -> None:
+    def __init__(self, system: System, short: Mapping[str, str] | None = None) -> None:
         self._decls = system.decls
+        self._spelt = short or {}
         self._loss = system.loss
         self._short = "L" not in system.decls
 
@@ -71,7 +72,7 @@ class Names:
             of = self._decls.get(decl.of)
             if of is not None and of.kind != "cotangent":
                 return line("∂") + self.of(self._loss) + line("/∂") + self.of(decl.of)
-        return letters(name)
+        return letters(self._spelt.get(name, name))
 
     def at(self, name: str, steps: Sequence[int | str]) -> Lettering:
         """``h⁽²⁾``, with the steps as in print."""

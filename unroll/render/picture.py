@@ -22,6 +22,8 @@ class Circle:
     """One node: where it stands (points, y upwards), what is written in it, and its kind in the style table.
 
     name, point  the variable of the template, and its steps: None in a folded picture, () for what has no steps
+    colour, ink, fill  of the rim, the letters and the inside, where not those of its kind
+    below        a small second line
     tip          the equation or declaration behind it, shown on hovering
     element      the id of its group in the SVG, set when it is added to a picture
     """
@@ -36,6 +38,9 @@ class Circle:
     size: float = style.NAME_SIZE
     tip: str = ""
     colour: str = ""
+    ink: str = ""
+    fill: str = ""
+    below: Lettering = NOTHING
     name: str = ""
     point: Steps | None = None
     element: str = ""
@@ -70,12 +75,34 @@ class Link:
 
 @dataclass(slots=True)
 class Route:
-    """The way of a link: its curve, and the places of its square, its label and its note."""
+    """The way of a link: its curve, and the places of its square, label, note and glyph; that with its heading."""
 
     curve: list[Segment]
     square: Point | None = None
     label: Point | None = None
     note: Point | None = None
+    glyph: tuple[Point, Point] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A frame around the nodes of a cell."""
+
+    title: Lettering
+    left: float
+    low: float
+    right: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Legend:
+    """What colours mean: the lowest and the highest number, and what they are numbers of."""
+
+    title: str
+    low: str
+    high: str
+    colours: tuple[str, ...]
 
 
 @dataclass(slots=True)
@@ -91,6 +118,8 @@ class Picture:
     routes: dict[Link, Route] = field(default_factory=dict)
     texts: dict[str, Lettering] = field(default_factory=dict)
     colours: dict[str, str] = field(default_factory=dict)
+    boxes: list[Box] = field(default_factory=list)
+    legend: Legend | None = None
 
     def add(self, circle: Circle) -> Circle:
         """Add a circle under its id."""
@@ -109,6 +138,8 @@ class Picture:
 
     def colour(self, link: Link) -> str:
         """The colour of the one param beside a link, or "" for the ordinary ink."""
+        if style.EDGES[link.kind].ink:
+            return ""
         return self.colours.get(link.params[0], "") if len(link.params) == 1 else ""
 
     def label(self, link: Link) -> Lettering:

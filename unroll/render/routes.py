@@ -172,6 +172,15 @@ class Router:
         if link.mark:
             route.square = halves(curve)[0][-1][3]
             self._block(_box(route.square, style.SQUARE + 2, style.SQUARE + 2))
+        self._stamp(link, route)
+
+    def _stamp(self, link: Link, route: Route) -> None:
+        """The place of a glyph: past the square where there is one, else near the middle."""
+        if link.kind in style.GLYPHS:
+            place = 0.3 if link.mark else 0.5
+            at = along(route.curve, place)
+            route.glyph = at, heading(route.curve, place)
+            self._block(_box(at, 12.0, 12.0))
 
     def _write(self, members: list[Link]) -> None:
         """Places for the label and the note of a family."""
@@ -256,6 +265,9 @@ class Router:
 def _gap(c: Circle, p: Point) -> float:
     """Points between a place and the rim of a circle; negative inside."""
     dx, dy = p[0] - c.x, p[1] - c.y
+    if style.NODES[c.kind].shape == "box":
+        beyond = abs(dx) - c.width / 2, abs(dy) - c.height / 2
+        return hypot(max(0.0, beyond[0]), max(0.0, beyond[1])) or max(beyond)
     if c.width == c.height:
         return hypot(dx, dy) - c.width / 2
     scale = hypot(dx / (c.width / 2), dy / (c.height / 2)) or 1e-9

@@ -16,6 +16,10 @@ NAME_SIZE = 17.0
 LABEL_SIZE = 15.0
 NOTE_SIZE = 12.0
 SMALLEST = 10.0
+BELOW_SIZE = 10.0
+BOX = 28.0
+BOX_SIZE = 14.0
+"""Height of a box, which holds an operation or an equation, and size of its letters."""
 LOOP = 36.0
 """How far a delay's square stands off the circle it loops back to."""
 
@@ -24,6 +28,7 @@ INK = "#222222"
 GREY = "#555555"
 FAINT = "#8C8C8C"
 SHADE = "#E9E9E9"
+GROUND = "#F7F7F4"
 PAPER = "#FFFFFF"
 
 PALETTE = (
@@ -45,7 +50,7 @@ PALETTE = (
 
 @dataclass(frozen=True, slots=True)
 class NodeLook:
-    """How a kind of node is drawn; shape is "ellipse", "square" or "none"."""
+    """How a kind of node is drawn; shape is "ellipse", "diamond", "box", "square" or "none"."""
 
     shape: str = "ellipse"
     fill: str = PAPER
@@ -67,6 +72,7 @@ class EdgeLook:
 
 DASHED = (5.0, 3.0)
 DOTTED = (1.5, 2.5)
+LONG = (9.0, 3.0)
 
 NODES: Mapping[str, NodeLook] = {
     "input": NodeLook(fill=SHADE),
@@ -75,6 +81,9 @@ NODES: Mapping[str, NodeLook] = {
     "boundary": NodeLook(ink=FAINT, letters=GREY),
     "cotangent": NodeLook(dashes=DASHED),
     "gap": NodeLook("none", letters=GREY),
+    "switch": NodeLook("diamond"),
+    "op": NodeLook("box", line=0.9),
+    "equation": NodeLook("box"),
     "delay": NodeLook("square", fill=INK),
     "advance": NodeLook("square"),
 }
@@ -85,9 +94,19 @@ EDGES: Mapping[str, EdgeLook] = {
     "gap": EdgeLook(dashes=DOTTED),
     "spread": EdgeLook(line=0.8),
     "primal": EdgeLook(FAINT, 0.7, head=0.75),
+    "truth": EdgeLook(dashes=LONG, line=1.6),
+    "severed": EdgeLook(FAINT, 1.0, DASHED),
+    "stopped": EdgeLook(),
+    "choice": EdgeLook(dashes=LONG),
+    "control": EdgeLook(line=0.8, dashes=DOTTED, head=0.75),
 }
 """flow: step by step. once: a read at one fixed step. gap: to or from an ellipsis. spread: all of a sum over an axis.
-primal: what a derivative needs of the forward pass."""
+primal: what a derivative needs of the forward pass. truth: read in place of an output, and severed: the read that it
+replaces, crossed out. stopped: no gradient passes, two bars across. choice: one of the ways into a switch, and control:
+what sets the switch. Dashes and glyphs tell them apart without colours."""
+
+GLYPHS = {"severed": "cross", "stopped": "bars"}
+"""What stands across an edge: a cross where it is taken out, two bars where it lets no gradient through."""
 
 
 def colour(number: int) -> str:

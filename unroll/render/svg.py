@@ -8,9 +8,9 @@ from xml.sax.saxutils import escape, quoteattr
 
 from . import style
 from .curves import Curve, samples, shortened
-from .lettering import SMALL, Lettering
+from .lettering import SMALL, Lettering, Piece, line
 from .names import visible
-from .picture import Circle, Link, Picture, Point, Route
+from .picture import Box, Circle, Legend, Link, Picture, Point, Route
 
 MARGIN = 8.0
 TOLD = 60
@@ -24,6 +24,9 @@ def svg_text(picture: Picture, prefix: str = "") -> str:
     prefix  put before every id, so that several pictures can stand in one page
     """
     left, low, right, high = _extent(picture)
+    if picture.legend is not None:
+        right += 70
+        low = min(low, high - 150)
     page = _Page(left, high)
     elements = picture.elements()
     width, height = right - left, high - low
@@ -35,15 +38,20 @@ def svg_text(picture: Picture, prefix: str = "") -> str:
         f'<title id="{title}">{escape(visible(picture.title))}</title>',
         f'<desc id="{told}">{escape(description(picture))}</desc>',
         f'<rect width="100%" height="100%" fill="{style.PAPER}"/>',
-        '<g class="edges" fill="none">',
     ]
+    for number, box in enumerate(picture.boxes, start=1):
+        lines += page.box(box, f"{prefix}box{number}")
+    lines.append('<g class="edges" fill="none">')
     for link, element in elements.items():
         if link in picture.routes:
             lines += page.edge(picture, link, picture.routes[link], prefix + element)
     lines.append('</g>\n<g class="nodes">')
     for circle in picture.circles.values():
         lines += page.node(circle, prefix + circle.element)
-    lines.append("</g>\n</svg>\n")
+    lines.append("</g>")
+    if picture.legend is not None:
+        lines += page.legend(picture.legend, (right - 58, (low + high) / 2), f"{prefix}legend")
+    lines.append("</svg>\n")
     return "\n".join(lines)
 
 
@@ -96,10 +104,35 @@ class _Page:
             yield f'<polygon points="{self._head(curve, tip, look.head)}" fill="{ink}"/>'
         if route.square is not None:
             yield self._shape(style.NODES[link.mark], route.square, style.SQUARE, style.SQUARE, param)
+        if route.glyph is not None:
+            yield from self._glyph(style.GLYPHS[link.kind], *route.glyph, ink)
         if route.label is not None:
-            yield self.text(picture.label(link), route.label, style.LABEL_SIZE, param or style.INK)
+            yield self.text(picture.label(link), route.label, style.LABEL_SIZE, ink)
         if route.note is not None:
             yield self.text(link.note, route.note, style.NOTE_SIZE, style.INK)
+        yield "</g>"
+
+    def _glyph(self, glyph: str, p: Point, heading: Point, ink: str) -> Iterator[str]:
+        """What stands across a line."""
+        (x, y), (ux, uy) = p, heading
+        bars = {
+            "bars": ((-2.0, -5.0, -2.0, 5.0), (2.0, -5.0, 2.0, 5.0)),
+            "cross": ((-4.5, -4.5, 4.5, 4.5), (-4.5, 4.5, 4.5, -4.5)),
+        }
+        for a, b, c, d in bars[glyph]:
+            ends = (x + a * ux - b * uy, y + a * uy + b * ux), (x + c * ux - d * uy, y + c * uy + d * ux)
+            yield f'<path d="M{self.at(ends[0])} L{self.at(ends[1])}" stroke="{ink}" stroke-width="1.8"/>'
+
+    def box(self, box: Box, element: str) -> Iterator[str]:
+        """A frame around what belongs together."""
+        x, y = self.at((box.left, box.high)).split(",")
+        size = f'width="{_n(box.right - box.left)}" height="{_n(box.high - box.low)}"'
+        yield f'<g id="{element}" class="cell">'
+        yield f"<title>{escape(box.title.plain)}</title>"
+        yield f'<rect x="{x}" y="{y}" {size} rx="12" fill="{style.GROUND}" stroke="{style.FAINT}" stroke-width="0.8"/>'
+        if box.title:
+            left = box.left + 8 + box.title.width(style.NOTE_SIZE) / 2
+            yield self.text(box.title, (left, box.high - 10), style.NOTE_SIZE, style.GREY, halo=False)
         yield "</g>"
 
     def node(self, circle: Circle, element: str) -> Iterator[str]:
@@ -108,19 +141,45 @@ class _Page:
         yield f'<g id="{element}" class="node {circle.kind}">'
         yield f"<title>{escape(told(circle))}</title>"
         if look.shape != "none":
-            yield self._shape(look, middle, circle.width, circle.height, circle.colour)
+            yield self._shape(look, middle, circle.width, circle.height, circle.colour, circle.fill)
+        ink = circle.ink or look.letters
         if circle.letters:
-            yield self.text(circle.letters, middle, circle.size, look.letters, halo=False)
+            up = 6.0 if circle.below else 0.0
+            yield self.text(circle.letters, (circle.x, circle.y + up), circle.size, ink, halo=False)
+        if circle.below:
+            yield self.text(circle.below, (circle.x, circle.y - 10.0), style.BELOW_SIZE, ink, halo=False)
         yield "</g>"
 
-    def _shape(self, look: style.NodeLook, middle: Point, width: float, height: float, colour: str) -> str:
+    def legend(self, legend: Legend, at: Point, element: str) -> Iterator[str]:
+        """A scale of colours, the highest number at the top."""
+        x, middle, side = *at, 12.0
+        top = middle + side * len(legend.colours) / 2
+        yield f'<g id="{element}" class="legend">'
+        yield f"<title>{escape(visible(legend.title))} from {legend.low} to {legend.high}</title>"
+        for number, colour in enumerate(reversed(legend.colours)):
+            left, upper = self.at((x, top - side * number)).split(",")
+            paint = f'fill="{colour}" stroke="{style.FAINT}" stroke-width="0.3"'
+            yield f'<rect x="{left}" y="{upper}" width="14" height="{_n(side)}" {paint}/>'
+        for text, y in ((legend.high, top - 6), (legend.low, 2 * middle - top + 6)):
+            words = line(text, upright=True)
+            yield self.text(words, (x + 20 + words.width(style.NOTE_SIZE) / 2, y), style.NOTE_SIZE, style.INK)
+        if legend.title:
+            yield self.text(line(visible(legend.title), upright=True), (x + 20, top + 12), style.NOTE_SIZE, style.INK)
+        yield "</g>"
+
+    def _shape(
+        self, look: style.NodeLook, middle: Point, width: float, height: float, colour: str, fill: str = ""
+    ) -> str:
         ink = colour if colour and look.fill != look.ink else look.ink
         dashes = f' stroke-dasharray="{" ".join(map(_n, look.dashes))}"' if look.dashes else ""
-        paint = f'fill="{look.fill}" stroke="{ink}" stroke-width="{_n(look.line)}"{dashes}'
-        if look.shape == "square":
-            corner = self.at((middle[0] - width / 2, middle[1] + height / 2)).split(",")
-            size = f'width="{_n(width)}" height="{_n(height)}"'
-            return f'<rect x="{corner[0]}" y="{corner[1]}" {size} {paint}/>'
+        paint = f'fill="{fill or look.fill}" stroke="{ink}" stroke-width="{_n(look.line)}"{dashes}'
+        if look.shape in ("square", "box"):
+            x, y = self.at((middle[0] - width / 2, middle[1] + height / 2)).split(",")
+            size = f'width="{_n(width)}" height="{_n(height)}"' + (' rx="5"' if look.shape == "box" else "")
+            return f'<rect x="{x}" y="{y}" {size} {paint}/>'
+        if look.shape == "diamond":
+            sides = ((width / 2, 0.0), (0.0, height / 2), (-width / 2, 0.0), (0.0, -height / 2))
+            return f'<polygon points="{" ".join(self.at((middle[0] + u, middle[1] + v)) for u, v in sides)}" {paint}/>'
         x, y = self.at(middle).split(",")
         return f'<ellipse cx="{x}" cy="{y}" rx="{_n(width / 2)}" ry="{_n(height / 2)}" {paint}/>'
 
@@ -147,7 +206,7 @@ class _Page:
 def _runs(letters: Lettering, size: float) -> Iterator[str]:
     """The pieces as tspans: letters slanted, the rest of a raised or lowered piece upright."""
     height, below = 0.0, 0.0
-    for text, level in letters:
+    for text, level, upright in letters:
         wanted = {1: 0.36, 0: 0.0, -1: -0.16}[level] * size
         move = f' dy="{_n(height - wanted)}"' if wanted != height else ""
         if level > 0 and below:
@@ -155,10 +214,10 @@ def _runs(letters: Lettering, size: float) -> Iterator[str]:
         height = wanted
         small = f' font-size="{_n(SMALL * size)}"' if level else ""
         for run in _UPRIGHT.findall(text) if level else [text]:
-            slant = ' font-style="italic"' if not level or run.isalpha() else ""
+            slant = ' font-style="italic"' if not upright and (not level or run.isalpha()) else ""
             yield f"<tspan{move}{small}{slant}>{escape(run)}</tspan>"
             move = ""
-        below = Lettering(((text, level),)).width(size) if level < 0 else 0.0  # type: ignore[arg-type]
+        below = Lettering((Piece(text, level),)).width(size) if level < 0 else 0.0
 
 
 def told(circle: Circle) -> str:
@@ -172,6 +231,9 @@ def _extent(picture: Picture) -> tuple[float, float, float, float]:
     for x, y, wide, high in boxes(picture):
         xs += (x - wide / 2, x + wide / 2)
         ys += (y - high / 2, y + high / 2)
+    for box in picture.boxes:
+        xs += (box.left, box.right)
+        ys += (box.low, box.high)
     for route in picture.routes.values():
         for x, y in samples(route.curve, 12.0):
             xs.append(x)

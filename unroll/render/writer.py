@@ -66,6 +66,11 @@ def dot_text(picture: Picture) -> str:
     def edge(source: str, target: str, attributes: Mapping[str, Any]) -> None:
         graph.edge(graphviz.nohtml(source), graphviz.nohtml(target), **attributes)
 
+    for box in picture.boxes:
+        size = {"width": _inches(box.right - box.left), "height": _inches(box.high - box.low)}
+        middle = (box.left + box.right) / 2, (box.low + box.high) / 2
+        frame = {"shape": "box", "style": "rounded", "color": style.FAINT, "labelloc": "t"}
+        node(ids.of(f"cell {box.title.plain}"), middle, {**frame, **size, "label": text(box.title.plain)})
     for circle in picture.circles.values():
         node(circle.id, (circle.x, circle.y), _circle(circle, text))
     for link, route in picture.routes.items():
@@ -95,7 +100,7 @@ def dot_text(picture: Picture) -> str:
 
 def _circle(circle: Circle, text: Callable[[str], str]) -> dict[str, str]:
     attributes = {
-        "label": text(circle.text),
+        "label": "\\n".join(text(t.plain) for t in (circle.letters, circle.below) if t),
         "width": _inches(circle.width),
         "height": _inches(circle.height),
         **_look(circle.kind),
@@ -104,8 +109,8 @@ def _circle(circle: Circle, text: Callable[[str], str]) -> dict[str, str]:
         attributes["fontsize"] = f"{circle.size:.4g}"
     if circle.tip:
         attributes["tooltip"] = text(circle.tip)
-    if circle.colour:
-        attributes["color"] = circle.colour
+    asked = {"color": circle.colour, "fillcolor": circle.fill, "fontcolor": circle.ink}
+    attributes |= {key: value for key, value in asked.items() if value}
     return attributes
 
 

@@ -67,6 +67,8 @@ def draw_unfolded(
     *,
     detail: str | None = None,
     columns: int | None = 12,
+    around: int | None = None,
+    boundaries: bool = True,
     loss: str = "terms",
     shapes: bool = False,
     forced: Mapping[str, str] | None = None,
@@ -80,12 +82,13 @@ def draw_unfolded(
 
     detail     as of the folded one; by default that of the graph, "variables" or "ops"
     columns    where an axis has more steps, its middle is left out; None to draw every step
+    around     a step of the first axis: only it and its neighbours are drawn, as t-1, t and t+1, and the ends beyond
+    boundaries False to leave out initial states such as ``h[0] = 0``
     loss       "terms" draws a loss that is a sum over steps as one L per step, as in print; "total" as the one node
                that it is
     shapes, forced
                as of the folded one
-    primal     of an adjoint: whether to draw, in grey, what the derivatives read of the forward pass; by default only
-               where that is little, and not into the gradients of params
+    primal     of an adjoint: True to draw, in grey, what the derivatives read of the forward pass
     overlay    numbers from a run to colour nodes by: a name with an array over its steps, as `Net.run` returns, or a
                key such as ``("h", 3)`` with the value there; what is an array at one step counts by its norm, and nan
                and infinity are red
@@ -98,7 +101,9 @@ def draw_unfolded(
     if path is not None:
         format_of(path)
     options = Options(dag.detail if detail is None else detail, shapes, forced, primal)
-    picture = unfolded(dag, options, columns=columns, loss=loss, max_nodes=max_nodes)
+    picture = unfolded(
+        dag, options, columns=columns, around=around, boundaries=boundaries, loss=loss, max_nodes=max_nodes
+    )
     if overlay is not None:
         lay(picture, overlay, measured, log)
     drawing = Drawing(picture)

@@ -44,6 +44,19 @@ def loop(a: Circle, side: float, reach: float) -> Curve:
     return [(out, lead, before, tip), (tip, after, follow, back)]
 
 
+def rail(a: Circle, b: Circle, height: float) -> Curve:
+    """Out of a circle to the right, along a level line, and down into another circle: many together look like one."""
+    start = _around(a, 35, 0.0)
+    end = _around(b, 90, 0.0)
+    on, off = (start[0] + 14, height), (end[0] - 12, height)
+    reach = (off[0] - on[0]) / 3
+    return [
+        (start, (start[0] + 4, start[1] + 8), (on[0] - 8, height), on),
+        (on, (on[0] + reach, height), (off[0] - reach, height), off),
+        (off, (off[0] + 8, height), (end[0], height - 2), end),
+    ]
+
+
 def _around(a: Circle, angle: float, off: float) -> Point:
     rx, ry = a.width / 2 + off, a.height / 2 + off
     return a.x + rx * cos(radians(angle)), a.y + ry * sin(radians(angle))

@@ -62,8 +62,9 @@ def cuts(system: System, flow: Flow) -> dict[Read, Cut]:
                     seen.add(step)
                     pending.append(step)
     found = {}
+    passed = {read.ref.name for read, ways in reach.items() if None in ways}
     for read, ways in reach.items():
-        if None not in ways:
+        if None not in ways and (read.ref.name not in passed or ways != {STOP}):
             found[read] = next((w for w in ways if w is not None and w.chunk), STOP)
     return found
 

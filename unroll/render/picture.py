@@ -61,6 +61,7 @@ class Link:
     kind    in the style table
     family  links of one family, such as h[1] -> h[2] and h[2] -> h[3], are bent and labelled alike
     arrow   False for a line without a head
+    rail    the height of a line that it runs along with others, into a sum at the end of a row
     """
 
     source: str
@@ -71,6 +72,7 @@ class Link:
     kind: str = "flow"
     family: Hashable = None
     arrow: bool = True
+    rail: float | None = None
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from math import hypot
 
 from . import style
-from .curves import Curve, along, bow, extent, halves, heading, loop, samples
+from .curves import Curve, along, bow, extent, halves, heading, loop, rail, samples
 from .picture import Circle, Link, Picture, Point, Route
 
 BENDS = (0.0, 14.0, -14.0, 24.0, -24.0, 36.0, -36.0, 50.0, -50.0, 68.0, -68.0, 90.0, -90.0, 120.0, -120.0)
@@ -59,6 +59,7 @@ class Router:
             self._places.add((c.x, c.y), i)
         self._lines = _Grid()
         self._ends: list[tuple[str, str]] = []
+        self._rails: set[float] = set()
         self._boxes: list[Box] = []
         self._box_grid = _Grid()
 
@@ -78,6 +79,8 @@ class Router:
 
         def order(members: list[Link]) -> tuple[int, float]:
             a, b = self._ends_of(members[0])
+            if members[0].rail is not None:
+                return -1, 0
             return (2 if a is b else 1 if members[0].mark else 0), round(hypot(b.x - a.x, b.y - a.y))
 
         return sorted(groups.values(), key=order)
@@ -86,7 +89,7 @@ class Router:
         return self._picture.circles[link.source], self._picture.circles[link.target]
 
     def _bend(self, members: list[Link]) -> None:
-        judges = _spread(members, JUDGES)
+        judges = [] if members[0].rail is not None else _spread(members, JUDGES)
         loops = members[0].source == members[0].target
         options: Sequence[tuple[float, float]]
         if loops:
@@ -125,13 +128,15 @@ class Router:
 
     def _curve(self, link: Link, option: tuple[float, float]) -> Curve:
         a, b = self._ends_of(link)
+        if link.rail is not None:
+            return rail(a, b, link.rail)
         return loop(a, *option) if a is b else bow(a, b, option[0])
 
     def _cost(self, link: Link, curve: Curve, among: int, enough: float) -> float:
         """What is wrong with a way; given up on once it is more than `enough`."""
         a, b = self._ends_of(link)
         direct = hypot(b.x - a.x, b.y - a.y)
-        cost = 0.06 * (extent(curve) - direct) if a is not b else 0.0
+        cost = 0.15 * (extent(curve) - direct) if a is not b else 0.0
         own = {self._number[a.id], self._number[b.id]}
         clear, apart = (CLEAR + 5, 15.0) if link.mark else (CLEAR, 6.0)
         points = samples(curve)
@@ -167,8 +172,11 @@ class Router:
         self._picture.routes[link] = route
         number = len(self._ends)
         self._ends.append((link.source, link.target))
-        for p in samples(curve):
-            self._lines.add(p, number)
+        if link.rail not in self._rails:  # the first along a line is the longest
+            for p in samples(curve):
+                self._lines.add(p, number)
+        if link.rail is not None:
+            self._rails.add(link.rail)
         if link.mark:
             route.square = halves(curve)[0][-1][3]
             self._block(_box(route.square, style.SQUARE + 2, style.SQUARE + 2))

@@ -20,6 +20,8 @@ BELOW_SIZE = 10.0
 BOX = 28.0
 BOX_SIZE = 14.0
 """Height of a box, which holds an operation or an equation, and size of its letters."""
+RAIL = 38.0
+"""How far above a row the line runs along which it is summed."""
 LOOP = 36.0
 """How far a delay's square stands off the circle it loops back to."""
 

@@ -190,10 +190,6 @@ class Subject:
             return "severed"
         return "once" if arrow.fixed or arrow.boundary else "flow"
 
-    def few(self) -> bool:
-        """True where so few derivatives read the forward pass that these reads are drawn without asking."""
-        return sum(self.link_kind(a) == "primal" for a in self.arrows) <= FEW
-
     def rows(self) -> dict[str, int]:
         """The row of each name. A cotangent stands beside what it is the derivative by; those of params have none."""
         forward = [n for n in self.names if self.system.decls[n].kind != "cotangent"]

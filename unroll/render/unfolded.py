@@ -27,6 +27,8 @@ def unfolded(
     options: Options = PLAIN,
     *,
     columns: int | None = 12,
+    around: int | None = None,
+    boundaries: bool = True,
     loss: str = "terms",
     max_nodes: int = 2000,
 ) -> Picture:
@@ -38,7 +40,9 @@ def unfolded(
         raise ValueError(f'loss={loss!r}: choose "terms" or "total"')
     if columns is not None and columns < 3:
         raise ValueError(f"columns={columns!r}: at least 3, the first, the ellipsis and the last")
-    grid = Grid(dag, columns, loss == "terms", options)
+    if around is not None and not any(1 <= around <= n for n in dag.lengths.values()):
+        raise ValueError(f"around={around!r}: the steps run from 1 to {max(dag.lengths.values(), default=0)}")
+    grid = Grid(dag, options, columns, loss == "terms", around)
     count = grid.count()
     if count > max_nodes:
         advice = "Give columns=12 to leave out the middle" if columns is None else "Give fewer columns"
@@ -48,6 +52,8 @@ def unfolded(
             f"drawn. {advice}, unfold fewer steps, or raise max_nodes."
         )
     grid.place()
+    if not boundaries:
+        grid.hide_boundaries()
     Links(grid).draw(4 * max_nodes)
     grid.prune()
     Router(grid.picture).run()
@@ -63,12 +69,11 @@ class Links:
     def draw(self, most: int) -> None:
         """A link for every pair of instances that are drawn; through an ellipsis, one for all it stands for."""
         subject = self.grid.subject
-        primal, few = subject.options.primal, subject.few()
-        merged: dict[tuple[str, str, str], tuple[dict[str, None], object]] = {}
+        merged: dict[tuple[str, str, str], tuple[dict[str, None], object, float | None]] = {}
         for arrow in self.grid.arrows:
             kind = subject.link_kind(arrow)
             kind = "flow" if kind == "once" else kind
-            if kind == "primal" and not (few and bool(self.grid.axes(arrow.target)) if primal is None else primal):
+            if kind == "primal" and not subject.options.primal:
                 continue
             if (
                 arrow.spread
@@ -79,18 +84,23 @@ class Links:
             for source, target, family, at in self._pairs(arrow):
                 cut = arrow.cut is None or arrow.cut.at(at, self.grid.lengths)
                 through = "gap" if None in source[1] or None in target[1] else kind if cut else "flow"
+                if self.grid.beyond(*source) and self.grid.beyond(*target):
+                    continue
+                if self.grid.beyond(*source) or self.grid.beyond(*target):
+                    through = "gap"
                 ends = self.grid.id[source], self.grid.id[target]
                 same = next((k for k in ("flow", "gap") if (*ends, k) in merged), through)
-                params, _ = merged.setdefault((*ends, same), ({}, family))
+                rail = self.grid.rail(arrow, self.grid.picture.circles[ends[0]])
+                params, *_ = merged.setdefault((*ends, same), ({}, family, rail))
                 params.update(dict.fromkeys(arrow.params))
                 if len(merged) > most:
                     raise RenderError(
                         f"the unfolded diagram of {self.grid.system.name!r} has more than {most} edges. "
                         "Give fewer columns, unfold fewer steps, or raise max_nodes."
                     )
-        for (a, b, kind), (params, family) in merged.items():
+        for (a, b, kind), (params, family, rail) in merged.items():
             beside = tuple(p for p in self.grid.picture.colours if p in params)
-            self.grid.picture.links.append(Link(a, b, beside, kind=kind, family=family))
+            self.grid.picture.links.append(Link(a, b, beside, kind=kind, family=family, rail=rail))
 
     def _pairs(self, arrow: Arrow) -> Iterator[Pair]:
         """The pairs of circles that an arrow joins, each with what it shares with those bent alike."""

@@ -23,7 +23,15 @@ def bow(a: Circle, b: Circle, bend: float) -> Curve:
     pull, side = 0.22, bend / 0.75
     p1 = a.x + dx * pull - uy * side, a.y + dy * pull + ux * side
     p2 = b.x - dx * pull - uy * side, b.y - dy * pull + ux * side
+    if _inside(b, p2):
+        end = rim(b, p1)
+        return [(rim(a, p1), p1, ((p1[0] + end[0]) / 2, (p1[1] + end[1]) / 2), end)]
     return [(rim(a, p1), p1, p2, rim(b, p2))]
+
+
+def _inside(a: Circle, p: Point) -> bool:
+    """True for a point in a wide box, near its middle or not."""
+    return abs(p[0] - a.x) < a.width / 2 and abs(p[1] - a.y) < a.height / 2 + 4
 
 
 def loop(a: Circle, side: float, reach: float) -> Curve:

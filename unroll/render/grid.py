@@ -188,7 +188,9 @@ class Grid:
             block = {n: i for i, group in enumerate(groups) for n in group}
             y = 0.0
             for before, name in zip([order[0], *order], order, strict=False):
-                y += style.ROW * (1.0 if block[before] == block[name] else 2.0) if row else 0.0
+                apart = 1.0 if block[before] == block[name] else 2.0
+                apart += 0.35 if len(self.axes(before)) > 1 and len(self.axes(name)) > 1 else 0.0
+                y += style.ROW * apart if row else 0.0
                 row[name] = y
             groups = []
         for group in groups:

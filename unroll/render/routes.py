@@ -150,7 +150,7 @@ class Router:
                 for q, line in self._lines.near(p, apart):
                     away = hypot(p[0] - q[0], p[1] - q[1])
                     if away < apart and not self._meet(line, link, p):
-                        cost += 1.6 if away < 6.0 else 0.5
+                        cost += 0.8 if away < 6.0 else 0.3
             if cost / among > enough:
                 break
         if link.mark:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from math import cos, hypot, radians, sin
 
 from . import style
@@ -82,8 +81,9 @@ def rim(a: Circle, towards: Point) -> Point:
 def point(s: Segment, k: float) -> Point:
     """The point at k of 0..1."""
     j = 1 - k
-    w = j * j * j, 3 * j * j * k, 3 * j * k * k, k * k * k
-    return sum(f * p[0] for f, p in zip(w, s, strict=True)), sum(f * p[1] for f, p in zip(w, s, strict=True))
+    (ax, ay), (bx, by), (cx, cy), (dx, dy) = s
+    u, v, w, z = j * j * j, 3 * j * j * k, 3 * j * k * k, k * k * k
+    return u * ax + v * bx + w * cx + z * dx, u * ay + v * by + w * cy + z * dy
 
 
 def along(curve: Curve, k: float) -> Point:
@@ -101,9 +101,22 @@ def heading(curve: Curve, k: float) -> Point:
 
 
 def extent(curve: Curve) -> float:
-    """Its length, roughly."""
-    points = [along(curve, i / 8) for i in range(9)]
-    return sum(hypot(q[0] - p[0], q[1] - p[1]) for p, q in pairwise(points))
+    """Its length, roughly: between that of its chords and that of the lines by the points that pull."""
+    total = 0.0
+    for (ax, ay), (bx, by), (cx, cy), (dx, dy) in curve:
+        total += hypot(dx - ax, dy - ay) + hypot(bx - ax, by - ay) + hypot(cx - bx, cy - by) + hypot(dx - cx, dy - cy)
+    return total / 2
+
+
+def coarse(curve: Curve) -> list[Point]:
+    """Points that span the curve: its ends, and some on the way where it goes beyond these."""
+    points = [curve[0][0]]
+    for s in curve:
+        (ax, ay), *pull, (dx, dy) = s
+        if any(not (min(ax, dx) <= x <= max(ax, dx) and min(ay, dy) <= y <= max(ay, dy)) for x, y in pull):
+            points += (point(s, i / 8) for i in range(1, 8))
+        points.append((dx, dy))
+    return points
 
 
 def samples(curve: Curve, every: float = 5.0) -> list[Point]:
@@ -139,7 +152,7 @@ def shortened(curve: Curve, length: float = style.ARROW) -> tuple[Curve, Point]:
     tip = last[3]
     whole = extent([last])
     k = max(0.3, 1 - length / whole) if whole else 1.0
-    for _ in range(4):  # a fixed number of corrections puts the cut at the right distance from the tip
+    for _ in range(2):  # a fixed number of corrections puts the cut at the right distance from the tip
         x, y = point(last, k)
         k = min(0.99, max(0.3, k + (hypot(tip[0] - x, tip[1] - y) - length) / (whole or 1.0)))
     return [*curve[:-1], split(last, k)[0]], tip

@@ -58,6 +58,7 @@ class Names:
         self._spelt = short or {}
         self._loss = system.loss
         self._short = "L" not in system.decls
+        self._known: dict[str, Lettering] = {}
 
     def plain(self, name: str) -> str:
         """``h``; the loss is L, and the cotangent of h is ∂L/∂h."""
@@ -65,6 +66,11 @@ class Names:
 
     def of(self, name: str) -> Lettering:
         """``h``; the loss is L, and the cotangent of h is ∂L/∂h."""
+        if name not in self._known:
+            self._known[name] = self._made(name)
+        return self._known[name]
+
+    def _made(self, name: str) -> Lettering:
         if name == self._loss and self._short:
             return line("L")
         decl = self._decls.get(name)

@@ -146,4 +146,6 @@ class Picture:
 
     def label(self, link: Link) -> Lettering:
         """What stands beside a link: its params, as they are printed."""
+        if len(link.params) == 1:
+            return self.texts[link.params[0]]
         return joined(self.texts[p] for p in link.params)

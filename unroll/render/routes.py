@@ -27,6 +27,8 @@ APART = 22.0
 JUDGES = 4
 """Members of a family that are looked at when it chooses."""
 CELL = 48.0
+NEAR = 9 * style.COLUMN
+"""How far from a judge something can still matter to it."""
 
 Box = tuple[float, float, float, float]
 
@@ -60,16 +62,23 @@ class Router:
         self._lines = _Grid()
         self._ends: list[tuple[str, str]] = []
         self._rails: set[float] = set()
+        self._judged: set[int] = set()
         self._boxes: list[Box] = []
         self._box_grid = _Grid()
 
     def run(self) -> None:
         """Fill `picture.routes`."""
         families = self._families()
+        judges = [self._ends_of(link)[0].x for members in families for link in _spread(members, JUDGES)]
+        self._judged = {int(x // NEAR) + near for x in judges for near in (-1, 0, 1)}
         for members in families:
             self._bend(members)
         for members in families:
             self._write(members)
+
+    def _is_near_judges(self, x: float) -> bool:
+        """False where no judge of any family will look, as in most of a long picture."""
+        return int(x // NEAR) in self._judged
 
     def _families(self) -> list[list[Link]]:
         """Short and straight links first, loops last; in each group as they were added."""
@@ -172,7 +181,8 @@ class Router:
         self._picture.routes[link] = route
         number = len(self._ends)
         self._ends.append((link.source, link.target))
-        if link.rail not in self._rails:  # the first along a line is the longest
+        seen = self._is_near_judges(curve[0][0][0])
+        if seen and link.rail not in self._rails:  # the first along a line is the longest
             for p in samples(curve):
                 self._lines.add(p, number)
         if link.rail is not None:
@@ -223,7 +233,8 @@ class Router:
         for link in members:
             at = self._beside(link, *best, width, size)
             setattr(self._picture.routes[link], what, at)
-            self._block(_box(at, width, 0.8 * size))
+            if self._is_near_judges(at[0]):
+                self._block(_box(at, width, 0.8 * size))
 
     def _beside(self, link: Link, place: float, side: int, off: float, width: float, size: float) -> Point:
         """The middle of a text beside a line: to its right where it climbs, above it where it is level; then the other.

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from xml.sax.saxutils import escape, quoteattr
 
 from . import style
-from .curves import Curve, samples, shortened
+from .curves import Curve, coarse, shortened
 from .lettering import SMALL, Lettering, Piece, line
 from .names import visible
 from .picture import Box, Circle, Legend, Link, Picture, Point, Route
@@ -85,6 +85,7 @@ class _Page:
 
     def __init__(self, left: float, high: float) -> None:
         self._left, self._high = left, high
+        self._set: dict[tuple[Lettering, float], str] = {}
 
     def at(self, p: Point) -> str:
         """A point as text."""
@@ -199,7 +200,9 @@ class _Page:
         """Letters about a point."""
         x, y = self.at((middle[0], middle[1] - 0.3 * size)).split(",")
         edge = f' stroke="{style.PAPER}" stroke-width="3" stroke-linejoin="round" paint-order="stroke"' if halo else ""
-        runs = "".join(_runs(letters, size))
+        if (letters, size) not in self._set:
+            self._set[letters, size] = "".join(_runs(letters, size))
+        runs = self._set[letters, size]
         return f'<text x="{x}" y="{y}" font-size="{_n(size)}" text-anchor="middle" fill="{ink}"{edge}>{runs}</text>'
 
 
@@ -235,7 +238,7 @@ def _extent(picture: Picture) -> tuple[float, float, float, float]:
         xs += (box.left, box.right)
         ys += (box.low, box.high)
     for route in picture.routes.values():
-        for x, y in samples(route.curve, 12.0):
+        for x, y in coarse(route.curve):
             xs.append(x)
             ys.append(y)
     if not xs:
@@ -243,18 +246,22 @@ def _extent(picture: Picture) -> tuple[float, float, float, float]:
     return min(xs) - MARGIN, min(ys) - MARGIN, max(xs) + MARGIN, max(ys) + MARGIN
 
 
-def boxes(picture: Picture) -> Iterable[tuple[float, float, float, float]]:
-    """Middle, width and height of every circle, square and text."""
+def boxes(picture: Picture, tight: bool = False) -> Iterable[tuple[float, float, float, float]]:
+    """Middle, width and height of every circle, square and text.
+
+    tight  True for the part of each that is sure to have ink in it: the square within a circle, the height of an x
+    """
+    round_, flat = (0.7, 0.5) if tight else (1.0, 1.0)
     for c in picture.circles.values():
-        yield c.x, c.y, c.width, c.height
+        yield c.x, c.y, c.width * round_, c.height * round_
     for link, route in picture.routes.items():
         if route.square is not None:
             yield *route.square, style.SQUARE, style.SQUARE
         if route.label is not None:
-            yield *route.label, picture.label(link).width(style.LABEL_SIZE), style.LABEL_SIZE
+            yield *route.label, picture.label(link).width(style.LABEL_SIZE), style.LABEL_SIZE * flat
         if route.note is not None:
-            yield *route.note, link.note.width(style.NOTE_SIZE), style.NOTE_SIZE
+            yield *route.note, link.note.width(style.NOTE_SIZE), style.NOTE_SIZE * flat
 
 
 def _n(value: float) -> str:
-    return f"{round(value, 1) + 0.0:g}"
+    return f"{value + 0.0:.1f}".removesuffix(".0") if abs(value) >= 0.05 else "0"

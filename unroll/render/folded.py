@@ -80,7 +80,11 @@ class _Plan:
             if ref.name in forward:
                 mark = f"\0{len(marks)}"
                 marks[ref] = mark
-                forward[mark] = min(forward[a.target] for a in group) - 1
+                level = min(forward[a.target] for a in group) - 1
+                if any(forward.get(n) == level for members in self.subject.cells.values() for n in members):
+                    level += 1  # a row of its own, below its readers and above the cell there
+                    forward = {n: row + (row >= level) for n, row in forward.items()}
+                forward[mark] = level
                 width[mark] = style.SQUARE
                 pairs.extend((mark, a.target) for a in group)
         starts = {}
@@ -218,6 +222,9 @@ class _Plan:
             low, high = min(c.y - c.height / 2 for c in found) - 14, max(c.y + c.height / 2 for c in found) + 18
             others = (c for c in self.picture.circles.values() if c.id not in inside)
             if all(not (left < c.x < right and low < c.y < high) for c in others):
+                for box in self.picture.boxes:
+                    if low < box.high and box.low < high and box.left < left < box.right:
+                        box.right = left = (left + box.right) / 2
                 self.picture.boxes.append(Box(self.print.of(layer), left, low, right, high))
 
 

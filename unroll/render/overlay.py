@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from math import inf, isfinite, isnan, log10, sqrt
+from math import hypot, inf, isfinite, isnan, log10
 from typing import Any
 
 from ..errors import RenderError
@@ -88,7 +88,7 @@ def size_of(value: Any) -> float:
         return flat[0]
     if any(map(isnan, flat)):
         return float("nan")
-    return sqrt(sum(v * v for v in flat))
+    return hypot(*flat)
 
 
 def short(value: float) -> str:

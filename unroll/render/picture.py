@@ -86,7 +86,7 @@ class Route:
     glyph: tuple[Point, Point] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Box:
     """A frame around the nodes of a cell."""
 

@@ -210,7 +210,7 @@ def _runs(letters: Lettering, size: float) -> Iterator[str]:
     """The pieces as tspans: letters slanted, the rest of a raised or lowered piece upright."""
     height, below = 0.0, 0.0
     for text, level, upright in letters:
-        wanted = {1: 0.36, 0: 0.0, -1: -0.16}[level] * size
+        wanted = {1: 0.4, 0: 0.0, -1: -0.24}[level] * size
         move = f' dy="{_n(height - wanted)}"' if wanted != height else ""
         if level > 0 and below:
             move += f' dx="{_n(-below)}"'

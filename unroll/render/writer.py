@@ -47,8 +47,9 @@ def dot_text(picture: Picture) -> str:
     """The picture as DOT: every position and every curve is in it, so that any Graphviz draws the same."""
     import graphviz
 
-    def text(value: str) -> str:
-        return graphviz.escape(value.replace("&", "&amp;"))  # type: ignore[no-any-return]
+    def text(*lines: str) -> str:
+        shown = "\\n".join(graphviz.escape(one.replace("&", "&amp;")) for one in lines if one)
+        return graphviz.nohtml(shown)  # type: ignore[no-any-return]
 
     ids = Ids()
     for name in picture.circles:
@@ -66,11 +67,11 @@ def dot_text(picture: Picture) -> str:
     def edge(source: str, target: str, attributes: Mapping[str, Any]) -> None:
         graph.edge(graphviz.nohtml(source), graphviz.nohtml(target), **attributes)
 
-    for box in picture.boxes:
-        size = {"width": _inches(box.right - box.left), "height": _inches(box.high - box.low)}
-        middle = (box.left + box.right) / 2, (box.low + box.high) / 2
+    for cell in picture.boxes:
+        extent = {"width": _inches(cell.right - cell.left), "height": _inches(cell.high - cell.low)}
+        middle = (cell.left + cell.right) / 2, (cell.low + cell.high) / 2
         frame = {"shape": "box", "style": "rounded", "color": style.FAINT, "labelloc": "t"}
-        node(ids.of(f"cell {box.title.plain}"), middle, {**frame, **size, "label": text(box.title.plain)})
+        node(ids.of(f"cell {cell.title.plain}"), middle, {**frame, **extent, "label": text(cell.title.plain)})
     for circle in picture.circles.values():
         node(circle.id, (circle.x, circle.y), _circle(circle, text))
     for link, route in picture.routes.items():
@@ -98,9 +99,9 @@ def dot_text(picture: Picture) -> str:
     return str(graph.source)
 
 
-def _circle(circle: Circle, text: Callable[[str], str]) -> dict[str, str]:
+def _circle(circle: Circle, text: Callable[..., str]) -> dict[str, str]:
     attributes = {
-        "label": "\\n".join(text(t.plain) for t in (circle.letters, circle.below) if t),
+        "label": text(circle.text, circle.below.plain),
         "width": _inches(circle.width),
         "height": _inches(circle.height),
         **_look(circle.kind),
@@ -124,7 +125,9 @@ def _look(kind: str) -> dict[str, str]:
     found |= {"fontcolor": look.letters} if look.letters != plain.letters else {}
     found |= {"penwidth": f"{look.line:g}"} if look.line != plain.line else {}
     found |= {"style": "filled,dashed"} if look.dashes else {}
-    return found | ({"shape": look.shape, "label": ""} if look.shape != plain.shape else {})
+    found |= {"style": "filled,rounded"} if look.shape == "box" else {}
+    found |= {"label": ""} if look.shape == "square" else {}
+    return found | ({"shape": look.shape} if look.shape != plain.shape else {})
 
 
 def _edge(picture: Picture, link: Link) -> dict[str, str]:

@@ -38,12 +38,14 @@ def rows() -> list[tuple[str, str]]:
     found.append(("backends", ", ".join(n for n in backends.NAMES if not backends.missing(n))))
     found.append(("devices", f"cpu ({cores} cores)"))
     found.append(("threads", limits or f"up to {cores}"))
-    found.append(("engines", ", ".join(_engines()) or "none: PNG and PDF need pygraphviz or a dot program"))
+    found.append(("engines", ", ".join(_engines())))
     return found
 
 
 def _engines() -> list[str]:
-    engines = []
+    engines = ["svg"]
+    if importlib.util.find_spec("resvg_py"):
+        engines.append("resvg_py (png)")
     if importlib.util.find_spec("pygraphviz"):
         engines.append("pygraphviz (png, pdf)")
     dot = os.environ.get("UNROLL_DOT") or shutil.which("dot")

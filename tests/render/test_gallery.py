@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from unroll.render import style
 from unroll.render.svg import boxes
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -102,9 +103,18 @@ def luminance(colour):
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
+def contrast(a, b):
+    light, dark = sorted((luminance(a), luminance(b)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_a_letter_of_any_param_stands_out_from_the_page():
+    assert all(contrast(colour, style.PAPER) >= 3.0 for colour in style.PALETTE)
+    assert len(set(style.PALETTE)) == len(style.PALETTE)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_letters_stand_out_from_what_is_behind_them(name):
     for circle in drawings()[name].picture.circles.values():
         if circle.fill:
-            light, dark = sorted((luminance(circle.fill), luminance(circle.ink)), reverse=True)
-            assert (light + 0.05) / (dark + 0.05) >= 4.5, circle.id
+            assert contrast(circle.fill, circle.ink) >= 4.5, circle.id

@@ -60,7 +60,7 @@ class Drawing:
         elif form == "svg":
             data = self.svg().encode()
         else:
-            data = render(self.dot, form)
+            data = render(self.dot, form, self.svg())
         Path(path).write_bytes(data)
 
     def _repr_svg_(self) -> str:

@@ -41,11 +41,11 @@ PALETTE = (
     "#332288",
     "#A6761D",
     "#882255",
-    "#56B4E9",
+    "#3A8FC4",
     "#117733",
-    "#CC79A7",
+    "#B85C93",
     "#6A6A6A",
-    "#E69F00",
+    "#B97A00",
 )
 """Told apart by colour-blind readers (after Okabe and Ito, and Tol), and dark enough for a letter on white."""
 

@@ -16,6 +16,7 @@ from . import style
 from .curves import Curve, halves, shortened
 from .names import Ids, is_harmless
 from .picture import Circle, Link, Picture, Point
+from .raster import png
 
 FORMATS = ("png", "pdf")
 TIME_LIMIT = 60.0
@@ -161,12 +162,14 @@ def _spline(curve: Curve, head: bool = False) -> str:
     return start + " ".join(map(_at, points))
 
 
-def render(dot: str, form: str) -> bytes:
-    """The picture in one of `FORMATS`, by pygraphviz or a dot program.
+def render(dot: str, form: str, svg: str) -> bytes:
+    """The picture in one of `FORMATS`: PNG from the SVG by resvg; else from the DOT, by pygraphviz or a dot program.
 
     The program is `UNROLL_DOT` where that is set, which then goes first, or else the `dot` on PATH. Raises RenderError.
     """
     engines: list[tuple[str, Callable[[str, str], bytes]]] = [("pygraphviz", _native), ("a dot program", _program)]
+    if form == "png":
+        engines.insert(0, ("resvg", lambda *_: png(svg)))
     if os.environ.get("UNROLL_DOT"):
         engines.insert(0, engines.pop())
     reasons = []

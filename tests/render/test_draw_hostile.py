@@ -8,6 +8,7 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from unroll import Template, cells, ops, t
+from unroll.render import routes
 from unroll.render.lettering import line
 from unroll.render.names import Ids, visible
 from unroll.render.picture import Circle, Link, Picture, Route
@@ -123,3 +124,14 @@ def test_labels_are_set_alike_all_along_a_long_picture():
         shift = tuple(round(p - q, 3) for p, q in zip(route.label or (a.x, a.y), (a.x, a.y), strict=True))
         families.setdefault((a.name, b.name, round(b.x - a.x)), set()).add(shift)
     assert all(len(found) == 1 for found in families.values())
+
+
+def test_in_a_thicket_lines_go_straight_after_a_while(make, monkeypatch):
+    dag = make("attention").unfold(T=2, S=3)
+    patient = dag.draw().picture
+    monkeypatch.setattr(routes, "PATIENCE", 3000)
+    hurried = dag.draw()
+    assert len(hurried.picture.routes) == len(patient.routes)
+    assert all(route.label for link, route in hurried.picture.routes.items() if link.params)
+    assert hurried.svg() == dag.draw().svg()
+    assert [r.curve for r in hurried.picture.routes.values()] != [r.curve for r in patient.routes.values()]

@@ -7,7 +7,7 @@ family choose together, which is what makes an unfolded diagram look the same at
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from math import hypot
 
 from . import style
@@ -26,7 +26,10 @@ APART = 22.0
 """Least bend of a line with a square that has a straight neighbour."""
 JUDGES = 4
 """Members of a family that are looked at when it chooses."""
-CELL = 48.0
+EVERY = 5.0
+"""Points between the places at which a line is looked at."""
+PATIENCE = 120_000
+"""Places looked at, after which lines go the first way that there is: a thicket takes seconds, not minutes."""
 NEAR = 9 * style.COLUMN
 """How far from a judge something can still matter to it."""
 
@@ -36,16 +39,18 @@ Box = tuple[float, float, float, float]
 class _Grid:
     """Things by the square of the plane they lie in."""
 
-    def __init__(self) -> None:
+    def __init__(self, cell: float = 48.0) -> None:
+        self._size = cell
         self._cells: dict[tuple[int, int], list[tuple[Point, int]]] = {}
 
     def add(self, p: Point, owner: int) -> None:
-        self._cells.setdefault((int(p[0] // CELL), int(p[1] // CELL)), []).append((p, owner))
+        self._cells.setdefault((int(p[0] // self._size), int(p[1] // self._size)), []).append((p, owner))
 
-    def near(self, p: Point, distance: float) -> Iterable[tuple[Point, int]]:
-        for i in range(int((p[0] - distance) // CELL), int((p[0] + distance) // CELL) + 1):
-            for j in range(int((p[1] - distance) // CELL), int((p[1] + distance) // CELL) + 1):
-                yield from self._cells.get((i, j), ())
+    def near(self, p: Point, distance: float) -> Iterator[tuple[Point, int]]:
+        (x, y), size, cells = p, self._size, self._cells
+        for i in range(int((x - distance) // size), int((x + distance) // size) + 1):
+            for j in range(int((y - distance) // size), int((y + distance) // size) + 1):
+                yield from cells.get((i, j), ())
 
 
 class Router:
@@ -59,10 +64,11 @@ class Router:
         self._places = _Grid()
         for i, c in enumerate(self._circles):
             self._places.add((c.x, c.y), i)
-        self._lines = _Grid()
+        self._lines = _Grid(14.0)
         self._ends: list[tuple[str, str]] = []
         self._rails: set[float] = set()
         self._judged: set[int] = set()
+        self._looked = 0
         self._boxes: list[Box] = []
         self._box_grid = _Grid()
 
@@ -98,7 +104,8 @@ class Router:
         return self._picture.circles[link.source], self._picture.circles[link.target]
 
     def _bend(self, members: list[Link]) -> None:
-        judges = [] if members[0].rail is not None else _spread(members, JUDGES)
+        free = members[0].rail is not None or self._looked > PATIENCE
+        judges = [] if free else _spread(members, JUDGES)
         loops = members[0].source == members[0].target
         options: Sequence[tuple[float, float]]
         if loops:
@@ -148,18 +155,21 @@ class Router:
         cost = 0.15 * (extent(curve) - direct) if a is not b else 0.0
         own = {self._number[a.id], self._number[b.id]}
         clear, apart = (CLEAR + 5, 15.0) if link.mark else (CLEAR, 6.0)
-        points = samples(curve)
+        every = max(EVERY, extent(curve) / 80)
+        weight = every / EVERY
+        points = samples(curve, every)
+        self._looked += len(points)
         for k, p in enumerate(points):
             for _, i in self._places.near(p, self._widest + clear):
                 if i not in own:
                     gap = _gap(self._circles[i], p)
                     if gap < clear:
-                        cost += 60.0 if gap < 2 else 12.0
+                        cost += weight * (60.0 if gap < 2 else 12.0)
             if 0 < k < len(points) - 1:
                 for q, line in self._lines.near(p, apart):
                     away = hypot(p[0] - q[0], p[1] - q[1])
                     if away < apart and not self._meet(line, link, p):
-                        cost += 0.8 if away < 6.0 else 0.3
+                        cost += weight * (0.8 if away < 6.0 else 0.3)
             if cost / among > enough:
                 break
         if link.mark:
@@ -183,7 +193,7 @@ class Router:
         self._ends.append((link.source, link.target))
         seen = self._is_near_judges(curve[0][0][0])
         if seen and link.rail not in self._rails:  # the first along a line is the longest
-            for p in samples(curve):
+            for p in samples(curve, EVERY):
                 self._lines.add(p, number)
         if link.rail is not None:
             self._rails.add(link.rail)
@@ -215,7 +225,7 @@ class Router:
             self._place(members, note.width(size), size, places, "note")
 
     def _place(self, members: list[Link], width: float, size: float, places: Sequence[float], what: str) -> None:
-        judges = _spread(members, JUDGES)
+        judges = _spread(members, JUDGES if self._looked <= PATIENCE else 2)
         best, least = (places[0], 1, BESIDE), float("inf")
         rank = 0
         for off in (BESIDE, BESIDE + 3, BESIDE + 7):

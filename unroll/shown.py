@@ -1,0 +1,62 @@
+"""The ways in which a template shows itself: pictures, and equations as LaTeX and Unicode."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .ir import System
+
+
+class Shown:
+    """What every template can show of itself; `str` gives its equations as they were written."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+
+        @property
+        def system(self) -> System:
+            """The checked system of equations."""
+
+    def draw(self, path: Any = None, **options: Any) -> Any:
+        """The folded diagram, a black square on every delay edge; written to `path`, whose suffix names the format.
+
+        Returns the drawing, which shows itself in a notebook.
+        """
+        from .render import draw_folded
+
+        return draw_folded(self.system, path, **options)
+
+    def latex(self) -> str:
+        r"""The equations as an ``align*`` environment of LaTeX; the document needs ``\usepackage{amsmath}``.
+
+        Vectors and matrices are bold, steps are superscripts, and h~ is the gradient of the loss by h, as in the book.
+        """
+        from .latex import align
+
+        return align(self.system)
+
+    def pretty(self) -> str:
+        """The equations in Unicode.
+
+        >>> from unroll import Template, ops, t
+        >>> g = Template("leak"); x, alpha, h = g.input("x", 3), g.param("alpha"), g.variable("h", 3)
+        >>> h[0] = 0
+        >>> h[t] = alpha * h[t-1] + ops.sigmoid(x[t])**2
+        >>> print(g.pretty())
+        template leak(x⁽ᵗ⁾: input, 3; α: param, scalar)
+          h⁽⁰⁾ = 0
+          h⁽ᵗ⁾ = α h⁽ᵗ⁻¹⁾ + (σ(x⁽ᵗ⁾))²    t = 1…T
+        """
+        from .pretty import system_pretty
+
+        return system_pretty(self.system)
+
+    def _repr_latex_(self) -> str:
+        from .latex import in_notebook
+
+        return in_notebook(self.system)
+
+    def _repr_svg_(self) -> str:
+        return str(self.draw().svg())

@@ -1,11 +1,12 @@
-"""The ways in which a template shows itself: pictures, and equations as LaTeX and Unicode."""
+"""The ways in which a template shows itself: pictures, a page to explore, equations as LaTeX and Unicode."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from .ir import System
+    from .template import Template
 
 
 class Shown:
@@ -27,6 +28,27 @@ class Shown:
         from .render import draw_folded
 
         return draw_folded(self.system, path, **options)
+
+    def explore(self, path: Any, **options: Any) -> None:
+        """Write a page to explore the template with: one HTML file, which opens in any browser and needs no network.
+
+        The folded diagram stands beside the unfolded one. A slider sets the length; a node that is clicked (or reached
+        with Tab and the arrow keys) shows its equation and the line that wrote it; the passes play step by step.
+
+        steps      the longest length of the slider, or all of them as a list; by default up to 8, and less where the
+                   picture would grow large
+        forced     as `teacher_forced` takes it, ``{"o": "y"}``: a switch that forces
+        backward   False to leave out the backward pass; by default it is there where there is a loss
+        values     arrays by name, as `Net.run` returns them, to colour the nodes by their norms
+        gradients  likewise, as `Net.value_and_grad` returns them: ``net.value_and_grad(params, ["h", "o"], ...)``
+        progress   called as ``progress(done, of)`` before each picture
+        S=...      the lengths of axes other than the slider's; 3 where nothing is said
+
+        Raises RenderError for a path that is no .html, LengthError, UndefinedError, ArrayError.
+        """
+        from .page import explore
+
+        explore(cast("Template", self), path, **options)
 
     def latex(self) -> str:
         r"""The equations as an ``align*`` environment of LaTeX; the document needs ``\usepackage{amsmath}``.

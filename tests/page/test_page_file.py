@@ -174,7 +174,7 @@ def test_other_axes_and_none():
 
 def test_a_wide_template_gets_a_shorter_slider():
     assert lengths_of(None, None, 5) == list(range(1, 9))
-    assert lengths_of(None, None, 30) == [1, 2, 3]
+    assert lengths_of(None, None, 40) == [1, 2, 3, 4]
     assert lengths_of(None, 20, 1000) == [1, 2, 20]
     assert lengths_of(3, 3, 1000) == [1, 2, 3]
 

@@ -33,7 +33,7 @@ LONGEST = 8
 """Steps that the slider goes up to."""
 OTHERS = 3
 """Steps of the axes that the slider does not move."""
-MOST = 90
+MOST = 160
 """Circles of the largest picture of the slider: a larger one is no longer read, and takes long to lay out."""
 
 MEASURES = {"values": ("‖value‖", False), "gradients": ("‖gradient‖", True)}

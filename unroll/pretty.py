@@ -9,7 +9,7 @@ from typing import ClassVar
 from .ir import Const, Equation, System, visible
 from .letters import GREEK, MARKS, parts
 from .mathtext import ODOT, POWER, SCRIPTED, MathWriter, Part
-from .text import ATOM, Tokens, bound, declaration, kept, table
+from .text import ATOM, Tokens, bound, declaration, head, kept, table
 from .timeindex import Index, Range, whole
 
 RAISED = dict(
@@ -142,4 +142,4 @@ def system_pretty(system: System) -> str:
     writer = PrettyWriter(system)
     given = [declaration(system, n, writer.show) for n, d in system.decls.items() if d.kind in ("input", "param")]
     rows = [(writer.equation(e), writer.domain(e)) for e in writer.shown()]
-    return "\n".join([f"template {visible(system.name)}({'; '.join(given)})", *table(rows)])
+    return "\n".join([*head(system.name, given), *table(rows)])

@@ -15,6 +15,8 @@ LONGEST = 400
 """Tokens of an expression that is still written on one line."""
 SHORT = 12
 """Tokens of a shared expression that is repeated at each use rather than named."""
+WIDEST = 120
+"""Characters of a line of declarations."""
 ATOM = 99
 
 
@@ -251,7 +253,19 @@ def declaration(system: System, name: str, show: Callable[[Ref], str] = str) -> 
 def system_text(system: System) -> str:
     """The whole system: its name and what it is given, then one equation a line with its domain."""
     given = [declaration(system, n) for n, d in system.decls.items() if d.kind in ("input", "param")]
-    return "\n".join([f"template {visible(system.name)}({'; '.join(given)})", *table(Writer(system).lines())])
+    return "\n".join([*head(system.name, given), *table(Writer(system).lines())])
+
+
+def head(name: str, given: Sequence[str]) -> list[str]:
+    """The name of a template and the declarations of what it is given, on as many lines as that takes."""
+    lines = [f"template {visible(name)}("]
+    for n, text in enumerate(given):
+        text += ")" if n == len(given) - 1 else "; "
+        if len(lines[-1] + text) > WIDEST and not lines[-1].endswith("("):
+            lines[-1] = lines[-1].rstrip()
+            lines.append("      ")
+        lines[-1] += text
+    return lines if given else [f"{lines[0]})"]
 
 
 def table(rows: Sequence[tuple[str, str]]) -> list[str]:

@@ -331,6 +331,8 @@ class Template:
     def draw(self, path: Any = None, **options: Any) -> Any:
         """The folded diagram, a black square on every delay edge; written to `path`, whose suffix names the format.
 
+        options  of `unroll.render.draw_folded`: detail, boundaries, shapes, forced and more
+
         Returns the drawing, which shows itself in a notebook.
         """
         from .render import draw_folded

@@ -18,7 +18,7 @@ def options(about: str | None, steps: int) -> argparse.Namespace:
     """The command line of an example: how many updates, which seed, where the pictures go."""
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument("--steps", type=int, default=steps, help="updates of the params (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="same seed, same run (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="same seed, same run (default: %(default)s)")
     parser.add_argument("--backend", default="auto", help="reference, numpy, native or auto (default: %(default)s)")
     parser.add_argument("-o", "--out", type=Path, default=Path("unroll-examples"), help="folder for the pictures")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
@@ -41,6 +41,12 @@ def progress(args: argparse.Namespace, what: str, steps: int | None = None) -> A
     return need("tqdm").trange(
         args.steps if steps is None else steps, desc=what, disable=args.quiet or None, mininterval=0.2
     )
+
+
+def show(**templates: Template) -> None:
+    """Print each template under a heading."""
+    for name, g in templates.items():
+        print(f"{name.replace('_', ' ')}:\n{g}\n")
 
 
 def draw(g: Template, args: argparse.Namespace, steps: int = 3) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from common import draw, options, progress, result
+from common import draw, options, progress, result, show
 
 from unroll import Template, ops, t
 from unroll.optim import Adam
@@ -36,7 +36,7 @@ def main() -> None:
     args = options(__doc__, steps=1500)
     own = biquad()
     modes = {"measured past": own.teacher_forced({"y": "measured"}), "own past": own}
-    print(*modes.values(), sep="\n\n", end="\n\n")
+    show(measured_past=modes["measured past"], own_past=own)
     draw(own, args)
 
     net = own.compile(args.backend, dtype="float64")

@@ -20,8 +20,8 @@ def reader(cell: cells.layers.Cell = cells.elman, hidden: int = 64) -> Template:
     x, y = g.input("x", 8), g.input("y", over=None, dtype="int")
     V, c = g.param("V", (10, hidden)), g.param("c", 10)
     h = cells.layer(g, cell, x[t], hidden, name="h")
-    o = c + V @ h[T]
-    g.output("o", o)
+    o = g.variable("o")
+    o[()] = c + V @ h[T]
     g.loss = ops.cross_entropy(o, y)
     return g
 

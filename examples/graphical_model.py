@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 
 from unroll import Template, ops, t
-from unroll.analysis import Model, log_prob, sample
+from unroll.analysis import Model
 
 K, LENGTH = 3, 4
 
@@ -52,17 +52,21 @@ def main() -> None:
         print(f"  without its deterministic variables: {edges}")
         for steps in (2, 10, 100):
             counts = [model.unfold(steps).parameters(form) for form in ("joint", "conditional", "recurrent")]
-            shown = ", ".join(str(n) if n < 10**9 else f"{n:.1e}" for n in counts)
-            print(f"  T = {steps:3}: numbers in a joint table, in conditional tables, shared by all steps: {shown}")
-        net = model.template.compile("numpy", dtype="float64")
+            joint, tables, shared = (str(n) if n < 10**9 else f"{n:.1e}" for n in counts)
+            print(
+                f"  T = {steps:3}: {joint} numbers as one table, {tables} as one for each y[t], {shared} as a network"
+            )
+        net = model.compile("numpy", dtype="float64")
         params = net.init(seed=0)
         for _ in range(250):
             _, grads = net.value_and_grad(params, y=source)
             params = {name: value - 0.3 * grads[name] for name, value in params.items()}
-        p = np.exp(log_prob(net, model, params, y=listed))
-        drawn = sample(net, model, params, seed=1, T=LENGTH, batch=20_000)["y"]
+        p = np.exp(net.log_prob(params, y=listed))
+        drawn = net.sample(params, seed=1, T=LENGTH, batch=20_000)["y"]
         often = np.bincount(K ** np.arange(LENGTH)[::-1] @ drawn, minlength=K**LENGTH) / drawn.shape[1]
-        print(f"  fitted: {net.loss(params, y=source) / LENGTH:.3f} nats a step; all sequences have {p.sum():.12f}")
+        print(
+            f"  fitted: {net.loss(params, y=source) / LENGTH:.3f} nats a step; probabilities add up to {p.sum():.12f}"
+        )
         print(f"  I(y[1]; y[3] | y[2]) = {information(p.reshape((K,) * LENGTH)):.1e} nats")
         for k in np.argsort(-p)[:3]:
             print(f"  y = {listed[:, k]}: probability {p[k]:.4f}, drawn {often[k]:.4f} of the time")

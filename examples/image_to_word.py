@@ -18,7 +18,7 @@ HIDDEN, BATCH = 64, 64
 
 
 def speller(pixels: int = 64, hidden: int = HIDDEN) -> Template:
-    """The picture v is read at every step, together with the letter written last."""
+    """The picture v is read at every step, together with the letter written last; END ends the word."""
     g = Template("image_to_word")
     v, y, w = g.input("v", pixels, over=None), g.input("y", dtype="int"), g.input("w")
     W, R = g.param("W", (hidden, hidden), init="orthogonal"), g.param("R", (hidden, pixels))
@@ -30,6 +30,7 @@ def speller(pixels: int = 64, hidden: int = HIDDEN) -> Template:
     h[t] = ops.tanh(b + W @ h[t - 1] + R @ v + E[p[t - 1]])
     o[t] = c + V @ h[t]
     p[t] = ops.argmax(o[t])
+    g.stop = ops.equal(p[t], LETTERS.index(END))
     g.loss = ops.sum(w[t] * ops.cross_entropy(o[t], y[t]), over=t)
     return g
 
@@ -61,7 +62,8 @@ def main() -> None:
     params, adam, rng = free.init(args.seed), Adam(), np.random.default_rng(args.seed)
 
     def words(params: dict[str, np.ndarray]) -> list[str]:
-        return [read(row) for row in free.run(params, "p", v=images[known:], T=len(letters)).T]
+        written, lengths = free.generate(params, "p", v=images[known:], max_steps=len(letters))
+        return [read(row[:length]) for row, length in zip(written.T, lengths, strict=True)]
 
     def right(written: list[str]) -> float:
         return float(np.mean([word == WORDS[k] for word, k in zip(written, classes[known:], strict=True)]))

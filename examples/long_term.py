@@ -26,8 +26,8 @@ def memory(cell: cells.layers.Cell) -> Template:
     E, V, c = g.param("E", (KINDS + OTHERS, 8), "he"), g.param("V", (KINDS, UNITS)), g.param("c", KINDS)
     made = cells.layer(g, cell, E[x[t]], UNITS, name="h")
     h = made[0] if isinstance(made, tuple) else made
-    o = c + V @ h[T]
-    g.output("o", o)
+    o = g.variable("o")
+    o[()] = c + V @ h[T]
     g.loss = ops.cross_entropy(o, y)
     return g
 

@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 import numpy as np
-from common import draw, options, progress, result
+from common import draw, options, progress, result, show
 from data import el_nino
 
 from unroll import Template, ops, schedules, t
@@ -57,7 +57,7 @@ def main() -> None:
     args = options(__doc__, steps=2000)
     free = jordan()
     forced, coin = free.teacher_forced({"o": "y"}), free.scheduled({"o": "y"})
-    print(free, forced, coin, sep="\n\n", end="\n\n")
+    show(free_running=free, teacher_forced=forced, scheduled=coin)
     draw(free, args)
 
     known = 12 * YEARS

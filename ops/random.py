@@ -52,6 +52,8 @@ def normal(mean: Any, deviation: Any, *, over: Any = ...) -> Any:
 def bernoulli(p: Any, *, over: Any = ...) -> Any:
     """True with probability p, element by element; of kind bool. No derivative passes to p.
 
+    A p below 0 counts as 0, above 1 as 1.
+
     >>> from unroll import Template, ops, t
     >>> g = Template(); p = g.input("p")
     >>> ops.bernoulli(p[t])
@@ -65,7 +67,7 @@ def categorical(logits: Any, temperature: Any = 1.0, *, over: Any = ...) -> Any:
     """A label drawn with the probabilities softmax(logits / temperature); of kind int. No derivative passes to them.
 
     Shapes: logits (..., n) -> (...). By the largest of the logits plus Gumbel noise (Gumbel 1954). As the temperature
-    goes to 0 it becomes `argmax`.
+    goes to 0 it becomes `argmax`. Raises ValueError for a number that is no temperature.
 
     >>> from unroll import Template, ops, t
     >>> g = Template(); o = g.input("o", 5)
@@ -74,6 +76,8 @@ def categorical(logits: Any, temperature: Any = 1.0, *, over: Any = ...) -> Any:
     """
     if logits.dtype != "float":
         raise DTypeError(f"categorical draws from logits, and these are {logits.dtype}")
+    if isinstance(temperature, (int, float)) and not temperature > 0:
+        raise ValueError(f"the temperature is a number above 0 (towards 0 a draw is ops.argmax); got {temperature!r}")
     u = _noise("categorical", "uniform", (logits,), over)
     tiny = 1e-30  # a draw of exactly 0 is the smallest, not an infinity
     return argmax(_sampled(logits) / temperature - log(tiny - log(u + tiny)))

@@ -202,9 +202,11 @@ class Binder:
         check_reads(self.own, lengths)
         for ref in self.own.outputs.values():
             steps = [i.shift for i in ref.index if i.axis is None]
-            if steps and ref.name in self.user.decls and not exists(self.user, ref.name, steps, lengths):
+            name = ref.name.removesuffix("~")  # of the gradient by an instance, which exists where that does
+            if steps and name in self.user.decls and not exists(self.user, name, steps, lengths):
                 at = ", ".join(f"{end} = {n}" for end, n in lengths.items())
-                raise LengthError(f"{ref} is asked for, and at {at} that step does not exist")
+                asked = f"{name}{str(ref).removeprefix(ref.name)}"
+                raise LengthError(f"{asked} is asked for, and at {at} that step does not exist")
         self._fitting.add(key)
 
     def _each_fits(self, lengths: Mapping[str, int], ends: Mapping[str, Sequence[int]]) -> None:
@@ -266,14 +268,14 @@ def _batch(
     if len(set(sizes.values())) > 1:
         listed = ", ".join(f"{n} has {b}" for n, b in sizes.items())
         raise ArrayError(f"the batch sizes differ: {listed}")
-    if known is not None:
-        wrong = {n: b or 1 for n, b in batches.items() if (b or 1) != known}
-        if wrong:
-            raise ArrayError(
-                f"input {next(iter(wrong))} holds {next(iter(wrong.values()))} examples, and there are {known}"
-            )
-        return known, False
     told = next((len(steps) for steps in ends.values()), None)
+    if known is not None:
+        if isinstance(known, bool) or not hasattr(known, "__index__") or known < 1:
+            raise ArrayError(f"batch={known!r}: the number of examples is an integer from 1 up")
+        for what, n in [*((f"input {n} holds", b or 1) for n, b in batches.items()), ("lengths tells", told or known)]:
+            if n != known:
+                raise ArrayError(f"{what} {n} example{'s' * (n != 1)}, and there are {known}")
+        return known, False
     if not sizes and (batches or told is None):
         if told not in (None, 1):
             raise LengthError(f"lengths tells {told} examples, and input {next(iter(batches))} has no batch axis")

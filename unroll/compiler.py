@@ -30,17 +30,24 @@ OPTIONAL = (*(name for name, _ in PASSES if name != "lower"), HOIST)
 
 
 def compile_system(
-    system: System, on_pass: Callable[[str, Any], None] | None = None, without: Collection[str] = ()
+    system: System,
+    on_pass: Callable[[str, Any], None] | None = None,
+    without: Collection[str] = (),
+    loops: bool = True,
 ) -> Program:
     """The program of a simplified system; `on_pass` sees the result of every pass by name.
 
     without  names out of `OPTIONAL`, to leave out
+    loops    False where every statement in a loop is a call, which no kernel saves: what is inside loops stays as it is
     """
     stage: Any = system
     for name, run in PASSES:
-        if name in without:
+        if name in without or (name == "sink" and not loops):
             continue
-        stage = run(stage) if name != "lower" else lower(stage, HOIST not in without)
+        if name == "lower":
+            stage = lower(stage, HOIST not in without)
+        else:
+            stage = run(stage) if name != "fuse" else fuse(stage, loops)
         if on_pass is not None:
             on_pass(name, stage)
     program: Program = stage

@@ -10,13 +10,14 @@ from .binding import PLAIN, Binder, Bound, Extras
 from .builder import live
 from .compiler import expand
 from .convert import Arrays
-from .errors import CausalityError
+from .errors import CausalityError, message
 from .explain import Costs
-from .ir import System
+from .ir import Equation, System
 from .program import Program
 from .ragged import ragged
 from .schedule.order import NoOrder
 from .simplify import reduced
+from .text import Writer
 from .timeindex import Axis
 
 
@@ -83,8 +84,12 @@ class Maker:
             if not short:
                 raise
             raise CausalityError(
-                f"with lengths of their own, no order of steps can compute template {self.user.name!r}: "
-                "what follows the last step depends on the last step"
+                message(
+                    f"with lengths of their own, no order of steps can compute this of template {self.user.name!r}: "
+                    "what follows the last step depends on the last step, and running steps read it",
+                    *((Writer(self.user).equation(e), e.source) for e in self.user.equations if _after(e)),
+                    fix="Put examples of one length into a batch, without lengths=.",
+                )
             ) from None
         return Made(system, executable, self.binder(self.user, system, directions))
 
@@ -103,3 +108,8 @@ class Maker:
     def binder(self, user: System, system: System, directions: Sequence[str] = ()) -> Binder:
         """What checks the arrays of a system."""
         return Binder(user, system, self.backend, self.options.dtype, self.batch_first, directions)
+
+
+def _after(e: Equation) -> bool:
+    """True for an equation that defines a step after the last, T+k, by others."""
+    return bool(e.refs) and any(i.anchor and not i.runs and i.shift > 0 for i in e.out.index)

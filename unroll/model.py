@@ -90,6 +90,7 @@ class Net:
         /,
         *,
         lengths: Any = None,
+        batch: int | None = None,
         seed: Any = None,
         clamp: Clamp = None,
         **arrays: Any,
@@ -99,6 +100,7 @@ class Net:
         names   None for all outputs, as a dict; ``"h"`` for one array; ``("h", 3)`` for one instance; a list of such
                 for a dict
         lengths the steps of each example, ``[3, 5]``, or ``{"T": [3, 5], "S": [2, 2]}`` with several axes
+        batch   the number of examples, where no array tells it
         seed    for what the template draws: an int, with which the draws are the same again, or a Generator
         clamp   instances to set, such as ``{("h", 3): value}``, one value per example: the edges into them are cut
         arrays  the inputs by name; ``T=`` where no array tells the length
@@ -109,11 +111,11 @@ class Net:
         """
         if clamp:
             net, values = self._clamped(clamp)
-            return net.run(params, names, lengths=lengths, seed=seed, **values, **arrays)
+            return net.run(params, names, lengths=lengths, batch=batch, seed=seed, **values, **arrays)
         single, wanted = self._names.asked(names)
         told = self._lengths(lengths, arrays, {})
         built = self._forward(wanted, told.short)
-        system, bound, results = built.call(params, told.arrays, extras=Extras(seed, ends=told.ends))
+        system, bound, results = built.call(params, told.arrays, extras=Extras(seed, ends=told.ends, batch=batch))
         shown = {name: self._out(system, name, value, bound) for name, value in results.items()}
         return next(iter(shown.values())) if single else shown
 
@@ -347,16 +349,13 @@ class Net:
             raise ArrayError(f'clamp= takes a dict from instances to arrays, {{("h", 3): value}}; got {got}')
         instances = tuple((name, tuple(int(k) for k in steps)) for name, *steps in clamp)
         if instances not in self._set:
-            system = clamped(self.system, instances)
-            self._set[instances] = Net(
-                system,
-                self.backend.name,
-                dtype=self.dtype,
-                batch_first=self.batch_first,
-                debug_nans=self._options.debug_nans,
-                without=self._options.without,
-            )
+            self._set[instances] = self._alike(clamped(self.system, instances))
         return self._set[instances], dict(zip(map(clamp_name, instances), clamp.values(), strict=True))
+
+    def _alike(self, system: System) -> Net:
+        """A net for another system, made with the same options."""
+        name, nans, without = self.backend.name, self._options.debug_nans, self._options.without
+        return Net(system, name, dtype=self.dtype, batch_first=self.batch_first, debug_nans=nans, without=without)
 
     def _get(self, key: Any, make: Callable[[], System], directions: tuple[str, ...], short: tuple[Axis, ...]) -> Made:
         key = (key, short)  # where no example is shorter than the arrays, the plain program serves

@@ -84,8 +84,6 @@ class Stream:
                 raise ArrayError(f"input {name} has a value at each step: hand it to the stream, stream({name}=...)")
         if TIME.end in arrays:
             raise LengthError(f"a stream has no length {TIME.end}: each call runs as many steps as it is given")
-        if batch is not None and (isinstance(batch, bool) or not hasattr(batch, "__index__") or batch.__index__() < 1):
-            raise ArrayError(f"batch={batch!r}: the number of examples is an integer from 1 up")
         draws = any(isinstance(d.detail, Noise) for d in stepper.noise.automatic.values())
         self._seed = stepper.backend.key(seed) if seed is not None else None
         if draws:

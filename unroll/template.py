@@ -103,8 +103,9 @@ class Template:
     def param(self, name: str, shape: int | Sequence[int] = (), init: str | float | Initializer | None = None) -> Expr:
         """Declare a trainable array.
 
-        init  "glorot" (the default for matrices), "zeros" (the default for the rest), "ones", "uniform", "normal",
-              "he", "orthogonal", a number, an array, or a function ``(rng, shape) -> array``
+        init  "glorot" (the default for matrices), "zeros" (the default for the rest), "ones", "uniform" (from -0.1 to
+              0.1), "normal" (standard deviation 0.01, as in JAX; another: ``unroll.initializers.normal(1.0)``), "he",
+              "orthogonal", a number, an array, or a function ``(rng, shape) -> array``
         """
         sizes = _shape(shape)
         self._declare(Decl(name, "param", sizes, detail=initializer(init, sizes, name), source=here()))
@@ -250,7 +251,10 @@ class Template:
     def open_loop(self, forced: Mapping[str, str], period: int) -> Template:
         """Delayed reads are the variable's own for `period` - 1 steps, and the truth after every `period`-th.
 
-        So the loss of every step is that of a forecast over up to `period` steps. ``period=1`` is teacher forcing.
+        So the loss of every step is that of a forecast over up to `period` steps, and ``period=1`` is teacher forcing.
+        For networks that carry along nothing but their outputs (book figure 10.4; an autoregression, which holds the
+        latest outputs as one vector): then a forecast starts from the truth alone. Where hidden units recur too, only
+        what the output feeds back is replaced: the state goes on from before.
         Raises TemplateError as `teacher_forced` does, and LengthError for what is no period.
         """
         from .transforms import open_loop

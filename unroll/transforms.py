@@ -11,7 +11,7 @@ from dataclasses import replace
 from .automatic import Chunk, Interval, Noise
 from .builder import Builder
 from .checks import check
-from .errors import LengthError, TemplateError, message
+from .errors import AxisError, LengthError, TemplateError, message
 from .expr import Expr
 from .flow import dependences, operations
 from .graphs import components
@@ -25,7 +25,7 @@ Choice = Callable[[Builder, tuple[Axis, ...]], Expr]
 
 def teacher_forced(system: System, forced: Mapping[str, str]) -> System:
     """Every delayed read of a variable becomes a read of the truth."""
-    for name, truth in forced.items():
+    for name, truth in _pairs(forced):
         _comparable(system, name, truth)
         system = _redirected(_with_boundaries(system, name, truth), name, truth)
     return check(Builder.extend(system).freeze())
@@ -58,14 +58,15 @@ def open_loop(system: System, forced: Mapping[str, str], period: int) -> System:
 
 def _fed(system: System, forced: Mapping[str, str], choose: Choice) -> System:
     """Delayed reads turned to a new variable: the truth where a condition holds, else the variable itself."""
-    for name, truth in forced.items():
+    for name, truth in _pairs(forced):
         _comparable(system, name, truth)
         system = _with_boundaries(system, name, truth)
     builder = Builder.extend(system)
     conditions: dict[tuple[Axis, ...], Expr] = {}
     made: dict[str, str] = {}
-    for name, truth in forced.items():
-        decl, source = system.decls[name], system.writers[name][0].source
+    for name, truth in _pairs(forced):
+        decl = system.decls[name]
+        source = max(system.writers[name], key=lambda e: len(e.out.running)).source
         made[name] = f"{name}_fed"
         out, domain = Ref(made[name], tuple(map(running, decl.axes))), tuple(map(whole, decl.axes))
         builder.declare(replace(decl, name=made[name], source=source))
@@ -84,6 +85,7 @@ def _fed(system: System, forced: Mapping[str, str], choose: Choice) -> System:
 def truncated(system: System, period: int, axis: Axis) -> System:
     """No cotangent crosses from the first step of a chunk of `period` steps to the chunk before."""
     _positive(period, "the length of a chunk")
+    _has(system, axis)
     builder = Builder.extend(system)
     cuts = _recurrent(system, axis)
     place: dict[bool, Expr] = {}
@@ -115,6 +117,7 @@ def windowed(system: System, reach: int, axis: Axis) -> System:
     """
     if isinstance(reach, bool) or not hasattr(reach, "__index__") or reach < 0:
         raise LengthError(f"the window reaches back {reach!r} steps: an integer from 0 up was expected")
+    _has(system, axis)
     copied = _after(system, {system.equations[n].out.name for n, _ in _recurrent(system, axis)}, axis)
     builder = Builder.extend(system)
     builder.equations = []
@@ -240,6 +243,20 @@ def _comparable(system: System, name: str, truth: str) -> None:
                 fix="Feed back a variable like the truth, such as s[t] = ops.categorical(o[t]) for labels.",
             )
         )
+
+
+def _pairs(forced: object) -> list[tuple[str, str]]:
+    """The variables and what is read in their place. Raises TemplateError."""
+    if not isinstance(forced, Mapping) or not forced:
+        raise TemplateError(f'what is read in place of a variable is told by a dict, {{"o": "y"}}; got {forced!r}')
+    return list(forced.items())
+
+
+def _has(system: System, axis: Axis) -> None:
+    """Raises AxisError for an axis along which nothing runs."""
+    if not any(axis in d.axes for d in system.decls.values()):
+        known = ", ".join(a.name for a in system.axes) or "none"
+        raise AxisError(f"nothing in template {system.name!r} runs along {axis.name}; its axes: {known}")
 
 
 def _positive(n: object, what: str) -> None:

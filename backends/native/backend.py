@@ -18,8 +18,9 @@ from ..base import AbstractBackend, AbstractExecutable, Options
 from ..memory import Idle, afford, elements
 from ..numpy.arrays import NumpyArrays
 from ..numpy.backend import BACKEND as NUMPY
+from . import library
 from .emit import emit, unsupported
-from .machine import Compiled, vector_bytes
+from .machine import Compiled, publish, vector_bytes
 from .place import ALIGNED, Layout, Lives, offsets
 from .pool import pool
 
@@ -87,7 +88,10 @@ class NativeExecutable(AbstractExecutable):
         helping = pool()
         helpers = helping.helpers if helping else 0
         self.emitted = emit(self.program, options.dtype, vector_bytes(), helpers, "panels" not in options.without)
-        self._compiled = Compiled(self.emitted.text, helping.symbols if helping else {})
+        if helping:
+            publish(helping.symbols)
+        library.ready()
+        self._compiled = Compiled(self.emitted.text)
         self._run = self._compiled.function("run")
         self.borrowed = {
             n: self.kind(d.dtype) for n, d in system.decls.items() if d.given and n not in self.program.buffers

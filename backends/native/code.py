@@ -10,6 +10,7 @@ from typing import Any
 
 from llvmlite import ir
 
+from .folding import Builder, number
 from .sizes import ONE, ZERO, Size
 
 I64, I32, I8, I1 = ir.IntType(64), ir.IntType(32), ir.IntType(8), ir.IntType(1)
@@ -44,7 +45,7 @@ class Point:
     pointers  one an operand
     inner     whether each operand moves along the innermost dimension
     ahead     values loaded before the innermost loop, for operands that do not
-    index     the number of each dimension's step; a vector along the innermost
+    index     the number of each dimension's step; along the innermost that of the first neighbour
     """
 
     width: int
@@ -55,36 +56,36 @@ class Point:
 
 
 class Code:
-    """One function under construction."""
+    """A module under construction, and the function of it that is being written."""
 
     def __init__(self, dtype: str, vector_bytes: int) -> None:
+        self.dtype, self.vector_bytes = dtype, vector_bytes
         self.float: Any = ir.FloatType() if dtype == "float32" else ir.DoubleType()
         self.bytes = {"float": 4 if dtype == "float32" else 8, "int": 8, "bool": 1}
         self.width = vector_bytes // self.bytes["float"]
         self.module = ir.Module("unroll")
-        kind = ir.FunctionType(ir.VoidType(), [POINTER, POINTER])
-        self.function = ir.Function(self.module, kind, "run")
-        self.entry = ir.IRBuilder(self.function.append_basic_block("entry"))
-        self.b = ir.IRBuilder(self.function.append_basic_block("body"))
+        self.function: Any = None
+        self.entry: Any = None
+        self.b: Any = None
         self._symbols: dict[tuple[str, int], Value] = {}
         self._sizes: dict[Size, Value] = {}
         self.inputs: dict[str, Value] = {}
 
-    def finish(self) -> str:
+    def text(self) -> str:
         """The text of the module."""
-        self.b.ret_void()
-        self.entry.branch(self.function.basic_blocks[1])
         return str(self.module)
 
     @contextmanager
-    def aside(self, name: str, kinds: Sequence[Any] = (POINTER, I64)) -> Iterator[Any]:
-        """Write another function of the module, then go on with this one."""
+    def function_named(
+        self, name: str, kinds: Sequence[Any] = (POINTER, I64), linkage: str = "internal"
+    ) -> Iterator[Any]:
+        """Write a function of the module, then go on with the one that was being written."""
         saved = self.function, self.entry, self.b, self._symbols, self._sizes, self.inputs
         function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), kinds), name)
-        function.linkage = "internal"
+        function.linkage = linkage
         self.function, self._symbols, self._sizes = function, {}, {}
-        self.entry = ir.IRBuilder(function.append_basic_block("entry"))
-        self.b = ir.IRBuilder(function.append_basic_block("body"))
+        self.entry = Builder(function.append_basic_block("entry"))
+        self.b = Builder(function.append_basic_block("body"))
         yield function
         self.b.ret_void()
         self.entry.branch(function.basic_blocks[1])
@@ -178,6 +179,10 @@ class Code:
     @contextmanager
     def loop(self, start: Value, stop: Value, step: int = 1) -> Iterator[Value]:
         """``for i in range(start, stop, step)``."""
+        first, past = number(start), number(stop)
+        if first is not None and past is not None and len(range(first, past, step)) == 1:
+            yield start
+            return
         counter = self.slot(I64)
         self.b.store(start, counter)
         test, body, end = (self.function.append_basic_block() for _ in range(3))
@@ -194,6 +199,9 @@ class Code:
     @contextmanager
     def when(self, condition: Value) -> Iterator[None]:
         """``if condition``."""
+        if number(condition):
+            yield
+            return
         with self.b.if_then(condition):
             yield
 
@@ -252,12 +260,11 @@ class Code:
             for lanes in self.lanes(extent, wide) if ragged else widths:
                 past = self.b.and_(stop, self.i64(-lanes)) if lanes == width and width > 1 else stop
                 with self.loop(start, past, lanes) as i:
-                    at = {**index, key: self._numbers(i, lanes)}
-                    body(Point(lanes, self._at(pointers, operands, key, i), inner, ahead, at))
+                    body(Point(lanes, self._at(pointers, operands, key, i), inner, ahead, {**index, key: i}))
                 start = past
 
-    def _numbers(self, i: Value, width: int) -> Value:
-        """``i, i + 1, ...``"""
+    def numbers(self, i: Value, width: int) -> Value:
+        """``i, i + 1, ...`` in so many lanes."""
         if width == 1:
             return i
         lanes = ir.Constant(ir.VectorType(I64, width), list(range(width)))

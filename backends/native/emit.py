@@ -68,10 +68,9 @@ class _Emitter:
         self.memory = Memory(self.c, self.layouts, {})
         self.packs: list[tuple[str, int, int]] = []
         self.examples = BATCH
-        self.enter(*self.c.function.args)
         self.statements = Statements(self.memory)
         self.sharing = Sharing(self.c, helpers)
-        self.products = Products(self.statements, 32 if vector_bytes == 64 else 16, self.sharing, self.room)
+        self.products = Products(self.statements, self.sharing, self.room)
         self.kernels = Kernels(self.system, self.statements, Spread(self.c, self.sharing))
         self.operations = Operations(self.statements)
 
@@ -86,18 +85,20 @@ class _Emitter:
 
     def emit(self) -> Emitted:
         """The whole program."""
-        for number, step in enumerate(self.program.steps):
-            self.number = number
+        with self.c.function_named("run", [POINTER, POINTER], "external") as function:
+            self.enter(*function.args)
+            self.sharing.begin()
+            for number, step in enumerate(self.program.steps):
+                self.number = number
+                for host in self.hosts:
+                    if self.lives.first[host] == number:
+                        self.clear(host)
+                self.step(step, ())
             for host in self.hosts:
-                if self.lives.first[host] == number:
+                if self.lives.first[host] >= len(self.program.steps):
                     self.clear(host)
-            self.step(step, ())
-        for host in self.hosts:
-            if self.lives.first[host] >= len(self.program.steps):
-                self.clear(host)
-        self.sharing.end()
-        text = self.c.finish()
-        return Emitted(text, self.hosts, self.layouts, self.lives, tuple(self.packs))
+            self.sharing.end()
+        return Emitted(self.c.text(), self.hosts, self.layouts, self.lives, tuple(self.packs))
 
     def clear(self, host: str) -> None:
         """Zeros where the program counts on them, in a host and its parts."""

@@ -6,14 +6,14 @@ the second-level cache, since rows are few as often as many.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Sequence
 
-from .code import I1, Code, Value
+from . import library
+from .code import I64, POINTER, Code, Value
 from .group import Group
+from .panels import copy, every, multiply, occurring, pack, parted, table
 from .sharing import ENOUGH, Job, Sharing
 from .sizes import ONE, Size
-from .tiles import Tiles, every, occurring, parted
 
 DEEP = 1024
 """Bytes of a block along the inner dimension."""
@@ -21,7 +21,6 @@ VECTORS = 36
 """Vectors of columns in a block: whole panels of three, of two, and both."""
 ROWS = 64
 """Rows in a block."""
-Write = Callable[[Value, int, bool], None]
 FEW = 8
 """Rows for which packing the other operand is not worth while."""
 
@@ -29,15 +28,14 @@ FEW = 8
 class Gemm:
     """Writes products; a share has rows of its own, or columns where rows are few."""
 
-    def __init__(self, code: Code, tiles: Tiles, sharing: Sharing) -> None:
-        self.c, self.tiles, self.sharing = code, tiles, sharing
-        self.deep = DEEP // code.bytes["float"]
+    def __init__(self, code: Code, sharing: Sharing) -> None:
+        self.c, self.sharing = code, sharing
 
     def room(self, rows: Group, columns: Group, deep: Group) -> int:
         """Elements of memory that a product needs for its blocks."""
-        if _direct(rows, columns):
+        if columns.right == ONE and rows.extent.known and rows.extent.factor <= FEW:
             return 0
-        k = _most(deep.extent, self.deep)
+        k = _most(deep.extent, DEEP // self.c.bytes["float"])
         n = -(-_most(columns.extent, VECTORS * self.c.width) // self.c.width) * self.c.width
         return (k * n + k * ROWS) * (self.sharing.helpers + 1)
 
@@ -45,62 +43,58 @@ class Gemm:
         self, rows: Group, columns: Group, deep: Group, x: Value, y: Value, z: Value, room: Value, adds: bool
     ) -> None:
         """``z (+)= x @ y``, columns of z side by side; zeros where nothing is summed."""
-        c = self.c
+        c, parts = self.c, self.sharing.parts
         total = c.b.mul(c.size(rows.extent), c.b.mul(c.size(columns.extent), c.size(deep.extent)))
         large = c.b.icmp_signed(">=", total, c.i64(ENOUGH))
-        shape = _Shape(rows, columns, deep)
-
-        def write(job: Job) -> None:
-            _Share(self, shape, job, adds).write()
-
         sizes = (
             rows.extent, columns.extent, deep.extent, rows.left, deep.left, columns.right, deep.right, rows.out,
-            self.sharing.parts, self.sharing.outer,
+            parts, self.sharing.outer, c.i64(int(adds)),
         )  # fmt: skip
-        pointers = (x, y, z) if room is None else (x, y, z, room)
-        self.sharing.run(pointers, sizes, self.sharing.parts, large, write)
+        strips = table(c, self._kinds(columns.extent))
+        share = library.function(c, "product", [POINTER, I64], lambda c, args: _Share(c, args).write())
+        self.sharing.call(share, (x, y, z, z if room is None else room, strips), sizes, parts, large)
 
-
-def _direct(rows: Group, columns: Group) -> bool:
-    return columns.right == ONE and rows.extent.known and rows.extent.factor <= FEW
+    def _kinds(self, columns: Size) -> set[tuple[int, bool]]:
+        """The panels that can occur, in one share or several."""
+        if not columns.known:
+            return every()
+        total = -(-columns.factor // self.c.width)
+        shares = [r for n in range(1, self.sharing.helpers + 2) for r in parted(total, n)]
+        blocks = [(a, min(a + VECTORS, past)) for start, past in shares for a in range(start, past, VECTORS)]
+        return occurring(columns.factor, self.c.width, [*shares, *blocks])
 
 
 def _most(size: Size, limit: int) -> int:
     return min(max(size.factor, 1), limit) if size.known else limit
 
 
-@dataclass(frozen=True)
-class _Shape:
-    rows: Group
-    columns: Group
-    deep: Group
+Ends = tuple[Value, Value]
+Panels = tuple[Value, Value, Value]
+"""Where they lie, and the elements from one vector and from one row to the next."""
 
 
 class _Share:
-    """The code of one share of a product."""
+    """The code of one share of a product of any size."""
 
-    def __init__(self, gemm: Gemm, shape: _Shape, job: Job, adds: bool) -> None:
-        self.gemm, self.c, self.tiles, self.shape, self.adds = gemm, gemm.c, gemm.tiles, shape, adds
-        self.x, self.y, self.z, *rooms = job.pointers
-        self.m, self.n, self.k, self.across, self.along, self.step, self.apart, self.down, parts, outer = job.sizes
-        c = self.c
-        lanes = c.i64(c.width)
+    def __init__(self, code: Code, args: Sequence[Value]) -> None:
+        self.c = c = code
+        job = Job(c, args, 5, [None] * 11)
+        self.x, self.y, self.z, room, self.strips = job.pointers
+        self.m, self.n, self.k, self.across, self.along, self.step, self.apart, self.down = job.sizes[:8]
+        parts, outer, adds = job.sizes[8:]
+        self.adds = c.b.icmp_signed("!=", adds, c.i64(0))
+        zero, lanes = c.i64(0), c.i64(c.width)
         self.vectors = c.b.sdiv(c.b.add(self.n, c.i64(c.width - 1)), lanes)
-        self.final = c.b.sub(self.vectors, c.i64(1))
-        self.left = c.b.sub(self.n, c.b.mul(self.final, lanes))
-        zero, shares = c.i64(0), gemm.sharing.helpers + 1
-        by_rows = not shape.rows.extent.known or shape.rows.extent.factor >= FEW * shares
-        if by_rows:
-            self.rows, self.columns = self._part(job, parts, self.m, FEW), (zero, self.vectors)
-        else:
-            self.rows, self.columns = (zero, self.m), self._part(job, parts, self.vectors, 1)
-        total = -(-shape.columns.extent.factor // c.width)
-        self.ranges = [(0, total)] if by_rows else [r for s in range(1, shares + 1) for r in parted(total, s)]
-        if rooms:
-            self.block = _most(shape.deep.extent, gemm.deep)
-            most = -(-_most(shape.columns.extent, VECTORS * c.width) // c.width) * c.width
-            own = c.moved(rooms[0], "float", c.b.mul(c.b.add(outer, job.share), c.i64(self.block * (most + ROWS))))
-            self.panels, self.lines = own, c.moved(own, "float", c.i64(self.block * most))
+        by_rows = c.b.icmp_signed(">=", self.m, c.b.mul(parts, c.i64(FEW)))
+        rows, columns = self._part(job, parts, self.m, FEW), self._part(job, parts, self.vectors, 1)
+        self.rows = c.b.select(by_rows, rows[0], zero), c.b.select(by_rows, rows[1], self.m)
+        self.columns = c.b.select(by_rows, zero, columns[0]), c.b.select(by_rows, self.vectors, columns[1])
+        self.block = DEEP // c.bytes["float"]
+        depth = c.least(self.k, c.i64(self.block))
+        widest = c.b.mul(c.least(self.vectors, c.i64(VECTORS)), lanes)
+        size = c.b.mul(depth, c.b.add(widest, c.i64(ROWS)))
+        self.panels = c.moved(room, "float", c.b.mul(c.b.add(outer, job.share), size))
+        self.lines = c.moved(self.panels, "float", c.b.mul(depth, widest))
 
     def _part(self, job: Job, parts: Value, total: Value, unit: int) -> tuple[Value, Value]:
         """Where the share starts and ends."""
@@ -112,75 +106,50 @@ class _Share:
 
     def write(self) -> None:
         """All blocks of the share."""
-        c, shape = self.c, self.shape
-        if _direct(shape.rows, shape.columns):
-            first, past = self.columns
-            self._strips(first, past, self.rows, c.i64(0), self.k, None, self.ranges)
-            return
-        first, past = self.columns
-        blocks = [(a, min(a + VECTORS, stop)) for start, stop in self.ranges for a in range(start, stop, VECTORS)]
-        some = c.b.select(c.b.icmp_signed(">", self.k, c.i64(0)), self.k, c.i64(1))  # zeros are written too
-        with c.loop(first, past, VECTORS) as j, c.loop(c.i64(0), some, self.block) as k:
-            end = c.least(c.b.add(j, c.i64(VECTORS)), past)
-            count = c.least(c.i64(self.block), c.b.sub(self.k, k))
-            self._pack(j, end, k, count, blocks)
-            with c.loop(*self.rows, ROWS) as i:
-                stop = c.least(c.b.add(i, c.i64(ROWS)), self.rows[1])
-                self._strips(j, end, (i, stop), k, count, self.panels, blocks)
-
-    def _pack(self, first: Value, past: Value, k: Value, count: Value, blocks: list[tuple[int, int]]) -> None:
-        """A block of the right operand into panels."""
         c = self.c
+        few = c.b.icmp_signed("<=", self.m, c.i64(FEW))
+        beside = c.b.icmp_signed("==", self.step, c.i64(1))
+        first, past = self.columns
+        with c.b.if_else(c.b.and_(few, beside)) as (direct, packed):
+            with direct:
+                panels = c.moved(self.y, "float", c.b.mul(first, c.i64(c.width)))
+                self._rows((panels, c.i64(c.width), self.apart), (first, past), self.rows, c.i64(0), self.k)
+            with packed:
+                some = c.b.select(c.b.icmp_signed(">", self.k, c.i64(0)), self.k, c.i64(1))  # zeros are written too
+                with c.loop(first, past, VECTORS) as j, c.loop(c.i64(0), some, self.block) as k:
+                    end = c.least(c.b.add(j, c.i64(VECTORS)), past)
+                    count = c.least(c.i64(self.block), c.b.sub(self.k, k))
+                    source = c.moved(self.y, "float", c.b.mul(k, self.apart))
+                    pack(c, [self.panels, source, self.step, self.apart, self.n, count, j, end])
+                    panels = self.panels, c.b.mul(c.i64(c.width), count), c.i64(0)
+                    with c.loop(*self.rows, ROWS) as i:
+                        stop = c.least(c.b.add(i, c.i64(ROWS)), self.rows[1])
+                        self._turned(panels, (j, end), (i, stop), k, count)
 
-        def copy(v: Value, vectors: int, cut: bool) -> None:
-            lane = c.i64(vectors * c.width)
-            column = c.b.mul(c.b.add(first, v), c.i64(c.width))
-            width = c.b.sub(self.n, column) if cut else lane
-            place = c.moved(self.panels, "float", c.b.mul(c.b.mul(v, c.i64(c.width)), count))
-            source = c.b.add(c.b.mul(column, self.step), c.b.mul(k, self.apart))
-            source = c.moved(self.y, "float", source)
-            beside = self.shape.columns.right == ONE
-            self.tiles.pack(place, lane, source, width, self.step, count, self.apart, beside)
+    def _turned(self, panels: Panels, columns: Ends, rows: Ends, k: Value, count: Value) -> None:
+        """A block of rows; copied first where they lie the other way, so that what is read next would lie far away."""
+        c = self.c
+        beside, whole = c.b.icmp_signed("==", self.across, c.i64(1)), c.b.icmp_signed("!=", self.along, c.i64(1))
+        with c.b.if_else(c.b.and_(beside, whole)) as (turned, plain):
+            with turned:
+                start, stop = rows
+                x = c.moved(self.x, "float", c.b.add(start, c.b.mul(k, self.along)))
+                copy(c, [self.lines, c.i64(ROWS), x, c.b.sub(stop, start), c.i64(1), count, self.along])
+                self._rows(panels, columns, rows, k, count, self.lines)
+            with plain:
+                self._rows(panels, columns, rows, k, count)
 
-        self._panels(first, past, blocks, copy)
-
-    def _strips(
-        self,
-        first: Value,
-        past: Value,
-        rows: tuple[Value, Value],
-        k: Value,
-        count: Value,
-        panels: Value,
-        blocks: list[tuple[int, int]],
+    def _rows(
+        self, panels: Panels, columns: Ends, rows: Ends, k: Value, count: Value, lines: Value | None = None
     ) -> None:
-        """Rows by the panels of a block, packed or, where `panels` is None, as they lie."""
+        """Rows by panels, or, where they were copied, `lines`."""
         c = self.c
         start, stop = rows
-        across, along = self.across, self.along
-        number = c.b.sub(stop, start)
-        x = c.moved(self.x, "float", c.b.add(c.b.mul(start, across), c.b.mul(k, along)))
-        if panels is not None and self.shape.rows.left == ONE and self.shape.deep.left != ONE:
-            lane = c.i64(ROWS)
-            self.tiles.pack(self.lines, lane, x, number, c.i64(1), count, along, True)
-            x, across, along = self.lines, c.i64(1), lane
-        adds = I1(1) if self.adds else c.b.icmp_signed(">", k, c.i64(0))
-
-        def multiply(v: Value, vectors: int, cut: bool) -> None:
-            column = c.b.mul(c.b.add(first, v), c.i64(c.width))
-            if panels is None:
-                base, apart = c.moved(self.y, "float", column), self.apart
-            else:
-                base, apart = c.moved(panels, "float", c.b.mul(c.b.mul(v, c.i64(c.width)), count)), None
-            apart = c.i64(vectors * c.width) if apart is None else apart
-            place = c.moved(self.z, "float", c.b.add(c.b.mul(start, self.down), column))
-            args = [base, apart, x, across, along, place, self.down, number, count, self.left, adds]
-            c.b.call(self.tiles.strip(vectors, cut), args)
-
-        self._panels(first, past, blocks, multiply)
-
-    def _panels(self, first: Value, past: Value, blocks: list[tuple[int, int]], write: Write) -> None:
-        c = self.c
-        extent = self.shape.columns.extent
-        known = occurring(extent.factor, c.width, blocks) if extent.known else every()
-        self.tiles.panels(c.b.sub(past, first), c.b.sub(self.final, first), write, known)
+        x, across, along = lines, c.i64(1), c.i64(ROWS)
+        if lines is None:
+            x = c.moved(self.x, "float", c.b.add(c.b.mul(start, self.across), c.b.mul(k, self.along)))
+            across, along = self.across, self.along
+        z = c.moved(self.z, "float", c.b.mul(start, self.down))
+        adds = c.b.or_(self.adds, c.b.icmp_signed(">", k, c.i64(0)))
+        left = [x, across, along, z, self.down, c.b.sub(stop, start), self.n, count]
+        multiply(c, [self.strips, *panels, *left, *columns, adds])

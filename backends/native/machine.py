@@ -37,6 +37,12 @@ def _machine() -> Any:
     return _target().create_target_machine(cpu=llvm.get_host_cpu_name(), features=flags, opt=2, jit=True)
 
 
+def publish(symbols: Mapping[str, int]) -> None:
+    """Let modules that are compiled from now on call functions by these names."""
+    for name, address in symbols.items():
+        llvm.add_symbol(name, address)
+
+
 class Compiled:
     """A module in memory; it lives as long as this object.
 
@@ -44,9 +50,7 @@ class Compiled:
     three, and the code is no faster.
     """
 
-    def __init__(self, text: str, symbols: Mapping[str, int]) -> None:
-        for name, address in symbols.items():
-            llvm.add_symbol(name, address)
+    def __init__(self, text: str) -> None:
         machine = _machine()
         module = llvm.parse_assembly(text)
         module.triple = llvm.get_process_triple()

@@ -258,7 +258,7 @@ class Operations:
         last = keys(names)[-1]
 
         def value(point: Point, operands: Sequence[Strided]) -> Typed:
-            place = point.index[last]
+            place = c.numbers(point.index[last], point.width)
             chosen = c.b.icmp_signed("==", place, c.value(operands, point, 0))
             return convert(c, (chosen, "bool"), "float"), "float"
 

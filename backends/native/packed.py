@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .code import I1, Code, Value
+from . import library
+from .code import I1, I64, POINTER, Code, Value
 from .group import Group
+from .panels import multiply, occurring, pack, parted, table
 from .sharing import ENOUGH, Job, Sharing
-from .sizes import ONE
-from .tiles import Tiles, occurring, parted
 
 WORTH_PACKING = 2**15
 """Elements whose packing is worth sharing."""
@@ -27,8 +27,8 @@ class Panels:
 class Packer:
     """Packs matrices and multiplies by them: each share has the same panels at every step, close to its core."""
 
-    def __init__(self, code: Code, tiles: Tiles, sharing: Sharing) -> None:
-        self.c, self.tiles, self.sharing = code, tiles, sharing
+    def __init__(self, code: Code, sharing: Sharing) -> None:
+        self.c, self.sharing = code, sharing
         self.shares = sharing.helpers + 1
 
     def elements(self, deep: int, columns: int) -> int:
@@ -37,23 +37,11 @@ class Packer:
 
     def pack(self, host: str, into: Value, matrix: Value, deep: Group, columns: Group) -> Panels:
         """Copy a matrix into panels."""
-        panels = Panels(host, deep.extent.factor, columns.extent.factor)
-
-        def write(job: Job) -> None:
-            c, (target, source), (step, along) = self.c, job.pointers, job.sizes
-
-            def copy(column: Value, vectors: int, cut: bool) -> None:
-                lane = c.i64(vectors * c.width)
-                count = c.b.sub(c.i64(panels.columns), column) if cut else lane
-                place = c.moved(target, "float", c.b.mul(column, c.i64(panels.deep)))
-                first = c.moved(source, "float", c.b.mul(column, step))
-                side_by_side = columns.right == ONE
-                self.tiles.pack(place, lane, first, count, step, c.i64(panels.deep), along, side_by_side)
-
-            self._panels(panels, job, copy)
-
+        c, panels = self.c, Panels(host, deep.extent.factor, columns.extent.factor)
+        sizes = (columns.right, deep.right, columns.extent, deep.extent, c.i64(self.shares))
         large = I1(panels.deep * panels.columns >= WORTH_PACKING)
-        self.sharing.run((into, matrix), (columns.right, deep.right), self.c.i64(self.shares), large, write)
+        share = library.function(c, "share_of_packing", [POINTER, I64], _pack)
+        self.sharing.call(share, (into, matrix), sizes, c.i64(self.shares), large)
         return panels
 
     def product(self, panels: Panels, pointer: Value, rows: Group, deep: Group, x: Value, z: Value, adds: bool) -> None:
@@ -61,33 +49,38 @@ class Packer:
         c = self.c
         least = -(-ENOUGH // (panels.deep * panels.columns))
         large = c.b.icmp_signed(">=", c.size(rows.extent), c.i64(least))
-
-        def write(job: Job) -> None:
-            packed, left, out = job.pointers
-            count, across, down, along = job.sizes
-            last = c.i64((panels.columns - 1) % c.width + 1)
-
-            def multiply(column: Value, vectors: int, cut: bool) -> None:
-                base = c.moved(packed, "float", c.b.mul(column, c.i64(panels.deep)))
-                place = c.moved(out, "float", column)
-                args = [base, c.i64(vectors * c.width), left, across, along, place, down, count, c.i64(panels.deep)]
-                c.b.call(self.tiles.strip(vectors, cut), [*args, last, I1(adds)])
-
-            self._panels(panels, job, multiply)
-
-        sizes = (rows.extent, rows.left, rows.out, deep.left)
-        self.sharing.run((pointer, x, z), sizes, c.i64(self.shares), large, write)
-
-    def _panels(self, panels: Panels, job: Job, write: Callable[[Value, int, bool], None]) -> None:
-        """`write(first column, vectors, cut)` for the panels of a share."""
-        c = self.c
         total = -(-panels.columns // c.width)
-        each = -(-total // self.shares)
-        first = c.least(c.b.mul(job.share, c.i64(each)), c.i64(total))
-        past = c.least(c.b.add(first, c.i64(each)), c.i64(total))
-        known = occurring(panels.columns, c.width, parted(total, self.shares))
+        strips = table(c, occurring(panels.columns, c.width, parted(total, self.shares)))
+        numbers = (panels.columns, panels.deep, self.shares, int(adds))
+        sizes = (rows.left, deep.left, rows.out, rows.extent, *(c.i64(n) for n in numbers))
+        share = library.function(c, "share_of_packed", [POINTER, I64], _multiply)
+        self.sharing.call(share, (strips, pointer, x, z), sizes, c.i64(self.shares), large)
 
-        def at(v: Value, vectors: int, cut: bool) -> None:
-            write(c.b.mul(c.b.add(first, v), c.i64(c.width)), vectors, cut)
 
-        self.tiles.panels(c.b.sub(past, first), c.b.sub(c.i64(total - 1), first), at, known)
+def _part(job: Job, columns: Value, shares: Value) -> tuple[Value, Value]:
+    """The vectors of a share: the first, and past the last."""
+    c = job.c
+    total = c.b.sdiv(c.b.add(columns, c.i64(c.width - 1)), c.i64(c.width))
+    each = c.b.sdiv(c.b.add(total, c.b.sub(shares, c.i64(1))), shares)
+    first = c.least(c.b.mul(job.share, each), total)
+    return first, c.least(c.b.add(first, each), total)
+
+
+def _pack(c: Code, args: Sequence[Value]) -> None:
+    job = Job(c, args, 2, [None] * 5)
+    into, matrix = job.pointers
+    step, along, columns, deep, shares = job.sizes
+    first, past = _part(job, columns, shares)
+    place = c.moved(into, "float", c.b.mul(c.b.mul(first, c.i64(c.width)), deep))
+    pack(c, [place, matrix, step, along, columns, deep, first, past])
+
+
+def _multiply(c: Code, args: Sequence[Value]) -> None:
+    job = Job(c, args, 4, [None] * 8)
+    strips, packed, x, z = job.pointers
+    across, along, down, rows, columns, deep, shares, adds = job.sizes
+    first, past = _part(job, columns, shares)
+    step = c.b.mul(c.i64(c.width), deep)
+    panels = [c.moved(packed, "float", c.b.mul(first, step)), step, c.i64(0)]
+    added = c.b.icmp_signed("!=", adds, c.i64(0))
+    multiply(c, [strips, *panels, x, across, along, z, down, rows, columns, deep, first, past, added])

@@ -77,7 +77,7 @@ spin:
   br i1 %go, label %spin, label %sleep
 }
 
-define i64 @begin(i64 %helpers) {
+define internal i64 @begin(i64 %helpers) {
   %swap = cmpxchg ptr @owner, i64 0, i64 1 acq_rel acquire
   %mine = extractvalue { i64, i1 } %swap, 1
   br i1 %mine, label %wake, label %alone
@@ -102,7 +102,7 @@ define void @end() {
   ret void
 }
 
-define void @share(ptr %f, ptr %a, i64 %total) {
+define internal void @share(ptr %f, ptr %a, i64 %total) {
 start:
   store ptr %f, ptr @job, align 8
   store ptr %a, ptr @arguments, align 8
@@ -133,6 +133,39 @@ give:
 out:
   ret void
 }
+
+define void @run(ptr %f, ptr %a, i64 %shares, i1 %large, ptr %helped, i64 %helpers) {
+start:
+  br i1 %large, label %asked, label %alone
+asked:
+  %before = load i64, ptr %helped, align 8
+  %never = icmp eq i64 %before, 0
+  br i1 %never, label %ask, label %known
+ask:
+  %come = call i64 @begin(i64 %helpers)
+  %nobody = icmp eq i64 %come, 0
+  %answer = select i1 %nobody, i64 -1, i64 %come
+  store i64 %answer, ptr %helped, align 8
+  br label %known
+known:
+  %state = phi i64 [ %before, %asked ], [ %answer, %ask ]
+  %came = icmp eq i64 %state, 1
+  br i1 %came, label %many, label %alone
+many:
+  call void @share(ptr %f, ptr %a, i64 %shares)
+  ret void
+alone:
+  %some = icmp sgt i64 %shares, 0
+  br i1 %some, label %one, label %out
+one:
+  %n = phi i64 [ 0, %alone ], [ %m, %one ]
+  call void %f(ptr %a, i64 %n)
+  %m = add i64 %n, 1
+  %more = icmp slt i64 %m, %shares
+  br i1 %more, label %one, label %out
+out:
+  ret void
+}
 """
 
 
@@ -153,9 +186,9 @@ class Pool:
         pause = "call void @llvm.x86.sse2.pause()" if os.uname().machine in ("x86_64", "AMD64") else ""
         text = TEXT.replace("PAUSE", pause).replace("DECLARED", pause.replace("call", "declare"))
         self.helpers = helpers
-        self._compiled = Compiled(text, {})
+        self._compiled = Compiled(text)
         self._compiled.function("setup")(None, None)
-        self.symbols = {f"unroll_pool_{n}": self._compiled.address(n) for n in ("begin", "end", "share")}
+        self.symbols = {f"unroll_pool_{n}": self._compiled.address(n) for n in ("run", "end")}
         helper = self._compiled.function("helper")
         for _ in range(helpers):
             threading.Thread(target=helper, args=(None, None), name="unroll helper", daemon=True).start()

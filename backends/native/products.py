@@ -14,7 +14,6 @@ from .pointwise import Typed
 from .sharing import Sharing
 from .sizes import ONE, ZERO, Size
 from .statement import Statements, Where
-from .tiles import Tiles
 
 SMALLEST = 64
 """Elements of a matrix worth packing."""
@@ -26,11 +25,10 @@ class Products:
     room  gives memory for so many elements during a step of the program, by the name of its host
     """
 
-    def __init__(self, statements: Statements, registers: int, sharing: Sharing, room: Callable[[int], str]) -> None:
+    def __init__(self, statements: Statements, sharing: Sharing, room: Callable[[int], str]) -> None:
         self.s, self.m, self.c, self.room = statements, statements.m, statements.c, room
-        tiles = Tiles(self.c, registers)
-        self.gemm = Gemm(self.c, tiles, sharing)
-        self.packer = Packer(self.c, tiles, sharing)
+        self.gemm = Gemm(self.c, sharing)
+        self.packer = Packer(self.c, sharing)
         self.packed: dict[int, tuple[Panels, bool]] = {}
 
     def prepare(self, step: Compute, where: Where, steady: Sequence[bool]) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import count
 from typing import Any
 
 from llvmlite import ir
 
-from .code import I64, POINTER, Code, Value
+from .code import I1, I64, POINTER, Code, Value
+from .folding import number
 from .sizes import Size
 
 ENOUGH = 2**17
@@ -15,13 +17,17 @@ ENOUGH = 2**17
 
 
 class Job:
-    """The inside of a function ``(arguments, number of the share)``."""
+    """The inside of a function ``(arguments, number of the share)``.
 
-    def __init__(self, code: Code, function: Value, sizes: Sequence[Size | Value], pointers: int) -> None:
+    sizes  what they are to the caller: what is known is not among the arguments
+    """
+
+    def __init__(self, code: Code, args: Sequence[Value], pointers: int, sizes: Sequence[Size | Value]) -> None:
         self.c = code
-        self.table, self.share = function.args
+        self.table, self.share = args
         self.pointers = [self.argument(n, POINTER) for n in range(pointers)]
-        self.sizes = [_constant(s) or self.argument(pointers + n, I64) for n, s in enumerate(sizes)]
+        places = count(pointers)
+        self.sizes = [_constant(s) or self.argument(next(places), I64) for s in sizes]
 
     def argument(self, n: int, kind: Any) -> Value:
         """What stands at a place among the arguments: the pointers, then the sizes."""
@@ -48,9 +54,12 @@ class Sharing:
         self.helpers = helpers
         self._count = 0
         self.state: tuple[Value, Value, Value] = (None, code.i64(helpers + 1), code.i64(0))
-        if helpers:
-            self.state = (code.slot(I64), *self.state[1:])
-            code.entry.store(code.i64(0), self.helped)
+
+    def begin(self) -> None:
+        """At the entry of the program: nobody was asked."""
+        if self.helpers:
+            self.state = (self.c.slot(I64), *self.state[1:])
+            self.c.entry.store(self.c.i64(0), self.helped)
 
     @property
     def helped(self) -> Value:
@@ -84,40 +93,34 @@ class Sharing:
         """Do a job of so many shares; with helpers where it is large."""
         c = self.c
         self._count += 1
-        with c.aside(f"job_{self._count}") as function:
-            write(Job(c, function, sizes, len(pointers)))
+        with c.function_named(f"job_{self._count}") as function:
+            write(Job(c, function.args, len(pointers), sizes))
+        self.call(function, pointers, [s for s in sizes if _constant(s) is None], shares, large)
+
+    def call(
+        self, function: Value, pointers: Sequence[Value], sizes: Sequence[Size | Value], shares: Value, large: Value
+    ) -> None:
+        """Call ``function(arguments, number of the share)`` once for each share."""
+        c = self.c
         table = c.entry.alloca(I64, size=len(pointers) + len(sizes))
         numbers = (c.size(s) if isinstance(s, Size) else s for s in sizes)
         for n, value in enumerate((*(c.b.ptrtoint(p, I64) for p in pointers), *numbers)):
             c.b.store(value, c.b.gep(table, [c.i64(n)], source_etype=I64))
-        if not self.helpers:
-            self._alone(function, table, shares)
+        if self.helpers and number(large) != 0:
+            kinds = [POINTER, POINTER, I64, I1, POINTER, I64]
+            c.b.call(self._pooled("run", kinds), [function, table, shares, large, self.helped, c.i64(self.helpers)])
             return
-        with c.when(c.b.and_(large, self._is(0))):
-            came = c.b.call(self._pooled("begin", [I64], I64), [c.i64(self.helpers)])
-            c.b.store(c.b.select(c.b.icmp_signed("==", came, c.i64(0)), c.i64(-1), came), self.helped)
-        with c.b.if_else(c.b.and_(large, self._is(1))) as (many, one):
-            with many:
-                c.b.call(self._pooled("share", [POINTER, POINTER, I64]), [function, table, shares])
-            with one:
-                self._alone(function, table, shares)
+        with c.loop(c.i64(0), shares) as n:
+            c.b.call(function, [table, n])
 
     def end(self) -> None:
         """At the end of the program: helpers that came may sleep."""
         if self.helpers and self._count:
-            with self.c.when(self._is(1)):
+            came = self.c.b.icmp_signed("==", self.c.b.load(self.helped, typ=I64), self.c.i64(1))
+            with self.c.when(came):
                 self.c.b.call(self._pooled("end", []), [])
 
-    def _is(self, state: int) -> Value:
-        return self.c.b.icmp_signed("==", self.c.b.load(self.helped, typ=I64), self.c.i64(state))
-
-    def _alone(self, function: Value, table: Value, shares: Value) -> None:
-        with self.c.loop(self.c.i64(0), shares) as n:
-            self.c.b.call(function, [table, n])
-
-    def _pooled(self, name: str, kinds: list[Any], result: Any = None) -> Value:
-        found = self.c.module.globals.get(f"unroll_pool_{name}")
-        if found is None:
-            kind = ir.FunctionType(result or ir.VoidType(), kinds)
-            found = ir.Function(self.c.module, kind, f"unroll_pool_{name}")
-        return found
+    def _pooled(self, name: str, kinds: Sequence[Any]) -> Value:
+        full = f"unroll_pool_{name}"
+        found = self.c.module.globals.get(full)
+        return found or ir.Function(self.c.module, ir.FunctionType(ir.VoidType(), kinds), full)

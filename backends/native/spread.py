@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from .code import I64, Code, Dims, Strided
+from .code import Code, Dims, Strided
 from .sharing import Job, Sharing
 from .sizes import Size, product
 
@@ -38,7 +38,7 @@ class Spread:
 
         def write(job: Job) -> None:
             e = c.entry
-            *numbers, parts = (job.argument(len(operands) + n, I64) for n in range(len(ends) + 1))
+            *numbers, parts = job.sizes
             c.inputs = dict(zip(ends, numbers, strict=True))
             size = c.size(extent)
             units = e.sdiv(e.add(size, c.i64(unit - 1)), c.i64(unit))

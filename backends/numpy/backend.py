@@ -24,8 +24,6 @@ from .emit import Emitter
 from .kernels import at, compute, rows, scatter_sum
 from .scan import scan
 
-PER_STEP = ("sink", "fuse")
-"""Passes that save memory traffic, at the price of more calls a step."""
 SCAN = "scan"
 
 
@@ -44,8 +42,9 @@ class NumpyExecutable(AbstractExecutable):
 
     def __init__(self, system: System, options: Options) -> None:
         self.system = system
-        as_written = ("merge", "pack") if options.debug_nans else ()  # so that what is found has the user's own name
-        self.program = compile_system(system, without=(*as_written, *PER_STEP, *options.without))
+        # What is found by debug_nans has the user's own name, and is found where it arises.
+        as_written = ("merge", "pack", "fuse") if options.debug_nans else ()
+        self.program = compile_system(system, without=(*as_written, *options.without), loops=False)
         self.options = options
         emitted = Emitter(self.program, options.dtype, options.debug_nans, SCAN not in options.without).emit()
         self.source = emitted.text

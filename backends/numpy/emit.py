@@ -13,6 +13,7 @@ from ...ir import Ref
 from ...program import Access, Buffer, Compute, Fuse, Program, Repeat, Step, View, guard, walk
 from ...timeindex import Axis, Range, fixed, last
 from ..source import difference, linear
+from .blocks import blocks, local
 from .operand import Where
 from .page import Page, count, listed, span
 from .scan import call, recurrence
@@ -39,6 +40,9 @@ class Emitter:
         """The whole text."""
         for name in self.direct:
             del self.page.buffers[name]
+        for step in self.program.steps:
+            if isinstance(step, Fuse):
+                self.page.local.update(local(self.page, step))
         prepared, head = self._head()
         for buffer in self.page.buffers.values():
             if buffer.inside is None:
@@ -94,7 +98,8 @@ class Emitter:
                 arrays.append(f"    {local} = ws[{name!r}]")
             elif decl.given:
                 run.append(f"        {local} = given[{name!r}]")
-            run += self._cleared(buffer, local) if buffer is not None else []
+            if buffer is not None and name not in self.page.local:
+                run += self._cleared(buffer, local)
         return arrays + parts, run
 
     def _part(self, buffer: Buffer, local: str) -> str:
@@ -130,7 +135,10 @@ class Emitter:
         unit = self.page.units.get(buffer.name)
         sizes = [str(n) for n in decl.shape] if not unit else [str(unit)]
         gates = [str(decl.shape[0] // unit)] if unit else []
-        shape = [count(r) for r in buffer.axes] + gates + (["B"] if decl.batched else []) + sizes
+        steps = [count(r) for r in buffer.axes]
+        if buffer.name in self.page.local:
+            steps[0] = f"min({steps[0]}, {self.page.local[buffer.name]})"
+        shape = steps + gates + (["B"] if decl.batched else []) + sizes
         self.page.memory.append((buffer.name, listed(shape), kind))
 
     def _result(self, ref: Ref) -> str:
@@ -149,8 +157,7 @@ class Emitter:
                 self._compute(step, loops, changing)
             return
         if isinstance(step, Fuse):
-            for statement in step.body:
-                self._compute(statement, loops, changing)
+            self._kernel(step)
             return
         inside = self._written(s.equation.out.name for _, s in walk(step.body) if isinstance(s, Compute))
         found = recurrence(self.program, step) if self.scan and not loops else None
@@ -166,6 +173,22 @@ class Emitter:
         self.page.line("else:")
         self.page.depth += 1
         self._loop(step, loops, changing | inside)
+        self.page.depth -= 1
+
+    def _kernel(self, step: Fuse) -> None:
+        """Statements outside loops, block by block, so that what one leaves is in the cache when the next reads it."""
+        found = blocks(self.page, step)
+        if found is None:
+            for statement in step.body:
+                self._compute(statement, {}, frozenset())
+            return
+        size, total = self.page.prepare(found[0], "steps"), found[1]
+        first, past = (self.page.names.fresh(wish) for wish in ("first", "past"))
+        self.page.line(f"for {first} in range(0, {total}, {size}):")
+        self.page.depth += 1
+        self.page.line(f"{past} = min({first} + {size}, {total})")
+        for statement in step.body:
+            self._compute(statement, {}, frozenset(), (first, past))
         self.page.depth -= 1
 
     def _loop(self, step: Repeat, loops: Mapping[Axis, tuple[str, Repeat]], changing: frozenset[str]) -> None:
@@ -185,13 +208,20 @@ class Emitter:
         hosts = {b.inside[0] for n in found if (b := self.page.buffers[n]).inside is not None}
         return frozenset(found | hosts | {n for n, b in self.page.buffers.items() if b.inside and b.inside[0] in hosts})
 
-    def _compute(self, step: Compute, loops: Mapping[Axis, tuple[str, Repeat]], changing: frozenset[str]) -> None:
+    def _compute(
+        self,
+        step: Compute,
+        loops: Mapping[Axis, tuple[str, Repeat]],
+        changing: frozenset[str],
+        block: tuple[str, str] | None = None,
+    ) -> None:
         e, offsets = step.equation, dict(step.offsets)
         where = Where(
             {axis: (name, offsets[axis]) for axis, (name, _) in loops.items()},
             tuple(r for a in self.system.axes for r in e.domain if r.axis == a and a not in loops),
             e.batched,
             changing,
+            block=block,
         )
         outside = [
             f"{loops[axis][0]} {sign} {linear(*difference(edge, fixed(0), {}))}"

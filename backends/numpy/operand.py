@@ -72,6 +72,8 @@ class Where:
     """The place of one statement: loop variables around it, the axes it spans at once, and names that change there.
 
     gates  their number and size in a statement that goes gate by gate
+    block  the steps of the first axis that are computed together, as names for the first and past the last of them,
+           counted from 0; None for all
     """
 
     loops: Mapping[Axis, tuple[str, int]]
@@ -79,6 +81,7 @@ class Where:
     batched: bool
     changing: frozenset[str]
     gates: tuple[int, int] | None = None
+    block: tuple[str, str] | None = None
 
     @property
     def lead(self) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from .operand import BATCH, GATES, Operand, Where, gated, viewed
 
 ROW = "row"
 """The time axis of a buffer that is read row by row in a loop."""
-FUNCTIONS = frozenset(n for n in dir(np) if isinstance(getattr(np, n), np.ufunc))
+FUNCTIONS = frozenset(name for name, found in vars(np).items() if isinstance(found, np.ufunc))
 
 
 class Page:
@@ -30,6 +30,7 @@ class Page:
     before   what is made once, before the outermost loop being written
     memory   (key, shape, dtype) of every array of the workspace
     scope    constants and kernels that the text names
+    local    names of which memory holds one block of steps at a time, and how many those are
     """
 
     def __init__(self, program: Program, dtype: str, debug: bool) -> None:
@@ -53,6 +54,7 @@ class Page:
                 ranges = tuple(Range(a, fixed(1), last(a)) for a in decl.axes)
                 self.buffers[name] = Buffer(name, ranges, "all")
         self.units = {} if debug else units(program)
+        self.local: dict[str, str] = {}
         self._writer = Writer(self.system, inline=False)
 
     def line(self, text: str, note: str = "") -> None:
@@ -94,7 +96,9 @@ class Page:
             if index.runs and index.axis in spans:
                 r = spans[index.axis]
                 lo, hi = r.lo + index.shift, r.hi + index.shift
-                if lo == first and hi == final:
+                if where.block and index.axis == where.spans[0].axis:
+                    parts.append(self._block(ref.name, where.block, linear(*difference(lo, first, {}))))
+                elif lo == first and hi == final:
                     parts.append(":")
                     whole.add(index.axis.name)
                 else:
@@ -136,6 +140,13 @@ class Page:
         if where.gates and not unit and found.shape == (where.gates[0] * where.gates[1],):
             found = gated(found, *where.gates, sizes)
         return self._in_loop(found, row) if where.loops and buffer else found
+
+    def _block(self, name: str, block: tuple[str, str], offset: str) -> str:
+        """The steps of a block in a buffer whose own first step lies `offset` before the statement's."""
+        start, stop = block
+        if name in self.local:
+            return f":{stop} - {start}"
+        return f"{start}:{stop}" if offset == "0" else f"{start} + {offset}:{stop} + {offset}"
 
     def _by_row(self, access: Access, where: Where) -> bool:
         """True where a loop goes along the first axis of a buffer alone, and each step of it is an array."""
@@ -189,7 +200,8 @@ class Page:
     def sizes(self, where: Where) -> dict[str, str]:
         """The number of elements along each leading axis of a statement, as text."""
         gates = {GATES: str(where.gates[0])} if where.gates else {}
-        return {**{r.axis.name: count(r) for r in where.spans}, **gates, BATCH: "B"}
+        found = {**{r.axis.name: count(r) for r in where.spans}, **gates, BATCH: "B"}
+        return {**found, where.spans[0].axis.name: "({1} - {0})".format(*where.block)} if where.block else found
 
     def hoist(self, text: str, repack: bool) -> str:
         """A name for an operand made once, before the loops; in one piece where it was rearranged."""

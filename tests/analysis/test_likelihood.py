@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from unroll import Template, axis, ops, t
-from unroll.analysis import Model, log_prob, sample
+from unroll.analysis import Model
 from unroll.errors import (
     ArrayError,
     BackendError,
@@ -28,14 +28,14 @@ CHANCE = 1e-6  # of a sound sampler failing; the seeds are fixed
 
 
 def net_of(some, backend="numpy", **options):
-    return some.template.compile(backend, **{"dtype": "float64", **options})
+    return some.compile(backend, **{"dtype": "float64", **options})
 
 
 def probabilities(some, params, **inputs):
     """The probability of every sequence of the model's one variable, in the order of `sequences`."""
     listed = sequences(K, LENGTH)
     inputs = {n: np.repeat(x[:, None], listed.shape[1], 1) for n, x in inputs.items()}
-    return np.exp(log_prob(net_of(some), some, params, y=listed, **inputs))
+    return np.exp(net_of(some).log_prob(params, y=listed, **inputs))
 
 
 def p_value(drawn, expected):
@@ -71,7 +71,7 @@ def test_samples_are_distributed_as_the_probabilities_say(make, rng):
     some = make()
     params = params_of(some, rng)
     expected = probabilities(some, params)
-    drawn = sample(net_of(some), some, params, seed=rng, T=LENGTH, batch=DRAWS)["y"]
+    drawn = net_of(some).sample(params, seed=rng, T=LENGTH, batch=DRAWS)["y"]
     assert p_value(drawn, expected) > CHANCE
     other = probabilities(some, {**params, "V": 0.97 * params["V"]})
     assert p_value(drawn, other) < CHANCE, "the test could not tell a model that is nearly the same"
@@ -81,7 +81,7 @@ def test_marginals_of_samples_are_those_of_the_list(rng):
     some = rnn()
     params = params_of(some, rng)
     table = probabilities(some, params).reshape((K,) * LENGTH)
-    drawn = sample(net_of(some), some, params, seed=1, T=LENGTH, batch=DRAWS)["y"]
+    drawn = net_of(some).sample(params, seed=1, T=LENGTH, batch=DRAWS)["y"]
     bound = np.sqrt(np.log(2 * K * LENGTH / CHANCE) / (2 * DRAWS))  # Hoeffding 1963, for all of them at once
     for step in range(LENGTH):
         marginal = table.sum(tuple(k for k in range(LENGTH) if k != step))
@@ -92,7 +92,7 @@ def test_samples_follow_the_inputs(rng):
     some, x = conditional(), rng.normal(size=(LENGTH, 2))
     params = params_of(some, rng)
     batch = np.repeat(x[:, None], DRAWS, 1)
-    drawn = sample(net_of(some), some, params, seed=2, x=batch)["y"]
+    drawn = net_of(some).sample(params, seed=2, x=batch)["y"]
     assert p_value(drawn, probabilities(some, params, x=x)) > CHANCE
     assert p_value(drawn, probabilities(some, params, x=x[::-1])) < CHANCE
 
@@ -106,9 +106,9 @@ def test_a_random_state_is_summed_over_as_by_the_forward_algorithm(rng):
         forward = A[0] * B[:, y[0]]
         for step in y[1:]:
             forward = forward @ A * B[:, step]
-        each = log_prob(net_of(some), some, params, z=states, y=np.repeat(y[:, None], 16, 1))
+        each = net_of(some).log_prob(params, z=states, y=np.repeat(y[:, None], 16, 1))
         assert abs(np.exp(each).sum() - forward.sum()) < 1e-14
-    drawn = sample(net_of(some), some, params, seed=0, T=2, batch=DRAWS)
+    drawn = net_of(some).sample(params, seed=0, T=2, batch=DRAWS)
     pairs = stats.contingency.crosstab(drawn["z"][0], drawn["y"][0]).count
     assert stats.chisquare(pairs.ravel(), DRAWS * (A[0][:, None] * B).ravel()).pvalue > CHANCE
 
@@ -127,7 +127,7 @@ def test_it_is_minus_the_usual_loss(rng):
     some = model(finished(g, y, o))
     net, params = net_of(some), params_of(some, rng)
     arrays = {"x": rng.normal(size=(5, 4, 2)), "y": rng.integers(0, K, (5, 4))}
-    found = log_prob(net, some, params, **arrays)
+    found = net.log_prob(params, **arrays)
     assert found.shape == (4,)
     assert abs(found.mean() + net.loss(params, **arrays)) < 1e-14
 
@@ -151,8 +151,8 @@ def test_normal(std, rng):
     before = np.concatenate([np.zeros((1, 3, 2)), y[:-1]])
     spread = 0.1 + 1 / (1 + np.exp(-0.7 - before)) if std == "s" else std
     expected = stats.norm.logpdf(y, 0.7 * before, spread).sum((0, 2))
-    assert np.allclose(log_prob(net_of(some), some, params, y=y), expected, rtol=1e-12, atol=0)
-    drawn = sample(net_of(some), some, params, seed=rng, T=3, batch=5000)["y"]
+    assert np.allclose(net_of(some).log_prob(params, y=y), expected, rtol=1e-12, atol=0)
+    drawn = net_of(some).sample(params, seed=rng, T=3, batch=5000)["y"]
     before = np.concatenate([np.zeros((1, 5000, 2)), drawn[:-1]])
     spread = 0.1 + 1 / (1 + np.exp(-0.7 - before)) if std == "s" else std
     for step in range(3):
@@ -167,11 +167,11 @@ def test_bernoulli_with_certain_and_impossible_values(rng):
     q[t] = p[t] * 1.0
     some = Model(g, {"z": ("bernoulli", "q")})
     chance = np.array([[[0.0, 0.25, 1.0]]]).repeat(4000, 1)
-    drawn = sample(net_of(some, dtype="float32"), some, {}, p=chance.astype("f"), seed=rng)["z"]
+    drawn = net_of(some, dtype="float32").sample({}, p=chance.astype("f"), seed=rng)["z"]
     assert drawn.dtype == bool
     assert (drawn[..., 0].any(), drawn[..., 2].all()) == (False, True)
     assert stats.binomtest(int(drawn[..., 1].sum()), 4000, 0.25).pvalue > CHANCE
-    found = log_prob(net_of(some), some, {}, p=chance[:, :2], z=np.array([[[False, True, True], [True, True, True]]]))
+    found = net_of(some).log_prob({}, p=chance[:, :2], z=np.array([[[False, True, True], [True, True, True]]]))
     assert found[0] == pytest.approx(np.log(0.25), rel=1e-15)
     assert found[1] == -np.inf
 
@@ -183,12 +183,12 @@ def test_a_random_context_and_two_axes(rng):
     o[t] = V @ z
     some = Model(g, {"z": ("normal", 0, 1), "y": ("categorical", "o")})
     params = params_of(some, rng)
-    drawn = sample(net_of(some), some, params, T=3, S=2, batch=4, seed=5)
+    drawn = net_of(some).sample(params, T=3, S=2, batch=4, seed=5)
     assert (drawn["z"].shape, drawn["y"].shape) == ((4, 2), (3, 2, 4))
     logits = drawn["z"] @ params["V"].T
     scores = logits - np.log(np.exp(logits).sum(1, keepdims=True))
     expected = stats.norm.logpdf(drawn["z"]).sum(1) + sum(scores[range(4), row] for row in drawn["y"].reshape(6, 4))
-    assert np.allclose(log_prob(net_of(some), some, params, **drawn), expected, rtol=1e-13)
+    assert np.allclose(net_of(some).log_prob(params, **drawn), expected, rtol=1e-13)
 
 
 # -- layouts, seeds, backends -----------------------------------------------------------------------------------------
@@ -198,24 +198,24 @@ def test_every_backend_gives_the_same(rng):
     some = conditional()
     params, x = params_of(some, rng), rng.normal(size=(5, 3, 2))
     nets = [net_of(some, backend) for backend in BACKENDS]
-    drawn = [sample(net, some, params, seed=7, x=x)["y"] for net in nets]
+    drawn = [net.sample(params, seed=7, x=x)["y"] for net in nets]
     assert all(np.array_equal(drawn[0], other) for other in drawn)
-    found = [log_prob(net, some, params, x=x, y=drawn[0]) for net in nets]
+    found = [net.log_prob(params, x=x, y=drawn[0]) for net in nets]
     assert all(np.allclose(found[0], other, rtol=1e-13) for other in found)
 
 
 def test_layouts(rng):
     some = conditional()
     params, x = params_of(some, rng), rng.normal(size=(5, 3, 2))
-    drawn = sample(net_of(some), some, params, seed=7, x=x)["y"]
+    drawn = net_of(some).sample(params, seed=7, x=x)["y"]
     first = net_of(some, batch_first=True)
-    assert np.array_equal(sample(first, some, params, seed=7, x=x.swapaxes(0, 1))["y"], drawn.T)
+    assert np.array_equal(first.sample(params, seed=7, x=x.swapaxes(0, 1))["y"], drawn.T)
     assert np.allclose(
-        log_prob(first, some, params, x=x.swapaxes(0, 1), y=drawn.T), log_prob(net_of(some), some, params, x=x, y=drawn)
+        first.log_prob(params, x=x.swapaxes(0, 1), y=drawn.T), net_of(some).log_prob(params, x=x, y=drawn)
     )
-    alone = sample(net_of(some), some, params, seed=7, x=x[:, 0])["y"]
+    alone = net_of(some).sample(params, seed=7, x=x[:, 0])["y"]
     assert alone.shape == (5,)
-    assert log_prob(net_of(some), some, params, x=x[:, 0], y=alone).shape == ()
+    assert net_of(some).log_prob(params, x=x[:, 0], y=alone).shape == ()
 
 
 def test_seeds(rng):
@@ -223,7 +223,7 @@ def test_seeds(rng):
     net, params = net_of(some), params_of(some, rng)
 
     def draw(seed, steps=6):
-        return sample(net, some, params, seed=seed, T=steps, batch=20)["y"]
+        return net.sample(params, seed=seed, T=steps, batch=20)["y"]
 
     assert np.array_equal(draw(3), draw(3))
     assert not np.array_equal(draw(3), draw(4))
@@ -236,8 +236,8 @@ def test_seeds(rng):
 def test_no_steps(rng):
     some = rnn()
     params = params_of(some, rng)
-    assert sample(net_of(some), some, params, T=0, batch=2)["y"].shape == (0, 2)
-    assert log_prob(net_of(some), some, params, y=np.zeros((0, 2), int)).tolist() == [0, 0]
+    assert net_of(some).sample(params, T=0, batch=2)["y"].shape == (0, 2)
+    assert net_of(some).log_prob(params, y=np.zeros((0, 2), int)).tolist() == [0, 0]
 
 
 def shown(value):
@@ -302,15 +302,15 @@ def test_what_is_no_model(make, laws, kind, words):
 @pytest.mark.parametrize(
     ("options", "kind", "words"),
     [
-        ({}, LengthError, "no array tells the length T"),
+        ({}, ArrayError, "input x is missing"),
         ({"T": 3}, ArrayError, "input x is missing"),
         ({"T": 2.5}, LengthError, "T = 2.5"),
         ({"x": np.zeros((3, 2)), "y": np.zeros(3, int)}, ArrayError, "y is drawn.*give: x"),
-        ({"x": np.zeros((3, 2)), "batch": 2}, ArrayError, "batch=2.*no batch axis"),
-        ({"x": np.zeros((3, 4, 2)), "batch": 2}, ArrayError, "batch=2.*have 4"),
+        ({"x": np.zeros((3, 2)), "batch": 2}, ArrayError, "x holds 1 example, and there are 2"),
+        ({"x": np.zeros((3, 4, 2)), "batch": 2}, ArrayError, "x holds 4 examples, and there are 2"),
         ({"x": np.zeros((3, 2)), "batch": 0}, ArrayError, "batch=0"),
         ({"x": np.zeros((3, 2)), "batch": 1.5}, ArrayError, "batch=1.5"),
-        ({"x": np.zeros((3, 2)), "seed": -1}, TemplateError, "seed="),
+        ({"x": np.zeros((3, 2)), "seed": -1}, ArrayError, "seed="),
         ({"x": np.zeros((3, 5))}, ArrayError, "input x has shape"),
         ({"x": np.zeros((3, 2)), "T": 4}, LengthError, "T = 4"),
         ({"x": np.zeros((3, 2)), "q": 4}, ArrayError, "'q'.*inputs: x"),
@@ -320,15 +320,97 @@ def test_what_is_no_model(make, laws, kind, words):
 def test_samples_that_are_refused(options, kind, words):
     some = conditional()
     with pytest.raises(kind, match=words) as caught:
-        sample(net_of(some), some, net_of(some).init(), **options)
+        net_of(some).sample(net_of(some).init(), **options)
     assert "test_likelihood.py:" in str(caught.value)
 
 
-def test_nets_that_do_not_belong():
-    some, other = rnn(), markov()
-    with pytest.raises(TemplateError, match=r"'markov'.*same finished template"):
-        sample(net_of(other), some, {}, T=3)
+def test_what_a_net_of_a_model_refuses():
+    some = rnn()
     with pytest.raises(ArrayError, match="input y is missing"):
-        log_prob(net_of(some), some, net_of(some).init())
+        net_of(some).log_prob(net_of(some).init())
+    with pytest.raises(LengthError, match="no array tells the length T"):
+        net_of(some).sample(net_of(some).init())
     with pytest.raises(BackendError, match="real numbers"):
-        sample(net_of(some, dtype="complex128"), some, {}, T=3)
+        net_of(some, dtype="complex128").sample({}, T=3)
+
+
+# -- what a template draws itself -------------------------------------------------------------------------------------
+
+
+def drawn_by_itself(temperature=None):
+    """The network `rnn`, in closed loop."""
+    g = Template("rnn")
+    W, E, V = g.param("W", (4, 4)), g.param("E", (K, 4)), g.param("V", (K, 4))
+    h, o, y = g.variable("h", 4), g.variable("o"), g.variable("y", (), dtype="int")
+    y[0] = 0
+    h[0] = 0
+    h[t] = ops.tanh(W @ h[t - 1] + E[y[t - 1]])
+    o[t] = V @ h[t]
+    y[t] = ops.categorical(o[t]) if temperature is None else ops.categorical(o[t], temperature=temperature)
+    return Model(g)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_outputs_that_are_drawn_have_the_probabilities_of_inputs_that_are_given(backend, rng):
+    closed, forced, listed = drawn_by_itself(), rnn(), sequences(K, LENGTH)
+    params = params_of(forced, rng)
+    found = net_of(closed, backend).log_prob(params, y=listed)
+    assert np.allclose(found, net_of(forced, backend).log_prob(params, y=listed), rtol=1e-13)
+    assert abs(np.exp(found).sum() - 1) < 1e-12
+    assert str(closed.unfold(LENGTH)) == str(forced.unfold(LENGTH))
+    assert closed.unfold(LENGTH).parameters("joint") == K**LENGTH - 1
+
+
+def test_a_sample_is_what_a_run_draws(rng):
+    some = drawn_by_itself()
+    net, params = net_of(some), params_of(some, rng)
+    expected = net.run(params, "y", T=LENGTH, batch=DRAWS, seed=3)
+    assert np.array_equal(net.sample(params, T=LENGTH, batch=DRAWS, seed=3)["y"], expected)
+    assert p_value(expected, probabilities(some, params)) > CHANCE
+
+
+def test_the_temperature_of_a_draw_counts(rng):
+    cold, plain = drawn_by_itself(0.5), drawn_by_itself()
+    params, listed = params_of(plain, rng), sequences(K, LENGTH)
+    doubled = {**params, "V": 2 * params["V"]}
+    assert np.allclose(net_of(cold).log_prob(params, y=listed), net_of(plain).log_prob(doubled, y=listed), rtol=1e-13)
+
+
+def test_every_family_is_read_off_and_agrees_with_scipy(rng):
+    g = Template("draws")
+    x, u, n, b = g.input("x", 2), g.variable("u", 2), g.variable("n", 2), g.variable("b", 2, dtype="bool")
+    u[t] = ops.uniform(-1.0, ops.exp(x[t]))
+    n[t] = ops.normal(u[t], 0.5)
+    b[t] = ops.bernoulli(ops.sigmoid(n[t]))
+    some = Model(g)
+    assert repr(some).startswith("<Model draws: u ~ uniform(-1.0, exp(x[t])), n ~ normal(u[t], 0.5), b ~ bernoulli(sig")
+    x = rng.normal(size=(3, 5, 2))
+    drawn = net_of(some).sample({}, x=x, seed=1)
+    width, chance = np.exp(x) + 1, 1 / (1 + np.exp(-drawn["n"]))
+    expected = stats.uniform.logpdf(drawn["u"], -1, width) + stats.norm.logpdf(drawn["n"], drawn["u"], 0.5)
+    expected = (expected + stats.bernoulli.logpmf(drawn["b"], chance)).sum((0, 2))
+    assert np.allclose(net_of(some).log_prob({}, x=x, **drawn), expected, rtol=1e-12)
+    outside = {**drawn, "u": drawn["u"] + 100}
+    assert np.isneginf(net_of(some).log_prob({}, x=x, **outside)).all()
+
+
+def test_examples_of_their_own_lengths(rng):
+    some = rnn()
+    net, params, y = net_of(some), params_of(some, rng), rng.integers(0, K, (5, 3))
+    alone = [net.log_prob(params, y=y[:n, b]) for b, n in enumerate([5, 0, 2])]
+    assert np.allclose(net.log_prob(params, y=y, lengths=[5, 0, 2]), alone, rtol=1e-13)
+
+
+def test_one_mask_for_all_steps_joins_them():
+    def masked(over):
+        g = Template("masked")
+        y, o, a = g.variable("y", (), dtype="bool"), g.variable("o", ()), g.param("a")
+        o[t] = ops.dropout(a, 0.5, over=over)
+        y[t] = ops.bernoulli(ops.sigmoid(o[t]))
+        return Model(g).unfold(3)
+
+    assert masked(t).independent(("y", 1), ("y", 3))
+    answer = masked(None).independent(("y", 1), ("y", 3))
+    assert [str(n) for n in answer.path] == ["y[1]", "o[1]", "noise1", "o[3]", "y[3]"]
+    with pytest.raises(TemplateError, match="no distribution"):
+        masked(t).parameters("conditional")

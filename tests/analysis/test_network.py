@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from unroll import T, Template, UnrollError, axis, ops, t
-from unroll.analysis import Model, log_prob
+from unroll.analysis import Model
 from unroll.errors import LengthError, TemplateError, UndefinedError
 
 from .models import (
@@ -261,9 +261,9 @@ MODELS = {"rnn": rnn, "markov": markov, "markov2": lambda: markov(order=2), "ste
 
 def joint(some, rng):
     """The probability of every sequence, an axis a step."""
-    net = some.template.compile("numpy", dtype="float64")
+    net = some.compile("numpy", dtype="float64")
     listed = sequences(K, LENGTH)
-    return np.exp(log_prob(net, some, params_of(some, rng), y=listed)).reshape((K,) * LENGTH)
+    return np.exp(net.log_prob(params_of(some, rng), y=listed)).reshape((K,) * LENGTH)
 
 
 @pytest.mark.parametrize("name", MODELS)

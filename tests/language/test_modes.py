@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from unroll import T, Template, UnrollError, ops, schedules, t
+from unroll import T, Template, UnrollError, axis, ops, schedules, t
 
 BACKENDS = ("reference", "numpy", "native")
 STEPS, BATCH = 7, 3
@@ -277,6 +277,11 @@ def _run(**more: Any) -> Any:
     return net.run(net.init(0), "h", **arrays(), **more)
 
 
+def _gradient(instance: Any) -> Any:
+    net = feedback().compile("numpy", dtype="float64")
+    return net.value_and_grad(net.init(0), [instance], **arrays())
+
+
 def _probability(value: float) -> Any:
     net = feedback().scheduled({"o": "y"}).compile("numpy", dtype="float64")
     return net.run(net.init(0), "h", seed=0, epsilon=value, **arrays())
@@ -292,11 +297,17 @@ def _probability(value: float) -> Any:
         (lambda: feedback().scheduled({"o": "y"}, "x"), "'x' is taken"),
         (lambda: feedback().open_loop({"o": "y"}, 0), "an integer from 1 up"),
         (lambda: feedback().truncated(0), "an integer from 1 up"),
+        (lambda: feedback().truncated(2, over=axis("s")[0]), "nothing in template 'feedback' runs along s"),
+        (lambda: feedback().truncated(2, sliding=True, over=axis("s")[0]), "runs along s"),
+        (lambda: feedback().teacher_forced("o"), 'told by a dict, {"o": "y"}; got \'o\''),
+        (lambda: feedback().scheduled({}), "told by a dict"),
         (lambda: feedback().truncated(-1, sliding=True), "an integer from 0 up"),
         (lambda: _probability(1.5), "input epsilon holds 1.5, and its values lie from 0 to 1"),
         (lambda: _probability(-0.1), "from 0 to 1"),
         (lambda: _probability(float("nan")), "from 0 to 1"),
         (_only_by_a_draw, "only through a discrete draw"),
+        (lambda: _gradient(("h", 8)), "h[8] is asked for, and at T = 7 that step does not exist"),
+        (lambda: _gradient(("x", 8)), "x[8] is asked for"),
         (lambda: _run(clamp={("h", 9): np.zeros((3, 4))}), "h[9] is set, and at T = 7 it does not exist"),
         (lambda: _run(clamp={("h", -1): np.zeros((3, 4))}), "that step does not exist"),
         (lambda: _run(clamp={("x", 1): np.zeros((3, 2))}), "x is an input"),
@@ -317,6 +328,36 @@ def test_a_seed_is_asked_for_and_looked_at(seed: Any) -> None:
     g.output("y", ops.normal(x[t], 1.0))
     with pytest.raises(UnrollError, match="seed="):
         g.compile("numpy").run({}, seed=seed, x=np.zeros(3, np.float32))
+
+
+@pytest.mark.parametrize("temperature", [0, 0.0, -1.0, float("nan")])
+def test_what_is_no_temperature_is_refused(temperature: float) -> None:
+    """Divided by 0 the logits are infinities, of which the first would always be drawn."""
+    o = Template("draws").input("o", 3)
+    with pytest.raises(ValueError, match="above 0"):
+        ops.categorical(o[t], temperature)
+
+
+def test_a_run_is_told_how_many_examples_there_are() -> None:
+    g = Template("walk")
+    y = g.variable("y", ())
+    y[0] = 0.0
+    y[t] = ops.normal(y[t - 1], 1.0)
+    net = g.compile("numpy")
+    many = net.run({}, "y", T=5, batch=3, seed=1)
+    assert many.shape == (5, 3)
+    assert len(set(many[-1])) == 3
+    for wrong in (0, -1, 2.0, "a", True):
+        with pytest.raises(UnrollError, match="integer from 1 up"):
+            net.run({}, "y", T=5, batch=wrong, seed=1)
+    with pytest.raises(UnrollError, match="lengths tells 2 examples, and there are 3"):
+        net.run({}, "y", lengths=[5, 4], batch=3, seed=1)
+    read = Template("read")
+    x = read.input("x")
+    read.output("z", x[t] + 1)
+    net = read.compile("numpy", dtype="float64")
+    with pytest.raises(UnrollError, match="input x holds 2 examples, and there are 1"):
+        net.run({}, x=np.zeros((4, 2)), batch=1)
 
 
 def test_a_draw_from_what_has_no_axis_says_when() -> None:

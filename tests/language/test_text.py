@@ -48,8 +48,8 @@ BOOK = {
 }
 
 PROGRAM = """\
-h[0] = 0
 h.3[t] = U @ x[t]    for t = 1..T
+h[0] = 0
 h.2[t] = b + h.3[t]    for t = 1..T
 for t = 1, ..., T:    # h.1 reads h[t-1]
   h.1[t] = W @ h[t-1]

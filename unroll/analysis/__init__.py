@@ -2,7 +2,8 @@
 
 `Model` says which inputs of a template are random variables and how each is distributed; everything else is a
 deterministic function of them, of the params and of the other inputs. `Model.unfold` gives the Bayesian network for
-given lengths, of which questions are asked; `log_prob` and `sample` compute with a compiled net.
+given lengths, of which questions are asked; `Model.compile` gives a net with `ModelNet.log_prob` and
+`ModelNet.sample`.
 
 >>> from unroll import Template, ops, t
 >>> from unroll.analysis import Model
@@ -26,8 +27,8 @@ P(y[1]) P(y[2] | y[1]) P(y[3] | y[1], y[2]) P(y[4] | y[1], y[2], y[3])
 (80, 40)
 """
 
-from .likelihood import log_prob, sample
+from .likelihood import ModelNet
 from .model import Distribution, Model
 from .network import BayesianNetwork, Independence
 
-__all__ = ["BayesianNetwork", "Distribution", "Independence", "Model", "log_prob", "sample"]
+__all__ = ["BayesianNetwork", "Distribution", "Independence", "Model", "ModelNet"]

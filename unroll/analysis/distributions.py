@@ -1,4 +1,4 @@
-"""Families of distributions: what each is told by, its log-probability, and how a draw is made from noise."""
+"""Families of distributions: what each is told by, its log-probability, and the op that draws from it."""
 
 from __future__ import annotations
 
@@ -16,43 +16,32 @@ class Family:
 
     parameters  what it is told by
     dtype       the kind of its values
-    noise       the method of numpy.random.Generator that draws what `draw` takes
     log_prob    ``(value, *parameters) -> expression``
-    draw        ``(noise, *parameters) -> expression``
+    draw        ``(*parameters, over=) -> expression``, the op of the same name
     """
 
     parameters: tuple[str, ...]
     dtype: str
-    noise: str
     log_prob: Callable[..., Any]
     draw: Callable[..., Any]
+
+
+def _categorical(value: Any, logits: Any, temperature: Any = None) -> Any:
+    return -ops.cross_entropy(logits if temperature is None else logits / temperature, value)
 
 
 def _normal(value: Any, mean: Any, std: Any) -> Any:
     return -(((value - mean) / std) ** 2) / 2 - ops.log(std) - math.log(2 * math.pi) / 2
 
 
+def _uniform(value: Any, low: Any, high: Any) -> Any:
+    return ops.where((value >= low) & (value < high), -ops.log(high - low), -math.inf)
+
+
 FAMILIES = {
-    "categorical": Family(
-        ("logits",),
-        "int",
-        "gumbel",  # the place of the largest of logits + Gumbel noise is distributed as softmax(logits)
-        lambda value, logits: -ops.cross_entropy(logits, value),
-        lambda noise, logits: ops.argmax(logits + noise),
-    ),
-    "bernoulli": Family(
-        ("p",),
-        "bool",
-        "logistic",  # lies below log(p / (1 - p)) with probability p, at p = 0 and p = 1 too
-        lambda value, p: ops.log(ops.where(value, p, 1 - p)),
-        lambda noise, p: noise < ops.log(p) - ops.log(1 - p),
-    ),
-    "normal": Family(
-        ("mean", "std"),
-        "float",
-        "standard_normal",
-        _normal,
-        lambda noise, mean, std: mean + std * noise,
-    ),
+    "categorical": Family(("logits",), "int", _categorical, ops.categorical),
+    "bernoulli": Family(("p",), "bool", lambda value, p: ops.log(ops.where(value, p, 1 - p)), ops.bernoulli),
+    "normal": Family(("mean", "std"), "float", _normal, ops.normal),
+    "uniform": Family(("low", "high"), "float", _uniform, ops.uniform),
 }
 """Of scalars: a variable with a shape has independent elements, given the parameters."""

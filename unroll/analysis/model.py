@@ -1,8 +1,8 @@
-"""`Model`: a template, and which of its inputs are random variables, each with its distribution."""
+"""`Model`: a template, and which of its variables are random, each with its distribution."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from ..builder import Builder
 from ..checks import check
 from ..errors import DTypeError, LengthError, ShapeError, TemplateError, UndefinedError, from_call, here, message
 from ..expr import Expr
-from ..ir import Decl, Ref, System
+from ..ir import Decl, Equation, Ref, System
 from ..text import Writer
 from ..timeindex import running, whole
 from ..unfold import unfold
@@ -21,18 +21,26 @@ from .distributions import FAMILIES, Family
 
 if TYPE_CHECKING:
     from ..template import Template
+    from .likelihood import ModelNet
     from .network import BayesianNetwork
 
 LOG_PROB = "log_prob~"  # no name of a user's holds a tilde
-NOISE = "~noise"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Distribution:
-    """How a random variable is distributed given its parents: a family, and the names or numbers it is told by."""
+    """How a random variable is distributed given its parents.
+
+    family      "categorical", "bernoulli", "normal" or "uniform"
+    parameters  what it is told by: names, read at the step of the variable itself, numbers, or what an equation reads
+    equation    the equation that draws the variable, where the template does
+    shown       that equation's right side, as it is printed
+    """
 
     family: str
-    parameters: tuple[str | float, ...]
+    parameters: tuple[str | float | Ref, ...]
+    equation: Equation | None = None
+    shown: str = ""
 
     @property
     def record(self) -> Family:
@@ -40,7 +48,9 @@ class Distribution:
         return FAMILIES[self.family]
 
     def __str__(self) -> str:
-        return f"{self.family}({', '.join(map(str, self.parameters))})"
+        return self.shown or f"{self.family}({', '.join(map(str, self.parameters))})"
+
+    __repr__ = __str__
 
 
 class Model:
@@ -49,13 +59,14 @@ class Model:
     distributions  ``{"y": ("categorical", "o")}`` says y[t] ~ softmax(o[t]). By name of an input: a family, then a name
                    or a number for each of its parameters, read at the step of the variable itself.
                    "categorical" takes logits, (..., k) for a variable of shape (...), dtype="int";
-                   "bernoulli" a probability, dtype="bool"; "normal" mean and standard deviation
+                   "bernoulli" a probability, dtype="bool"; "normal" mean and standard deviation; "uniform" both ends
 
     random  the random variables, each with its `Distribution`
     given   the other inputs
 
-    The template is in teacher-forced form: o[t] reads y at earlier steps only. An input without a distribution is not
-    random: every statement and every probability holds given those inputs. Raises TemplateError, UndefinedError,
+    What the template draws itself is random without being named: ``y[t] = ops.categorical(o[t])``. Otherwise it is in
+    teacher-forced form, with y an input. Either way o[t] reads y at earlier steps only. An input without a distribution
+    is not random: every statement and every probability holds given those inputs. Raises TemplateError, UndefinedError,
     ShapeError, DTypeError for what is no distribution, CausalityError where a variable depends on itself.
 
     >>> from unroll import Template, ops, t
@@ -69,13 +80,16 @@ class Model:
     """
 
     @from_call
-    def __init__(self, template: Template, distributions: Mapping[str, Sequence[Any]]) -> None:
+    def __init__(self, template: Template, distributions: Mapping[str, Sequence[Any]] | None = None) -> None:
         self.template, self.system = template, template.system
         self._draft = template._settled().draft()
         self._source = here()
-        self.random = {name: self._distribution(name, spec) for name, spec in _items(distributions)}
-        self.given = tuple(n for n, d in self.system.decls.items() if d.kind == "input" and n not in self.random)
-        self.nets: dict[Any, Any] = {}
+        drawn = dict(_draws(self._draft))
+        told = _items(distributions) if distributions or not drawn else []
+        self.random = {**{name: self._distribution(name, spec) for name, spec in told}, **drawn}
+        self.given = tuple(
+            n for n, d in self.system.decls.items() if d.kind == "input" and n not in self.random and not d.automatic
+        )
         _ = self.likelihood, self.generative  # both are checked at once
         self._check_labels()
 
@@ -90,10 +104,22 @@ class Model:
             lengths = {"T": steps, **lengths}
         return BayesianNetwork(self, unfold(self.generative, lengths, "variables"))
 
+    def compile(self, backend: str = "auto", **options: Any) -> ModelNet:
+        """The template's net, which besides has the model's log-probabilities and samples.
+
+        backend, options  as for `Template.compile`
+        """
+        from .likelihood import ModelNet
+
+        return ModelNet(self, backend, **options)
+
     @cached_property
     def likelihood(self) -> System:
         """The template's system, with one more variable: the log-probability of the random variables, per example."""
         builder = Builder.extend(self._draft)
+        for name, law in self.random.items():
+            builder.decls[name] = replace(builder.decls[name], kind="input", batched=True)
+            builder.equations = [e for e in builder.equations if e is not law.equation]
         terms: list[Any] = []
         with builder.within((), self._source):
             for name, law in self.random.items():
@@ -106,28 +132,27 @@ class Model:
 
     @cached_property
     def generative(self) -> System:
-        """The template's system in closed loop: each random variable is drawn, by means of a noise input.
+        """The template's system in closed loop: each random variable is drawn.
 
-        One run of it on noise is ancestral sampling; its unfolded graph is the graph of the model.
+        A run of it is ancestral sampling; its unfolded graph is the graph of the model.
         """
         builder = Builder.extend(self._draft)
         _drop_loss(builder)
         for name, law in self.random.items():
-            decl = builder.decls[name]
+            if law.equation is not None:
+                continue
+            decl = builder.decls[name] = replace(builder.decls[name], kind="variable")
             parameters = self._parameters(builder, law)
-            shape = parameters[0].shape if law.family == "categorical" else decl.shape
-            noise = Decl(f"{name}{NOISE}", "input", shape, "float", decl.axes, batched=True, source=decl.source)
-            builder.decls[name] = replace(decl, kind="variable")
             with builder.within((), self._source):
-                made = law.record.draw(builder.read(_ref(builder.declare(noise))), *parameters)
+                full = [p if law.family == "categorical" else ops.broadcast_to(p, decl.shape) for p in parameters]
+                made = law.record.draw(*full, over=_ref(decl).index or None)
                 builder.label(made, law.family, parameters, {})
                 builder.add(_ref(decl), made, tuple(map(whole, decl.axes)), True, self._source)
         return check(builder.freeze())
 
     def _parameters(self, builder: Builder, law: Distribution) -> list[Expr]:
-        return [
-            builder.read(_ref(builder.decls[p])) if isinstance(p, str) else builder.constant(p) for p in law.parameters
-        ]
+        refs = [_ref(builder.decls[p]) if isinstance(p, str) else p for p in law.parameters]
+        return [builder.read(p) if isinstance(p, Ref) else builder.constant(p) for p in refs]
 
     def _distribution(self, name: Any, spec: Any) -> Distribution:
         """Raises an error that says what of ``name: spec`` makes no distribution."""
@@ -197,7 +222,7 @@ class Model:
         for name, law in self.random.items():
             if law.family != "categorical":
                 continue
-            logits = self.system.decls[str(law.parameters[0])]
+            logits = self.logits(law)
             for equation in self.system.equations:
                 room = label_limit(self.system, equation, name)
                 if room is not None and room < logits.shape[-1]:
@@ -208,6 +233,11 @@ class Model:
                         )
                     )
 
+    def logits(self, law: Distribution) -> Decl:
+        """The declaration of what a categorical variable is drawn from."""
+        told = law.parameters[0]
+        return self._draft.decls[told.name if isinstance(told, Ref) else str(told)]
+
     def __repr__(self) -> str:
         laws = ", ".join(f"{name} ~ {law}" for name, law in self.random.items())
         return f"<Model {self.system.name}: {laws}{', given ' if self.given else ''}{', '.join(self.given)}>"
@@ -216,9 +246,24 @@ class Model:
 def _items(distributions: Any) -> list[tuple[Any, Any]]:
     if not isinstance(distributions, Mapping) or not distributions:
         raise TemplateError(
-            f'a model names its random variables, as in Model(g, {{"y": ("categorical", "o")}}); got {distributions!r}'
+            'a model names its random variables, Model(g, {"y": ("categorical", "o")}), or its template draws them, '
+            f"y[t] = ops.categorical(o[t]); this one draws none, and got {distributions!r}"
         )
     return list(distributions.items())
+
+
+def _draws(system: System) -> Iterator[tuple[str, Distribution]]:
+    """The variables that the template draws itself, as in ``y[t] = ops.categorical(o[t])``."""
+    writer = Writer(system)
+    for name, decl in system.decls.items():
+        writers = [e for e in system.writers[name] if e.out == _ref(decl)] if decl.kind == "variable" else []
+        for e in writers:
+            told = e.args[0] if e.op == "copy" and len(writers) == 1 else None
+            made = system.writers[told.name] if isinstance(told, Ref) and "." in told.name else ()
+            for label in (m.label for m in made if m.label is not None and m.label.name in FAMILIES):
+                more = [value for key, value in label.attrs if key != "over"]
+                shown = writer.equation(e).partition(" = ")[2]
+                yield name, Distribution(label.name, (*label.args, *more), e, shown)
 
 
 def _ref(decl: Decl) -> Ref:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from ..automatic import Noise
 from ..builder import live
 from ..dag import Dag, Node
 from ..errors import TemplateError, UndefinedError, from_call
 from ..graphs import to_networkx
-from .model import NOISE, Model
+from .model import Model
 from .separation import active_path, ancestors, children_of, determined, without
 
 Instance = Node | str | tuple[str | int, ...]
@@ -68,10 +70,12 @@ class BayesianNetwork:
 
     def __init__(self, model: Model, dag: Dag) -> None:
         self.model, self.dag = model, dag
-        above = {node: dag.predecessors(node) for node in dag.topological() if not node.name.endswith(NOISE)}
-        drawn = {node for node, reads in above.items() if any(p.name.endswith(NOISE) for p in reads)}
+        above = {node: dag.predecessors(node) for node in dag.topological()}
+        readers = Counter(p for reads in above.values() for p in reads if self._draws(p.name))
+        own = {p for p, count in readers.items() if count == 1}  # the noise of one variable is no variable by itself
+        drawn = {node for node, reads in above.items() if readers[node] > 1 or not own.isdisjoint(reads)}
         inputs = {n for n in above if n.name in model.given and not any(True for _ in dag.writers(n))}
-        whole = {node: [p for p in reads if not p.name.endswith(NOISE)] for node, reads in above.items()}
+        whole = {node: [p for p in above[node] if p not in own] for node in above if node not in own}
         self.fixed = frozenset(determined(whole, drawn | inputs, ()))
         self.parents: Mapping[Node, tuple[Node, ...]] = {
             node: tuple(p for p in reads if p not in self.fixed)
@@ -210,12 +214,17 @@ class BayesianNetwork:
 
     def _values(self, name: str) -> int:
         """How many values an instance has. Raises TemplateError where they cannot be counted."""
-        law, decls = self.model.random[name], self.model.system.decls
-        if law.family == "normal":
+        law = self.model.random.get(name)
+        if law is None:
+            raise TemplateError(f"{name} depends on numbers that are drawn, and has no distribution to make a table of")
+        if law.record.dtype == "float":
             raise TemplateError(f"{name} ~ {law} is continuous: no table holds it")
-        logits = law.parameters[0]
-        count = decls[logits].shape[-1] if law.family == "categorical" and isinstance(logits, str) else 2
-        return int(count ** math.prod(decls[name].shape))
+        count = self.model.logits(law).shape[-1] if law.family == "categorical" else 2
+        return int(count ** math.prod(self.model.system.decls[name].shape))
+
+    def _draws(self, name: str) -> bool:
+        """True for numbers that an op draws."""
+        return isinstance(self.dag.system.decls[name].detail, Noise)
 
     def _nodes(self, keys: Any) -> tuple[Node, ...]:
         """Instances as nodes, each once. Raises UndefinedError where there is no such instance."""
@@ -229,7 +238,8 @@ class BayesianNetwork:
     def _names(self, names: Any) -> tuple[str, ...]:
         """Names of variables. Raises UndefinedError for another."""
         listed = (names,) if isinstance(names, str) or not isinstance(names, Iterable) else tuple(names)
-        shown = [n for n in self.dag.names() if not n.endswith(NOISE)]
+        kept = {n.name for n in self.parents}
+        shown = [n for n in self.dag.names() if n in kept or not self._draws(n)]
         for name in listed:
             if name not in shown:
                 raise UndefinedError(

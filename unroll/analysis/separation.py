@@ -4,6 +4,8 @@ Geiger, Verma and Pearl 1990 (*Identifying independence in Bayesian networks*, N
 set of nodes if each of its colliders is in the set or an ancestor of it, and none of its other nodes is determined by
 the set. This is ordinary d-separation given all that the set determines.
 
+networkx answers d-separation too, by yes or no; here nodes may be functions of others, and a no comes with its path.
+
 A graph is a mapping from each node to its parents, in which parents come before their children.
 """
 

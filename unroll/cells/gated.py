@@ -20,7 +20,7 @@ def lstm(
     coupled: bool = False,
     norm: bool = False,
 ) -> tuple[Any, Any]:
-    """Long short-term memory with a forget gate (section 10.10.1; Hochreiter and Schmidhuber 1997, Gers et al. 2000).
+    """Long short-term memory with a forget gate (Hochreiter and Schmidhuber 1997, Gers et al. 2000; book 10.40-44).
 
     f[t] = sigmoid(bf + Wf @ h[t-1] + Uf @ x[t])
     i[t] = sigmoid(bi + Wi @ h[t-1] + Ui @ x[t])
@@ -78,15 +78,16 @@ def lstm(
 
 
 def gru(scope: Scope, x: Expr, h: Expr, *, reset_after: bool = False, norm: bool = False) -> Any:
-    """The gated recurrent unit (section 10.10.2; Cho et al. 2014).
+    """The gated recurrent unit (Cho et al. 2014; book 10.45-47).
 
     r[t] = sigmoid(br + Wr @ h[t-1] + Ur @ x[t])
     z[t] = sigmoid(bz + Wz @ h[t-1] + Uz @ x[t])
     n[t] = tanh(bn + Wn @ (r[t] * h[t-1]) + Un @ x[t])
     h[t] = z[t] * h[t-1] + (1 - z[t]) * n[t]
 
-    z = 1 keeps the old state, as in Cho et al. 2014, the book's equation 10.45 and PyTorch; in Chung et al. 2014 z is
-    what is 1 - z here. The book's equation reads the input one step earlier: give it x[t-1].
+    z = 1 keeps the old state, as in Cho et al. 2014, in PyTorch and in the book, where it is called u; in Chung et al.
+    2014 z is what is 1 - z here. In the book the new value is a sigmoid too, and the input is read one step earlier:
+    give it x[t-1].
 
     x (inputs,), h (units,) -> h (units,). For each k in r, z, n the params Wk (units, units), Uk (units, inputs),
     bk (units,).

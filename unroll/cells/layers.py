@@ -41,12 +41,12 @@ class Scope:
         g: Template,
         name: str,
         states: Mapping[str, Variable] | None = None,
-        held: Callable[[str, Any], Any] = lambda letter, value: value,
+        zoneout: bool = False,
     ) -> None:
         self.template = g
         self.name = name
         self._states = states or {}
-        self._held = held  # a part of the state and its new value -> the value it takes
+        self._zoneout = zoneout  # of the state, which the layer then defines, from what the cell makes of it
 
     def param(self, letter: str, shape: int | Sequence[int], init: str | float | Initializer | None = None) -> Expr:
         """A trainable array, as `Template.param` declares it."""
@@ -57,8 +57,10 @@ class Scope:
 
         The letter of a state stands for the layer's own variable.
         """
+        value = self.template._builder.operand(value)
         own = letter in self._states
-        value = self.template._builder.operand(self._held(letter, value) if own else value)
+        if own and self._zoneout:
+            return value
         variable = self._states[letter] if own else self.template.variable(f"{letter}_{self.name}")
         variable[tuple(running(a) for a in _ordered(self.template, value.axes))] = value
         return _now(variable)
@@ -107,7 +109,8 @@ def layer(
     dropout, recurrent_dropout
              rates at which elements of x, and of the output that is fed back, are zeroed, the same ones at every step
              of a sequence (Gal and Ghahramani 2016)
-    zoneout  the rate at which elements of the state keep the value that they had (Krueger et al. 2017)
+    zoneout  the rate at which elements of the state keep the value that they had, each part of the state by draws of
+             its own; within the step the cell reads what it made, h being o * tanh(f * c + i * g) (Krueger et al. 2017)
     options  of the cell
 
     `Template.inference` takes these out. Returns the variable of the state, or a tuple where it has several parts.
@@ -150,16 +153,19 @@ def layer(
     back = tuple(running(a, delay if a == axis else 0) for a in axes)
     before: dict[str, Any] = {letter: variable[back] for letter, variable in states.items()}
 
-    def held(letter: str, value: Any) -> Any:
-        if not zoneout:
-            return value
-        return before[letter] + (1 - zoneout) * ops.keep(before[letter], zoneout) * (value - before[letter])
-
+    rates: dict[str, Any] = {"dropout": dropout, "recurrent_dropout": recurrent_dropout, "zoneout": zoneout}
+    for what, rate in rates.items():
+        if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 <= rate < 1:
+            raise TemplateError(
+                message(
+                    f"{what}={rate!r}: a rate is a number from 0 up to, and without, 1; at 1 nothing is left", here()
+                )
+            )
     fed = dict(before)
     if recurrent_dropout:
         fed[letters[0]] = ops.dropout(fed[letters[0]], recurrent_dropout, over=None)
     x = ops.dropout(x, dropout, over=None) if dropout else x
-    made = cell(Scope(g, name, states, held), x, *fed.values(), **options)
+    made = cell(Scope(g, name, states, bool(zoneout)), x, *fed.values(), **options)
     values = made if isinstance(made, tuple) else (made,)
     if len(values) != len(letters):
         raise TemplateError(
@@ -172,7 +178,8 @@ def layer(
     now = tuple(running(a) for a in axes)
     for (letter, variable), value in zip(states.items(), map(builder.operand, values), strict=True):
         if value.operand != Ref(variable.name, now):  # else the cell has defined it itself
-            variable[now] = held(letter, value)
+            old = before[letter]
+            variable[now] = old + (1 - zoneout) * ops.keep(old, zoneout) * (value - old) if zoneout else value
     return tuple(states.values()) if len(states) > 1 else states[letters[0]]
 
 

@@ -24,20 +24,21 @@ ROWS = range(8, 8193)
 """Elements of rows that are worth a loop of their own, and of which several fit in a cache."""
 
 
-def fuse(program: Program) -> Program:
-    """The program with its pointwise statements gathered in kernels."""
-    steps = _Arranger(program).arrange(program.steps, ())
+def fuse(program: Program, inside: bool = True) -> Program:
+    """The program with its pointwise statements gathered in kernels; in loops too where `inside` says so."""
+    steps = _Arranger(program, inside).arrange(program.steps, ())
     return _forgotten(replace(program, steps=steps))
 
 
 class _Arranger:
-    def __init__(self, program: Program) -> None:
-        self.system = program.system
+    def __init__(self, program: Program, inside: bool) -> None:
+        self.system, self.inside = program.system, inside
         self.parts = _overlaps(program)
 
     def arrange(self, steps: Sequence[Step], loops: tuple[Repeat, ...]) -> tuple[Step, ...]:
         """One body in a new order; loops nest no deeper than there are axes."""
-        steps = [replace(s, body=self.arrange(s.body, (*loops, s))) if isinstance(s, Repeat) else s for s in steps]
+        if self.inside:
+            steps = [replace(s, body=self.arrange(s.body, (*loops, s))) if isinstance(s, Repeat) else s for s in steps]
         before = self._dependences(steps)
         waiting = [len(b) for b in before]
         after: list[list[int]] = [[] for _ in steps]

@@ -1,0 +1,48 @@
+"""Kernels outside loops, computed in blocks of steps: how many at a time, and what needs memory for one block alone."""
+
+from __future__ import annotations
+
+import math
+
+from ...program import Access, Fuse, access_shape
+from ...timeindex import Range, fixed, last
+from .page import Page, count
+
+ELEMENTS = 2**15
+"""Of the widest array in a block: small enough that a few stay in the second-level cache, and worth the calls."""
+
+
+def blocks(page: Page, step: Fuse) -> tuple[str, str] | None:
+    """The steps of a block and of the whole, as source; None where a kernel is computed in one piece."""
+    e = step.body[0].equation
+    spans = [r for a in page.system.axes for r in e.domain if r.axis == a]
+    if not spans or spans[0].lo.anchor or not all(s.mode == "set" for s in step.body):
+        return None
+    accesses = [a for s in step.body for a in (Access(s.equation.out), *s.args) if isinstance(a, Access)]
+    if not all(_follows(page, a, spans[0]) for a in accesses):
+        return None
+    widest = max(math.prod(access_shape(page.system, a)) for a in accesses)
+    others = [count(r) for r in spans[1:]] + ["B"] * e.batched
+    each = f" // max(1, {' * '.join(others)})" if others else ""
+    return f"max(1, {max(1, ELEMENTS // max(1, widest))}{each})", count(spans[0])
+
+
+def local(page: Page, step: Fuse) -> dict[str, str]:
+    """The names that hold one block alone, and the steps of a block, as source."""
+    found = blocks(page, step)
+    axis = next((a for a in page.system.axes for r in step.body[0].equation.domain if r.axis == a), None)
+    if found is None:
+        return {}
+    return {n: found[0] for n in step.inner if page.buffers[n].axes and page.buffers[n].axes[0].axis == axis}
+
+
+def _follows(page: Page, access: Access, span: Range) -> bool:
+    """True if a step of the span stands at a known place, counted from the beginning of the buffer."""
+    buffer, axes = page.buffers.get(access.ref.name), page.system.decls[access.ref.name].axes
+    kept = {r.axis: r for r in buffer.axes} if buffer else {a: Range(a, fixed(1), last(a)) for a in axes}
+    for index, axis in zip(access.ref.index, axes, strict=True):
+        if index.runs and index.axis == span.axis and axis in kept:
+            first = kept[axis].lo
+            if first.anchor or span.lo.shift + index.shift < first.shift:
+                return False
+    return True

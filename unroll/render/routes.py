@@ -17,6 +17,8 @@ from .picture import Circle, Link, Picture, Point, Route
 
 BENDS = (0.0, 14.0, -14.0, 24.0, -24.0, 36.0, -36.0, 50.0, -50.0, 68.0, -68.0, 90.0, -90.0, 120.0, -120.0)
 FAR_BENDS = (160.0, -160.0, 210.0, -210.0)
+FARTHEST = (280.0, -280.0, 360.0, -360.0)
+"""For pictures with wide boxes in them."""
 SIDES = (180.0, 0.0, 150.0, 30.0, 90.0, 270.0)
 PLACES = (0.5, 0.42, 0.58, 0.34, 0.66, 0.26, 0.74, 0.18, 0.82)
 PAST_SQUARE = (0.58, 0.66, 0.74, 0.82, 0.42, 0.34, 0.26, 0.18)
@@ -112,13 +114,18 @@ class Router:
         loops = members[0].source == members[0].target
         options: Sequence[tuple[float, float]]
         if loops:
-            sides = (*SIDES[1::-1], *SIDES[3:1:-1], *SIDES[4:]) if self._freer_right(members[0].source) else SIDES
+            sides: tuple[float, ...] = (
+                (*SIDES[1::-1], *SIDES[3:1:-1], *SIDES[4:]) if self._freer_right(members[0].source) else SIDES
+            )
+            if style.NODES[self._ends_of(members[0])[0].kind].shape == "box":
+                sides = sides[:2]
             options = [(side, reach) for reach in (style.LOOP, style.LOOP + 26) for side in sides]
         else:
             a, b = self._ends_of(members[0])
             far = hypot(b.x - a.x, b.y - a.y) > 2 * style.ROW
             least_bend = APART if members[0].mark and self._has_neighbour(members[0]) else 0.0
             bends = (*BENDS, *FAR_BENDS) if far else BENDS
+            bends = (*bends, *FARTHEST) if far and self._widest > style.DIAMETER else bends
             right = -1.0 if members[0].mark and b.y > a.y else 1.0  # squares first on the right: loops are on the left
             options = [(right * bend, 0.0) for bend in bends if abs(bend) >= least_bend]
         best, least = options[0], float("inf")
@@ -218,7 +225,7 @@ class Router:
         label, note = self._picture.label(members[0]), members[0].note
         if label:
             size = style.LABEL_SIZE
-            places = PAST_SQUARE if members[0].mark else PLACES
+            places: tuple[float, ...] = PAST_SQUARE if members[0].mark else PLACES
             if members[0].source == members[0].target:
                 places = (0.5, 0.6, 0.68)
             self._place(members, label, size, places, "label")

@@ -214,7 +214,8 @@ class Grid:
                 if self.system.decls[self.subject.root(name)].kind == "param":
                     row[name] = 0.0  # these stand at the end of the row that they are summed over
                     continue
-                beside = [n for n in level if n in row and row[level[n]] == row[level[name]] and n != name]
+                here = row.get(level[name])
+                beside = [n for n in level if n in row and here is not None and row.get(level[n]) == here]
                 if beside and not {a for n in beside for a in self.axes(n)} & {*self.axes(name)}:
                     row[name] = row[beside[0]]  # as their roots do, two blocks share a row
                 else:

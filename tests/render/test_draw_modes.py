@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+import unroll
 from unroll import Template, cells, ops, t
 from unroll.errors import RenderError, TemplateError
 from unroll.render.lettering import Lettering, Piece
@@ -225,3 +226,22 @@ def test_an_array_counts_by_its_norm():
 )
 def test_numbers_are_short(value, text):
     assert short(value) == text
+
+
+def test_blocks_that_share_a_row_are_summed_along_lines_of_their_own():
+    s, S = unroll.axis("s")
+    g = Template("pair")
+    x, y = g.input("x", 2, over=s), g.input("y", 2)
+    W, Q, e, d = g.param("W", (2, 2)), g.param("Q", (2, 2)), g.variable("e", 2), g.variable("d", 2)
+    e[0] = 0
+    e[s] = ops.tanh(W @ e[s - 1] + x[s])
+    d[0] = e[S]
+    d[t] = ops.tanh(Q @ d[t - 1] + y[t])
+    g.loss = ops.sum(ops.sum(d[t]), over=t)
+    picture = g.adjoint().unfold(T=3, S=2).draw().picture
+    rails = {name: {k.rail for k in picture.links if k.target == name} for name in ("W~", "Q~")}
+    assert len(rails["W~"]) == len(rails["Q~"]) == 1
+    assert max(rails["W~"]) > max(rails["Q~"])
+    assert picture.circles["W~"].x > picture.circles["Q~"].x
+    assert picture.circles["e~[1]"].y == picture.circles["d~[1]"].y
+    assert picture.circles["d~[0]"].kind == "cotangent"

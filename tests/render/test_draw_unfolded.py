@@ -150,6 +150,14 @@ def test_the_adjoint_unfolds(make):
     assert len({circles[f"h~[{k}]"].y for k in (1, 2, 3)}) == 1
 
 
+def test_every_adjoint_unfolds(template):
+    if template.loss is not None:
+        g = template.adjoint()
+        picture = g.unfold(**{a.end: 2 for a in g.system.axes}).draw().picture
+        drawn = {c.name for c in picture.circles.values()}
+        assert {n for n, d in g.system.decls.items() if d.kind == "cotangent" and "." not in n} <= drawn
+
+
 def test_a_loss_that_is_no_sum_over_steps_is_one_node(make):
     g = Template("mixed")
     x, h = g.input("x"), g.variable("h", ())

@@ -36,6 +36,7 @@ class Grid:
             axis: self._line(axis, columns, around if not number else None)
             for number, axis in enumerate(self.system.axes)
         }
+        self._lanes: dict[str, int] = {}
         self.ids = Ids()
         self.id: dict[tuple[str, Steps], str] = {}
 
@@ -138,7 +139,7 @@ class Grid:
     ) -> None:
         name, steps = key
         gap = None in steps
-        start = self._is_boundary(name, steps) and not self._fed(name)
+        start = self._is_boundary(name, steps) and not self._fed(name) and not self._is_cotangent(name)
         kind = "gap" if gap else "boundary" if start or self.beyond(name, steps) else self.subject.kind(name)
         at = ",".join("..." if k is None else str(k) for k in steps)
         self.id[key] = self.ids.of(f"{name}[{at}]" if steps else name)
@@ -212,6 +213,11 @@ class Grid:
             for name in sorted(level, key=lambda n: -row.get(level[n], 0.0)):
                 if self.system.decls[self.subject.root(name)].kind == "param":
                     row[name] = 0.0  # these stand at the end of the row that they are summed over
+                    continue
+                here = row.get(level[name])
+                beside = [n for n in level if n in row and here is not None and row.get(level[n]) == here]
+                if beside and not {a for n in beside for a in self.axes(n)} & {*self.axes(name)}:
+                    row[name] = row[beside[0]]  # as their roots do, two blocks share a row
                 else:
                     top += style.ROW
                     row[name] = top
@@ -302,6 +308,9 @@ class Grid:
     ) -> None:
         """Names without steps: in the middle of what they touch; cotangents of params at the end of a row."""
         params = [k for k in keys if self.system.decls[self.subject.root(k[0])].kind == "param"]
+        self._lanes = self._make_lanes({k[0] for k in params}, height)
+        lanes = {a.target: self._lanes[a.source] for a in self.arrows if a.source in self._lanes}
+        params.sort(key=lambda k: lanes.get(k[0], 0))
         ends: dict[float, float] = {}
         right = max((c.x + c.width / 2 for c in self.picture.circles.values()), default=0.0) + 26
         for key in params:
@@ -327,7 +336,18 @@ class Grid:
     def rail(self, arrow: Arrow, source: Circle) -> float | None:
         """The height of the line along which a row is summed into the cotangents of params at its end."""
         of = self.system.decls[self.subject.root(arrow.target)].kind
-        return source.y + style.RAIL if of == "param" and self._is_cotangent(arrow.source) else None
+        if of != "param" or not self._is_cotangent(arrow.source):
+            return None
+        return source.y + style.RAIL + 9.0 * self._lanes.get(arrow.source, 0)
+
+    def _make_lanes(self, params: set[str], height: Mapping[str, float]) -> dict[str, int]:
+        """Where two blocks share a row, each is summed along a line of its own, the block on the right below."""
+        summed = {a.source for a in self.arrows if a.target in params and self._is_cotangent(a.source)}
+        right = {n: max((c.x for c in self.picture.circles.values() if c.name == n), default=0.0) for n in summed}
+        lanes: dict[str, int] = {}
+        for name in sorted(summed, key=lambda n: -right[n]):
+            lanes[name] = sum(height[other] == height[name] for other in lanes)
+        return lanes
 
     def _touched(self, name: str) -> list[float]:
         """Places of the circles that have a place and an arrow from or to a name without steps."""

@@ -12,12 +12,17 @@ from math import hypot
 
 from . import style
 from .curves import Curve, along, bow, extent, halves, heading, loop, rail, samples
+from .lettering import Lettering
 from .picture import Circle, Link, Picture, Point, Route
 
 BENDS = (0.0, 14.0, -14.0, 24.0, -24.0, 36.0, -36.0, 50.0, -50.0, 68.0, -68.0, 90.0, -90.0, 120.0, -120.0)
 FAR_BENDS = (160.0, -160.0, 210.0, -210.0)
+FARTHEST = (280.0, -280.0, 360.0, -360.0)
+"""For pictures with wide boxes in them."""
 SIDES = (180.0, 0.0, 150.0, 30.0, 90.0, 270.0)
 PLACES = (0.5, 0.42, 0.58, 0.34, 0.66, 0.26, 0.74, 0.18, 0.82)
+PAST_SQUARE = (0.58, 0.66, 0.74, 0.82, 0.42, 0.34, 0.26, 0.18)
+"""Where along a line its label may stand, the best first; past the square where it has one."""
 BESIDE = 4.5
 """Points between a line and its label."""
 CLEAR = 7.0
@@ -109,13 +114,18 @@ class Router:
         loops = members[0].source == members[0].target
         options: Sequence[tuple[float, float]]
         if loops:
-            sides = (*SIDES[1::-1], *SIDES[3:1:-1], *SIDES[4:]) if self._freer_right(members[0].source) else SIDES
+            sides: tuple[float, ...] = (
+                (*SIDES[1::-1], *SIDES[3:1:-1], *SIDES[4:]) if self._freer_right(members[0].source) else SIDES
+            )
+            if style.NODES[self._ends_of(members[0])[0].kind].shape == "box":
+                sides = sides[:2]
             options = [(side, reach) for reach in (style.LOOP, style.LOOP + 26) for side in sides]
         else:
             a, b = self._ends_of(members[0])
             far = hypot(b.x - a.x, b.y - a.y) > 2 * style.ROW
             least_bend = APART if members[0].mark and self._has_neighbour(members[0]) else 0.0
             bends = (*BENDS, *FAR_BENDS) if far else BENDS
+            bends = (*bends, *FARTHEST) if far and self._widest > style.DIAMETER else bends
             right = -1.0 if members[0].mark and b.y > a.y else 1.0  # squares first on the right: loops are on the left
             options = [(right * bend, 0.0) for bend in bends if abs(bend) >= least_bend]
         best, least = options[0], float("inf")
@@ -215,16 +225,17 @@ class Router:
         label, note = self._picture.label(members[0]), members[0].note
         if label:
             size = style.LABEL_SIZE
-            places: tuple[float, ...] = tuple(p for p in PLACES if p > 0.55) if members[0].mark else PLACES
+            places: tuple[float, ...] = PAST_SQUARE if members[0].mark else PLACES
             if members[0].source == members[0].target:
                 places = (0.5, 0.6, 0.68)
-            self._place(members, label.width(size), size, places, "label")
+            self._place(members, label, size, places, "label")
         if note:
             size = style.NOTE_SIZE
             places = (0.5, 0.45, 0.55, 0.4, 0.6) if members[0].mark else PLACES
-            self._place(members, note.width(size), size, places, "note")
+            self._place(members, note, size, places, "note")
 
-    def _place(self, members: list[Link], width: float, size: float, places: Sequence[float], what: str) -> None:
+    def _place(self, members: list[Link], text: Lettering, size: float, places: Sequence[float], what: str) -> None:
+        width, height = text.width(size), size * (1.1 if any(level for _, level, _ in text) else 0.8)
         judges = _spread(members, JUDGES if self._looked <= PATIENCE else 2)
         best, least = (places[0], 1, BESIDE), float("inf")
         rank = 0
@@ -234,19 +245,19 @@ class Router:
                     rank += 1
                     cost = 0.3 * rank
                     for link in judges:
-                        at = self._beside(link, place, side, off, width, size)
-                        cost += self._crowd(_box(at, width, 0.8 * size)) / len(judges)
+                        at = self._beside(link, place, side, off, width, height)
+                        cost += self._crowd(_box(at, width, height)) / len(judges)
                         if cost >= least:
                             break
                     if cost < least:
                         best, least = (place, side, off), cost
         for link in members:
-            at = self._beside(link, *best, width, size)
+            at = self._beside(link, *best, width, height)
             setattr(self._picture.routes[link], what, at)
             if self._is_near_judges(at[0]):
-                self._block(_box(at, width, 0.8 * size))
+                self._block(_box(at, width, height))
 
-    def _beside(self, link: Link, place: float, side: int, off: float, width: float, size: float) -> Point:
+    def _beside(self, link: Link, place: float, side: int, off: float, width: float, height: float) -> Point:
         """The middle of a text beside a line: to its right where it climbs, above it where it is level; then the other.
 
         Beside a loop, first on the outside.
@@ -263,7 +274,7 @@ class Router:
             nx, ny = -nx, -ny
         if route.square is not None and abs(place - 0.5) < 0.12:
             off += style.SQUARE / 2
-        reach = off + abs(nx) * width / 2 + abs(ny) * 0.4 * size
+        reach = off + abs(nx) * width / 2 + abs(ny) * height / 2
         return x + side * nx * reach, y + side * ny * reach
 
     def _crowd(self, box: Box) -> float:

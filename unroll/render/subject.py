@@ -160,12 +160,12 @@ class Subject:
         for word in _WORD.finditer(text):
             if word[1] not in self.system.decls:
                 continue
-            pieces += line(text[end : word.start()].replace(" @ ", " "), True)
+            pieces += line(_signs(text[end : word.start()]), True)
             pieces += self.print.of(word[1])
             if word[2]:
                 pieces.append(Piece(f"({word[2][1:-1].replace('-', '−')})", 1))
             end = word.end()
-        return Lettering((*pieces, *line(text[end:].replace(" @ ", " "), True)))
+        return Lettering((*pieces, *line(_signs(text[end:]), True)))
 
     def tips(self) -> dict[str, str]:
         """What stands behind each name: its equations, or its declaration."""
@@ -221,6 +221,11 @@ class Subject:
 PLAIN = Options()
 FEW = 9
 """Reads of the forward pass by derivatives that are still drawn without asking."""
+
+
+def _signs(text: str) -> str:
+    """What stands between names: a product of matrices by nothing, one of elements by a dot."""
+    return text.replace(" @ ", " ").replace(" * ", " · ").replace(" - ", " − ")
 
 
 def _solved(equation: Equation, steps: tuple[int, ...]) -> dict[Axis, int] | None:

@@ -1,39 +1,76 @@
-"""The command line: `unroll demo` and `unroll info`."""
+"""The command line: `unroll draw`, `explore`, `equations`, `explain`, `demo` and `info`."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
-from . import __version__, demo, info
-from .errors import UnrollError
+from . import __version__, commands, demo, info
+from .errors import TemplateError, UnrollError
+from .target import TargetError
+
+EXAMPLES = """\
+examples:
+  unroll demo                                     train a network on a text, and draw it
+  unroll draw model.py:elman -T 5 -o elman.svg    draw what a function of yours returns, over five steps
+  unroll explore model.py:elman                   make a page to explore it with
+  unroll equations model.py:elman --backward      print back-propagation through time
+`unroll COMMAND --help` has more."""
+
+OWN = ("<frozen", sys.argv[0] or "<frozen")
+"""Where a line of code is not the user's, but of the program itself."""
 
 
 def parser() -> argparse.ArgumentParser:
     """The arguments of every sub-command."""
-    top = argparse.ArgumentParser(prog="unroll", description="Recurrent networks written as equations.")
+    top = argparse.ArgumentParser(
+        prog="unroll",
+        description="Recurrent networks written as equations.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     top.add_argument("--version", action="version", version=f"unroll {__version__}")
-    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    training = commands.add_parser("demo", help="train an Elman network on a text and draw it")
+    listed = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands.add_commands(listed)
+    training = listed.add_parser("demo", help="train an Elman network on a text and draw it")
     demo.add_arguments(training)
     training.set_defaults(run=demo.main)
-    report = commands.add_parser("info", help="versions, backends, devices, threads and drawing engines")
+    report = listed.add_parser("info", help="versions, backends, devices, threads and drawing engines")
     report.set_defaults(run=info.main)
     return top
 
 
+def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The arguments; those for the user's function may also stand after options."""
+    top = parser()
+    args, rest = top.parse_known_args(arguments)
+    stray = [text for text in rest if text.startswith("-") or "=" not in text or "arguments" not in args]
+    if stray:
+        top.error(f"unrecognized arguments: {' '.join(stray)}")
+    if rest:
+        args.arguments += rest
+    return args
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a sub-command; a plain failure is one line and exit status 2."""
-    args = parser().parse_args(arguments)
+    """Run a sub-command; a plain failure is a line or two, or what is wrong with a template, and exit status 2."""
+    args = _parsed(arguments)
     try:
         status: int = args.run(args)
     except UnrollError as error:
-        print(f"unroll: {str(error).splitlines()[0]}", file=sys.stderr)
+        whole = "target" in args and isinstance(error, (TemplateError, TargetError))
+        first, *more = str(error).splitlines()
+        told = [first, *(line for line in more if whole and not line.rpartition("  ")[2].startswith(OWN))]
+        print(f"unroll: {chr(10).join(told)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("unroll: interrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # whoever read the output has enough, as in `unroll equations ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     return status
 
 

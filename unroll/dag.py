@@ -245,7 +245,10 @@ class Dag:
         return to_networkx(self.nodes(), edges, name=self.system.name)
 
     def draw(self, path: Any = None, **options: Any) -> Any:
-        """The unfolded diagram, one column a step; written to `path`, whose suffix names the format."""
+        """The unfolded diagram, one column a step; written to `path`, whose suffix names the format.
+
+        options  of `unroll.render.draw_unfolded`: detail, columns, around, overlay and more
+        """
         from .render import draw_unfolded
 
         return draw_unfolded(self, path, **options)

@@ -96,6 +96,11 @@ class Expr(Symbolic):
 
     __repr__ = __str__
 
+    def _repr_latex_(self) -> str:
+        from .latex import in_line
+
+        return in_line(self._builder.draft(), self.operand)
+
 
 def axes_of(over: Any) -> tuple[Axis, ...]:
     """The axes named by ``over=t`` or ``over=(t, s)``; raises AxisError for anything else."""

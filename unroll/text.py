@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from .ir import Const, Equation, Extent, Label, Operand, Ref, System, visible
-from .timeindex import Axis, Index, running
+from .ops.core import Notation
+from .timeindex import Axis, Index, Range, running
 
 Tokens = tuple[str | Operand, ...]
 
@@ -14,6 +15,8 @@ LONGEST = 400
 """Tokens of an expression that is still written on one line."""
 SHORT = 12
 """Tokens of a shared expression that is repeated at each use rather than named."""
+WIDEST = 120
+"""Characters of a line of declarations."""
 ATOM = 99
 
 
@@ -37,10 +40,13 @@ class Writer:
                 continue
             if any(i.runs and i.shift for i in equation.out.index) or name in self._reserved():
                 continue
-            tokens, strength = self._right(equation)
-            once = self.uses.get(name, 0) <= 1
-            if len(tokens) <= (LONGEST if once else SHORT):
+            tokens, strength = self.tokens(equation)
+            if self.fits(name, tokens):
                 self.inlined[name] = (tokens, strength, equation)
+
+    def fits(self, name: str, tokens: Tokens) -> bool:
+        """True for a temporary short enough to be written out where it is read."""
+        return len(tokens) <= (LONGEST if self.uses.get(name, 0) <= 1 else SHORT)
 
     def _reserved(self) -> set[str]:
         return {ref.name for ref in self.system.outputs.values()}
@@ -55,44 +61,48 @@ class Writer:
                     steps[wrote.axis] = read
             return tuple(t.substitute(steps) if isinstance(t, Ref) else t for t in tokens), strength
         if isinstance(operand, Ref) and self.named and self.system.decls[operand.name].kind == "constant":
-            shape = " x ".join(map(str, self.system.decls[operand.name].shape))
-            return (f"array({shape})",), ATOM
+            return self.constant(self.system.decls[operand.name].shape), ATOM
         if isinstance(operand, Const):
             return (operand,), 30 if operand.value < 0 else ATOM
         return (operand,), ATOM
 
-    def _right(self, equation: Equation) -> tuple[Tokens, int]:
-        operation, attrs = equation.operation, dict(equation.attrs)
+    def constant(self, shape: Sequence[int]) -> Tokens:
+        """An array that is written into an equation."""
+        return (f"array({' x '.join(map(str, shape))})",)
+
+    def tokens(self, equation: Equation) -> tuple[Tokens, int]:
+        """The right-hand side of an equation with the strength by which it binds."""
         label = equation.label
-        parts = [self.operand(a) for a in equation.args]
         if label is not None and self.named and all(r.name in self.system.decls for r in label.refs):
-            tokens, strength = self._labelled(label), ATOM
-        elif operation.notation is not None:
-            tokens, strength = _infix(operation.notation, parts), operation.notation.strength
-            if operation.name == "copy":
-                strength = parts[0][1]
-        elif operation.name == "slice":
-            ((inner, bound),) = parts
-            if bound < ATOM:
-                inner = ("(", *inner, ")")
-            tokens, strength = (*inner, f"[{_parts(attrs['parts'])}]"), ATOM
-        elif operation.name == "transpose" and not attrs.get("axes"):
-            ((inner, bound),) = parts
-            tokens, strength = ((*inner, ".T") if bound == ATOM else ("(", *inner, ").T")), ATOM
-        elif operation.name == "take":
-            (table, bound), (index, _) = parts
-            if bound < ATOM:
-                table = ("(", *table, ")")
-            tokens, strength = (*table, "[", *index, "]"), ATOM
+            tokens, strength = self.labelled(label), ATOM
         else:
-            tokens, strength = _call(operation.name, parts, attrs), ATOM
+            tokens, strength = self.operation(equation, [self.operand(a) for a in equation.args])
         if equation.summed or equation.combine == "max":
-            axes = ", ".join(a.name for a in equation.summed)
-            over = f", over={axes if len(equation.summed) == 1 else f'({axes})'}" if axes else ""
-            tokens, strength = (f"{equation.combine}(", *tokens, over, ")"), ATOM
+            return self.reduced(equation, tokens, strength)
         return tokens, strength
 
-    def _labelled(self, label: Label) -> Tokens:
+    def operation(self, equation: Equation, parts: list[tuple[Tokens, int]]) -> tuple[Tokens, int]:
+        """An operation on operands that are written already."""
+        operation, attrs = equation.operation, dict(equation.attrs)
+        if operation.notation is not None:
+            strength = parts[0][1] if operation.name == "copy" else operation.notation.strength
+            return infix(operation.notation, parts), strength
+        if operation.name == "slice":
+            return (*bound(parts[0]), f"[{parts_text(attrs['parts'])}]"), ATOM
+        if operation.name == "transpose" and not attrs.get("axes"):
+            return (*bound(parts[0]), ".T"), ATOM
+        if operation.name == "take":
+            return (*bound(parts[0]), "[", *parts[1][0], "]"), ATOM
+        return _call(operation.name, parts, attrs), ATOM
+
+    def reduced(self, equation: Equation, tokens: Tokens, strength: int) -> tuple[Tokens, int]:
+        """A sum or maximum over time axes."""
+        axes = ", ".join(a.name for a in equation.summed)
+        over = f", over={axes if len(equation.summed) == 1 else f'({axes})'}" if axes else ""
+        return (f"{equation.combine}(", *tokens, over, ")"), ATOM
+
+    def labelled(self, label: Label) -> Tokens:
+        """What the user called an expression made of several operations."""
         tokens: list[str | Operand] = [f"{label.name}("]
         for key, value in (*((None, a) for a in label.args), *label.attrs):
             if len(tokens) > 1:
@@ -103,61 +113,75 @@ class Writer:
             tokens.extend(self.operand(value)[0] if shown else (str(value),))
         return (*tokens, ")")
 
+    def show(self, token: str | Operand) -> str:
+        """A token as it is printed."""
+        return str(token)
+
     def expression(self, operand: Operand) -> str:
         """An operand written out."""
-        return "".join(map(str, self.operand(operand)[0]))
+        return "".join(map(self.show, self.operand(operand)[0]))
 
     def right(self, equation: Equation) -> str:
         """The right-hand side of an equation, written out."""
-        return "".join(map(str, self._right(equation)[0]))
+        return "".join(map(self.show, self.tokens(equation)[0]))
 
     def equation(self, equation: Equation, at: Mapping[Axis, Index] | None = None) -> str:
         """``h[t] = tanh(...)``; ``+=`` where other equations add to the same steps; at given steps, ``h[3] = ...``."""
-        mark = "+=" if self._adds(equation) else "="
-        tokens, _ = self._right(equation)
+        mark = "+=" if self.adds(equation) else "="
+        tokens, _ = self.tokens(equation)
         right = (t.substitute(at) if at and isinstance(t, Ref) else t for t in tokens)
-        return f"{equation.out.substitute(at or {})} {mark} {''.join(map(str, right))}"
+        return f"{self.show(equation.out.substitute(at or {}))} {mark} {''.join(map(self.show, right))}"
 
-    def _adds(self, equation: Equation) -> bool:
+    def adds(self, equation: Equation) -> bool:
+        """True where other equations add to the same steps."""
         decl = self.system.decls[equation.out.name]
         return decl.kind == "cotangent" and len(self.system.writers[decl.name]) > 1
 
-    def lines(self) -> list[tuple[str, str]]:
-        """Each equation that is not written out elsewhere, with its domain."""
+    def shown(self) -> list[Equation]:
+        """The equations that are not written out elsewhere."""
         rows = {id(e): e for e in self.system.equations if e.out.name not in self.inlined}
         writers = self.system.writers
         mentioned: set[str] = set()
         pending = [e for e in rows.values() if "." not in e.out.name]
         while pending:  # what stands only inside a labelled expression is not shown
-            for token in self._right(pending.pop())[0]:
+            for token in self.tokens(pending.pop())[0]:
                 if isinstance(token, Ref) and "." in token.name and token.name not in mentioned:
                     mentioned.add(token.name)
                     pending.extend(writers[token.name])
-        return [
-            (self.equation(e), ", ".join(map(str, e.domain if not e.summed else _kept(e))))
-            for e in rows.values()
-            if "." not in e.out.name or e.out.name in mentioned
-        ]
+        return [e for e in rows.values() if "." not in e.out.name or e.out.name in mentioned]
+
+    def lines(self) -> list[tuple[str, str]]:
+        """Each equation that is not written out elsewhere, with its domain."""
+        return [(self.equation(e), ", ".join(map(str, kept(e)))) for e in self.shown()]
 
 
-def _kept(equation: Equation) -> Iterable[Any]:
-    return (r for r in equation.domain if r.axis not in equation.summed)
+def kept(equation: Equation) -> list[Range]:
+    """The ranges of the domain that are not summed over."""
+    return [r for r in equation.domain if r.axis not in equation.summed]
 
 
-def _infix(notation: Any, parts: list[tuple[Tokens, int]]) -> Tokens:
+def bound(part: tuple[Tokens, int], least: int = ATOM) -> Tokens:
+    """A part that binds at least as strongly as `least`, in parentheses where it must be."""
+    return part[0] if part[1] >= least else ("(", *part[0], ")")
+
+
+def infix(notation: Notation, parts: Sequence[tuple[Tokens, int]], sign: Callable[[str], str] = str) -> Tokens:
+    """Operands in an operation's own notation, whose signs are printed by `sign`."""
     tokens: list[str | Operand] = []
     rest = notation.text
-    for position, ((inner, bound), least) in enumerate(zip(parts, notation.operands, strict=True)):
+    for position, (part, least) in enumerate(zip(parts, notation.operands, strict=True)):
         before, _, rest = rest.partition(f"{{{position}}}")
         if before:
-            tokens.append(before)
-        tokens.extend(inner if bound >= least else ("(", *inner, ")"))
+            tokens.append(sign(before))
+        tokens.extend(bound(part, least))
     if rest:
-        tokens.append(rest)
+        tokens.append(sign(rest))
     return tuple(tokens)
 
 
-def _parts(parts: Any) -> str:
+def parts_text(parts: Any) -> str:
+    """What stands in the brackets of a slice."""
+
     def one(part: Any) -> str:
         if isinstance(part, int):
             return str(part)
@@ -170,22 +194,29 @@ def _parts(parts: Any) -> str:
 def view_text(op: str, attrs: Mapping[str, Any]) -> str:
     """A rearrangement as it stands behind what it rearranges: ``.T``, ``[0:3]``."""
     if op == "slice":
-        return f"[{_parts(attrs['parts'])}]"
+        return f"[{parts_text(attrs['parts'])}]"
     return ".T" if not attrs.get("axes") else f".transpose{attrs['axes']}"
+
+
+def shown_attributes(attrs: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The attributes of an operation that are worth printing, each as (name, value); a slice has no name."""
+    shown = []
+    for key, value in attrs.items():
+        if value is False or value is None or (key == "axis" and value in ((-1,), -1)):
+            continue
+        if key == "parts":
+            shown.append(("", f"[{parts_text(value)}]"))
+            continue
+        single = isinstance(value, tuple) and len(value) == 1 and key == "axis"
+        shown.append((key, repr(value[0] if single else value)))
+    return shown
 
 
 def _call(name: str, parts: list[tuple[Tokens, int]], attrs: Mapping[str, Any]) -> Tokens:
     tokens: list[str | Operand] = [f"{name}("]
     for position, (inner, _) in enumerate(parts):
         tokens.extend((", ", *inner) if position else inner)
-    for key, value in attrs.items():
-        if value is False or value is None or (key == "axis" and value in ((-1,), -1)):
-            continue
-        if key == "parts":
-            tokens.append(f", [{_parts(value)}]")
-            continue
-        shown = value[0] if isinstance(value, tuple) and len(value) == 1 and key == "axis" else value
-        tokens.append(f", {key}={shown!r}")
+    tokens.extend(f", {key}={value}" if key else f", {value}" for key, value in shown_attributes(attrs))
     return (*tokens, ")")
 
 
@@ -210,19 +241,34 @@ def ordered(system: System, writers: Mapping[str, list[Equation]]) -> list[Equat
     return result
 
 
-def declaration(system: System, name: str) -> str:
-    """``x[t]: input (27,)``."""
+def declaration(system: System, name: str, show: Callable[[Ref], str] = str) -> str:
+    """``x[t]: input, 27``."""
     decl = system.decls[name]
     ref = Ref(name, tuple(running(a) for a in decl.axes))
     shape = " x ".join(map(str, decl.shape)) or "scalar"
     kind = (f"{decl.detail}" if decl.automatic else decl.kind) + ("" if decl.dtype == "float" else f", {decl.dtype}")
-    return f"{ref}: {kind}, {shape}"
+    return f"{show(ref)}: {kind}, {shape}"
 
 
 def system_text(system: System) -> str:
     """The whole system: its name and what it is given, then one equation a line with its domain."""
     given = [declaration(system, n) for n, d in system.decls.items() if d.kind in ("input", "param")]
-    head = f"template {visible(system.name)}({'; '.join(given)})"
-    rows = Writer(system).lines()
+    return "\n".join([*head(system.name, given), *table(Writer(system).lines())])
+
+
+def head(name: str, given: Sequence[str]) -> list[str]:
+    """The name of a template and the declarations of what it is given, on as many lines as that takes."""
+    lines = [f"template {visible(name)}("]
+    for n, text in enumerate(given):
+        text += ")" if n == len(given) - 1 else "; "
+        if len(lines[-1] + text) > WIDEST and not lines[-1].endswith("("):
+            lines[-1] = lines[-1].rstrip()
+            lines.append("      ")
+        lines[-1] += text
+    return lines if given else [f"{lines[0]})"]
+
+
+def table(rows: Sequence[tuple[str, str]]) -> list[str]:
+    """Equations as lines, their domains in a column."""
     width = min(max((len(text) for text, _ in rows), default=0), 88)
-    return "\n".join([head, *(f"  {text:<{width}}    {domain}".rstrip() for text, domain in rows)])
+    return [f"  {text:<{width}}    {domain}".rstrip() for text, domain in rows]

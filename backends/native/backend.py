@@ -21,8 +21,8 @@ from ..numpy.backend import BACKEND as NUMPY
 from ..place import ALIGNED, Layout, Lives, offsets
 from . import library
 from .emit import emit, unsupported
-from .machine import Compiled, publish, vector_bytes
-from .pool import pool
+from .machine import Compiled, vector_bytes
+from .pool import helpers, start
 
 
 class Workspace:
@@ -82,15 +82,13 @@ class NativeExecutable(AbstractExecutable):
     def __init__(self, system: System, options: Options) -> None:
         self.system = system
         self.dtype = np.dtype(options.dtype)
-        self.program = compile_system(system, without=("pack", *options.without))  # `fuse` makes wider kernels
+        with library.writing():
+            start()
+            self.program = compile_system(system, without=("pack", *options.without))  # `fuse` makes wider kernels
+            self.emitted = emit(self.program, options.dtype, vector_bytes(), helpers(), "panels" not in options.without)
+            library.ready()
         system = self.program.system  # with the names that the passes made
         self._arena = "arena" not in options.without
-        helping = pool()
-        helpers = helping.helpers if helping else 0
-        self.emitted = emit(self.program, options.dtype, vector_bytes(), helpers, "panels" not in options.without)
-        if helping:
-            publish(helping.symbols)
-        library.ready()
         self._compiled = Compiled(self.emitted.text)
         self._run = self._compiled.function("run")
         self.borrowed = {

@@ -64,6 +64,7 @@ class Code:
         self.bytes = {"float": 4 if dtype == "float32" else 8, "int": 8, "bool": 1}
         self.width = vector_bytes // self.bytes["float"]
         self.module = ir.Module("unroll")
+        self._main, self._side = self.module, ir.Module("unroll")
         self.function: Any = None
         self.entry: Any = None
         self.b: Any = None
@@ -90,6 +91,20 @@ class Code:
         self.b.ret_void()
         self.entry.branch(function.basic_blocks[1])
         self.function, self.entry, self.b, self._symbols, self._sizes, self.inputs = saved
+
+    @contextmanager
+    def job(self, name: str) -> Iterator[Any]:
+        """Write a function ``(arguments, number of the share)`` into the module of jobs, which `jobs` hands out."""
+        before = self.module
+        self.module = self._side
+        with self.function_named(name, (POINTER, I64), "internal" if before is self._side else "external") as function:
+            yield function
+        self.module = before
+
+    def jobs(self) -> ir.Module | None:
+        """The jobs written since it was last asked, as a module of their own; None where there are none."""
+        side, self._side = self._side, ir.Module("unroll")
+        return side if side.functions else None
 
     # -- types and numbers -----------------------------------------------------------------------------------------
 

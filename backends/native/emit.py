@@ -12,8 +12,10 @@ from ...program import Access, Compute, Fuse, Program, Repeat, Step, access_shap
 from ...timeindex import Range, running
 from ..place import Layout, Lives, layouts, lives
 from ..sizes import BATCH, PART, Size, count
+from . import library
 from .code import I64, POINTER, Code, Value
 from .kernel import Kernels
+from .machine import Compiled
 from .operations import METHODS, Operations
 from .pointwise import NAMES
 from .products import Products
@@ -32,13 +34,17 @@ CONTRACTIONS = ("matmul", "dot", "outer", "einsum")
 
 @dataclass(frozen=True)
 class Emitted:
-    """The text of a module, the hosts in the order of the table of pointers, and what the run needs to know of them."""
+    """The text of a module, the hosts in the order of the table of pointers, and what the run needs to know of them.
+
+    jobs  what the module calls, being compiled
+    """
 
     text: str
     hosts: tuple[str, ...]
     layouts: dict[str, Layout]
     lives: Lives
     packs: tuple[tuple[str, int, int], ...]
+    jobs: list[Compiled]
 
 
 def unsupported(system: System) -> str:
@@ -67,6 +73,7 @@ class _Emitter:
         self.hosts = tuple(h for h in hosts if h in self.lives.first)
         self.memory = Memory(self.c, self.layouts, {})
         self.packs: list[tuple[str, int, int]] = []
+        self.jobs: list[Compiled] = []
         self.examples = BATCH
         self.statements = Statements(self.memory)
         self.sharing = Sharing(self.c, helpers)
@@ -94,11 +101,20 @@ class _Emitter:
                     if self.lives.first[host] == number:
                         self.clear(host)
                 self.step(step, ())
+                self.flush()
             for host in self.hosts:
                 if self.lives.first[host] >= len(self.program.steps):
                     self.clear(host)
             self.sharing.end()
-        return Emitted(self.c.text(), self.hosts, self.layouts, self.lives, tuple(self.packs))
+        self.flush()
+        return Emitted(self.c.text(), self.hosts, self.layouts, self.lives, tuple(self.packs), self.jobs)
+
+    def flush(self) -> None:
+        """Let LLVM begin with what has been written beside the program itself."""
+        library.flush()
+        module = self.c.jobs()
+        if module is not None:
+            library.compile_beside(module, self.jobs)
 
     def clear(self, host: str) -> None:
         """Zeros where the program counts on them, in a host and its parts."""

@@ -12,7 +12,8 @@ import sys
 import threading
 from functools import cache
 
-from .machine import Compiled
+from . import library
+from .machine import Compiled, publish
 
 LARGEST = 8
 LIMITS = ("UNROLL_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -185,21 +186,32 @@ class Pool:
     def __init__(self, helpers: int) -> None:
         pause = "call void @llvm.x86.sse2.pause()" if os.uname().machine in ("x86_64", "AMD64") else ""
         text = TEXT.replace("PAUSE", pause).replace("DECLARED", pause.replace("call", "declare"))
-        self.helpers = helpers
         self._compiled = Compiled(text)
         self._compiled.function("setup")(None, None)
-        self.symbols = {f"unroll_pool_{n}": self._compiled.address(n) for n in ("run", "end")}
+        publish({f"unroll_pool_{n}": self._compiled.address(n) for n in ("run", "end")})
         helper = self._compiled.function("helper")
         for _ in range(helpers):
             threading.Thread(target=helper, args=(None, None), name="unroll helper", daemon=True).start()
 
 
 @cache
-def _pool(process: int) -> Pool | None:
-    helpers = threads() - 1
-    return Pool(helpers) if helpers > 0 and sys.platform == "linux" else None
+def _helpers(process: int) -> int:
+    return threads() - 1 if sys.platform == "linux" else 0
 
 
-def pool() -> Pool | None:
-    """The helpers, started when first asked for; None where one thread is all there is. A fork has its own."""
-    return _pool(os.getpid())
+def helpers() -> int:
+    """How many threads help this one."""
+    return _helpers(os.getpid())
+
+
+@cache
+def _pool(process: int) -> list[Pool]:
+    made: list[Pool] = []
+    if helpers():
+        library.begin(lambda: made.append(Pool(helpers())))
+    return made
+
+
+def start() -> None:
+    """Let the helpers wait for work, where there are any and they do not yet. A fork has its own."""
+    _pool(os.getpid())

@@ -16,6 +16,9 @@ ENOUGH = 2**17
 """Multiplications worth sharing with another thread: some microseconds."""
 
 
+_SERIAL = count(1)
+
+
 class Job:
     """The inside of a function ``(arguments, number of the share)``.
 
@@ -52,7 +55,6 @@ class Sharing:
     def __init__(self, code: Code, helpers: int) -> None:
         self.c = code
         self.helpers = helpers
-        self._count = 0
         self.state: tuple[Value, Value, Value] = (None, code.i64(helpers + 1), code.i64(0))
 
     def begin(self) -> None:
@@ -92,9 +94,10 @@ class Sharing:
     ) -> None:
         """Do a job of so many shares; with helpers where it is large."""
         c = self.c
-        self._count += 1
-        with c.function_named(f"job_{self._count}") as function:
+        name = f"unroll_job_{next(_SERIAL)}"
+        with c.job(name) as function:
             write(Job(c, function.args, len(pointers), sizes))
+        function = c.module.globals.get(name) or ir.Function(c.module, function.function_type, name)
         self.call(function, pointers, [s for s in sizes if _constant(s) is None], shares, large)
 
     def call(
@@ -115,7 +118,7 @@ class Sharing:
 
     def end(self) -> None:
         """At the end of the program: helpers that came may sleep."""
-        if self.helpers and self._count:
+        if self.helpers:
             came = self.c.b.icmp_signed("==", self.c.b.load(self.helped, typ=I64), self.c.i64(1))
             with self.c.when(came):
                 self.c.b.call(self._pooled("end", []), [])

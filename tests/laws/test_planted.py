@@ -14,7 +14,7 @@ from laws.agreement import DERIVED, Specimen, check_backend, check_gradient, clo
 from unroll import adjoint as adjoint_module
 from unroll import compiler, ops, simplify
 from unroll.ops.core import OPS
-from unroll.program import Access, Buffer, Compute, Program, Repeat
+from unroll.program import Access, Buffer, Compute, Fuse, Program, Repeat
 from unroll.schedule.order import NoOrder
 from unroll.timeindex import Range, running
 
@@ -131,7 +131,8 @@ def contracted(program: Program) -> Program:
         if isinstance(step, Repeat):
             inside |= {s.equation.out.name for s in step.body if isinstance(s, Compute)}
         else:
-            for a in step.args:
+            reads = (a for s in (step.body if isinstance(step, Fuse) else (step,)) for a in s.args)
+            for a in reads:
                 if isinstance(a, Access) and a.ref.name in inside and a.ref.running:
                     buffers[a.ref.name] = Buffer(a.ref.name, buffers[a.ref.name].axes[1:])
     return replace(program, buffers=buffers)

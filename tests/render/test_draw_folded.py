@@ -15,7 +15,7 @@ ELMAN = """\
 
 
 def links(drawing):
-    return {(k.source, k.target, k.mark, k.note, k.params) for k in drawing.picture.links}
+    return {(k.source, k.target, k.mark, k.note.plain, k.params) for k in drawing.picture.links}
 
 
 def test_elman_is_the_figure_of_the_book(make):
@@ -63,10 +63,10 @@ def test_one_square_serves_all_readers_of_a_delayed_value(make):
 
 
 def test_reads_at_one_step_say_which(make):
-    notes = {(k.source, k.target): k.note for k in make("last_output").draw().picture.links}
+    notes = {(k.source, k.target): k.note.plain for k in make("last_output").draw().picture.links}
     assert notes["h", "o"] == "h[T]"
-    notes = {(k.source, k.target): k.note for k in make("attention").draw().picture.links}
-    assert notes["e", "d"] == "e[S] → d[0]"
+    notes = {(k.source, k.target): k.note.plain for k in make("attention").draw().picture.links}
+    assert notes["e", "d"] == "e[S] → d⁽⁰⁾"
 
 
 def test_boundaries_are_drawn_on_request(make):

@@ -9,12 +9,13 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 def places(drawing):
-    """Title -> (x, y) of every circle in the SVG, read back from the file."""
+    """Id -> (x, y) of every circle in the SVG, read back from the file."""
+    titles = {c.element: c.id for c in drawing.picture.circles.values()}
     found = {}
     for group in ET.fromstring(drawing.svg()).iter(f"{SVG}g"):
-        shape = next(group.iter(f"{SVG}ellipse"), None)
-        if group.get("class") == "node" and shape is not None:
-            found[group.findtext(f"{SVG}title")] = float(shape.get("cx")), float(shape.get("cy"))
+        shape = group.find(f"{SVG}ellipse")
+        if shape is not None:
+            found[titles[group.get("id")]] = float(shape.get("cx")), float(shape.get("cy"))
     return found
 
 
@@ -147,6 +148,14 @@ def test_the_adjoint_unfolds(make):
     assert ("h~[1]", "W~") in drawn
     assert circles["h~[2]"].text == "∂L/∂h⁽²⁾"
     assert len({circles[f"h~[{k}]"].y for k in (1, 2, 3)}) == 1
+
+
+def test_every_adjoint_unfolds(template):
+    if template.loss is not None:
+        g = template.adjoint()
+        picture = g.unfold(**{a.end: 2 for a in g.system.axes}).draw().picture
+        drawn = {c.name for c in picture.circles.values()}
+        assert {n for n, d in g.system.decls.items() if d.kind == "cotangent" and "." not in n} <= drawn
 
 
 def test_a_loss_that_is_no_sum_over_steps_is_one_node(make):

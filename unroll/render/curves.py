@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from math import cos, hypot, radians, sin
 
 from . import style
@@ -13,18 +12,33 @@ Curve = list[Segment]
 
 def bow(a: Circle, b: Circle, bend: float) -> Curve:
     """From a to b, bulging by `bend` points to the left of the way there."""
+    if not bend:
+        start, end = rim(a, (b.x, b.y)), rim(b, (a.x, a.y))
+        dx, dy = (end[0] - start[0]) / 3, (end[1] - start[1]) / 3
+        return [(start, (start[0] + dx, start[1] + dy), (end[0] - dx, end[1] - dy), end)]
     dx, dy = b.x - a.x, b.y - a.y
     length = hypot(dx, dy) or 1.0
     ux, uy = dx / length, dy / length
-    pull = 0.3 if not bend else 0.22
-    side = bend / 0.75
+    pull, side = 0.22, bend / 0.75
     p1 = a.x + dx * pull - uy * side, a.y + dy * pull + ux * side
     p2 = b.x - dx * pull - uy * side, b.y - dy * pull + ux * side
+    if _inside(b, p2):
+        end = rim(b, p1)
+        return [(rim(a, p1), p1, ((p1[0] + end[0]) / 2, (p1[1] + end[1]) / 2), end)]
     return [(rim(a, p1), p1, p2, rim(b, p2))]
+
+
+def _inside(a: Circle, p: Point) -> bool:
+    """True for a point in a wide box, near its middle or not."""
+    return abs(p[0] - a.x) < a.width / 2 and abs(p[1] - a.y) < a.height / 2 + 4
 
 
 def loop(a: Circle, side: float, reach: float) -> Curve:
     """Out of a circle and back into it, over a point `reach` off its rim in the direction `side` (degrees)."""
+    if style.NODES[a.kind].shape == "box":
+        a = Circle(
+            "", a.letters, "variable", a.x + cos(radians(side)) * (a.width - a.height) / 2, a.y, a.height, a.height
+        )
     radius = max(a.width, a.height) / 2 if abs(cos(radians(side))) < 0.7 else a.width / 2
     far = radius + reach
     tip = a.x + far * cos(radians(side)), a.y + far * sin(radians(side))
@@ -37,24 +51,39 @@ def loop(a: Circle, side: float, reach: float) -> Curve:
     return [(out, lead, before, tip), (tip, after, follow, back)]
 
 
+def rail(a: Circle, b: Circle, height: float) -> Curve:
+    """Out of a circle to the right, along a level line, and down into another circle: many together look like one."""
+    start = _around(a, 35, 0.0)
+    end = _around(b, 90, 0.0)
+    on, off = (start[0] + 14, height), (end[0] - 12, height)
+    reach = (off[0] - on[0]) / 3
+    return [
+        (start, (start[0] + 4, start[1] + 8), (on[0] - 8, height), on),
+        (on, (on[0] + reach, height), (off[0] - reach, height), off),
+        (off, (off[0] + 8, height), (end[0], height - 2), end),
+    ]
+
+
 def _around(a: Circle, angle: float, off: float) -> Point:
     rx, ry = a.width / 2 + off, a.height / 2 + off
     return a.x + rx * cos(radians(angle)), a.y + ry * sin(radians(angle))
 
 
 def rim(a: Circle, towards: Point) -> Point:
-    """Where the line from the middle of a circle to a point leaves it."""
+    """Where the line from the middle of a circle, a box or a diamond to a point leaves it."""
     dx, dy = towards[0] - a.x, towards[1] - a.y
     rx, ry = a.width / 2, a.height / 2
-    scale = hypot(dx / rx, dy / ry) or 1.0
+    u, v = abs(dx / rx), abs(dy / ry)
+    scale = {"box": max(u, v), "diamond": u + v}.get(style.NODES[a.kind].shape, hypot(u, v)) or 1.0
     return a.x + dx / scale, a.y + dy / scale
 
 
 def point(s: Segment, k: float) -> Point:
     """The point at k of 0..1."""
     j = 1 - k
-    w = j * j * j, 3 * j * j * k, 3 * j * k * k, k * k * k
-    return sum(f * p[0] for f, p in zip(w, s, strict=True)), sum(f * p[1] for f, p in zip(w, s, strict=True))
+    (ax, ay), (bx, by), (cx, cy), (dx, dy) = s
+    u, v, w, z = j * j * j, 3 * j * j * k, 3 * j * k * k, k * k * k
+    return u * ax + v * bx + w * cx + z * dx, u * ay + v * by + w * cy + z * dy
 
 
 def along(curve: Curve, k: float) -> Point:
@@ -72,9 +101,22 @@ def heading(curve: Curve, k: float) -> Point:
 
 
 def extent(curve: Curve) -> float:
-    """Its length, roughly."""
-    points = [along(curve, i / 8) for i in range(9)]
-    return sum(hypot(q[0] - p[0], q[1] - p[1]) for p, q in pairwise(points))
+    """Its length, roughly: between that of its chords and that of the lines by the points that pull."""
+    total = 0.0
+    for (ax, ay), (bx, by), (cx, cy), (dx, dy) in curve:
+        total += hypot(dx - ax, dy - ay) + hypot(bx - ax, by - ay) + hypot(cx - bx, cy - by) + hypot(dx - cx, dy - cy)
+    return total / 2
+
+
+def coarse(curve: Curve) -> list[Point]:
+    """Points that span the curve: its ends, and some on the way where it goes beyond these."""
+    points = [curve[0][0]]
+    for s in curve:
+        (ax, ay), *pull, (dx, dy) = s
+        if any(not (min(ax, dx) <= x <= max(ax, dx) and min(ay, dy) <= y <= max(ay, dy)) for x, y in pull):
+            points += (point(s, i / 8) for i in range(1, 8))
+        points.append((dx, dy))
+    return points
 
 
 def samples(curve: Curve, every: float = 5.0) -> list[Point]:
@@ -110,7 +152,7 @@ def shortened(curve: Curve, length: float = style.ARROW) -> tuple[Curve, Point]:
     tip = last[3]
     whole = extent([last])
     k = max(0.3, 1 - length / whole) if whole else 1.0
-    for _ in range(4):  # a fixed number of corrections puts the cut at the right distance from the tip
+    for _ in range(2):  # a fixed number of corrections puts the cut at the right distance from the tip
         x, y = point(last, k)
         k = min(0.99, max(0.3, k + (hypot(tip[0] - x, tip[1] - y) - length) / (whole or 1.0)))
     return [*curve[:-1], split(last, k)[0]], tip

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..errors import RenderError
 from .picture import Picture
+from .svg import svg_text
 from .writer import FORMATS, dot_text, render
 
 TEXT = ("dot", "gv")
@@ -15,14 +16,15 @@ TEXT = ("dot", "gv")
 def format_of(path: str | os.PathLike[str]) -> str:
     """The format that a path's suffix names. Raises RenderError for another."""
     suffix = Path(path).suffix.lower().removeprefix(".")
-    if suffix not in (*FORMATS, *TEXT):
+    known = ("svg", *FORMATS, *TEXT)
+    if suffix not in known:
         got = f"ends in .{suffix}" if suffix else "has no suffix"
-        raise RenderError(f"{os.fspath(path)} {got}; the suffix names the format: .{', .'.join((*FORMATS, *TEXT))}")
+        raise RenderError(f"{os.fspath(path)} {got}; the suffix names the format: .{', .'.join(known)}")
     return suffix
 
 
 class Drawing:
-    """A diagram as DOT text, with every position in it.
+    """A diagram: a picture with every position in it, and its text as SVG and DOT.
 
     >>> from unroll import Template, t
     >>> g = Template("sum"); x, h = g.input("x"), g.variable("h", ())
@@ -35,7 +37,6 @@ class Drawing:
     def __init__(self, picture: Picture) -> None:
         self.picture = picture
         self._dot: str | None = None
-        self._svg: str | None = None
 
     @property
     def dot(self) -> str:
@@ -44,12 +45,12 @@ class Drawing:
             self._dot = dot_text(self.picture)
         return self._dot
 
-    def svg(self) -> str:
-        """The diagram as an SVG element, to be saved or set into a page. Raises RenderError."""
-        if self._svg is None:
-            text = render(self.dot, "svg").decode()
-            self._svg = text[text.index("<svg") :]
-        return self._svg
+    def svg(self, prefix: str = "") -> str:
+        """The diagram as an SVG element, to be saved or set into a page.
+
+        prefix  put before every id in it, so that several diagrams can stand in one page
+        """
+        return svg_text(self.picture, prefix)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the diagram to a file; the suffix names the format: svg, png, pdf, dot or gv. Raises RenderError."""
@@ -59,7 +60,7 @@ class Drawing:
         elif form == "svg":
             data = self.svg().encode()
         else:
-            data = render(self.dot, form)
+            data = render(self.dot, form, self.svg())
         Path(path).write_bytes(data)
 
     def _repr_svg_(self) -> str:

@@ -6,117 +6,51 @@ from collections.abc import Iterable, Mapping
 
 from ..errors import RenderError
 from ..ir import Ref, System
-from ..text import Writer, declaration
 from ..timeindex import Axis, running
 from . import style
-from .layers import layers, places
+from .curves import samples
+from .layers import places
+from .lettering import NOTHING, Lettering, joined, line
 from .names import Ids, Names, visible
-from .picture import Circle, Link, Picture
-from .reads import Arrow, arrows, drawn_params, is_hidden
+from .picture import Box, Circle, Link, Picture
+from .reads import Arrow
 from .routes import Router
-
-FEW = 9
-"""Reads of the forward pass by derivatives that are still drawn without asking."""
+from .subject import FEW, PLAIN, Options, Subject
 
 
-def folded(system: System, *, boundaries: bool = False, primal: bool | None = None, max_nodes: int = 500) -> Picture:
+def folded(system: System, options: Options = PLAIN, *, boundaries: bool = False, max_nodes: int = 500) -> Picture:
     """The picture of a system.
 
     boundaries  True to draw ``h[0]`` too, where it is not computed from anything
-    primal      whether to draw what derivatives need of the forward pass; None while that is little
     max_nodes   how many circles are still drawn
 
     Raises RenderError where there are more.
     """
-    names = shown(system)
-    if len(names) > max_nodes:
+    subject = Subject(system, options)
+    if len(subject.names) > max_nodes:
         raise RenderError(
-            f"the folded diagram of {system.name!r} has {len(names)} nodes; more than max_nodes={max_nodes} are not "
-            "drawn. Raise max_nodes, or draw a smaller template."
+            f"the folded diagram of {system.name!r} has {len(subject.names)} nodes; more than max_nodes={max_nodes} "
+            "are not drawn. Raise max_nodes, or draw a smaller template."
         )
-    plan = _Plan(system, names, arrows(system), boundaries)
+    plan = _Plan(subject, boundaries)
     plan.place()
-    plan.connect(primal)
+    plan.connect()
     Router(plan.picture).run()
+    plan.frame()
     return plan.picture
 
 
-def shown(system: System) -> list[str]:
-    """The names that get a circle: all that the user named, params aside."""
-    written = {e.out.name for e in system.equations}
-    return [
-        n
-        for n, d in system.decls.items()
-        if not is_hidden(n) and d.kind not in ("param", "constant") and (d.kind == "input" or n in written)
-    ]
-
-
-def kind_of(system: System, name: str) -> str:
-    """The row of the style table for a name."""
-    decl = system.decls[name]
-    return "loss" if name == system.loss else decl.kind if decl.kind in ("input", "cotangent") else "variable"
-
-
-def tips(system: System) -> dict[str, str]:
-    """What stands behind each name: its equations, or its declaration."""
-    writer = Writer(system)
-    found: dict[str, list[str]] = {}
-    for equation in system.equations:
-        if not is_hidden(equation.out.name):
-            found.setdefault(equation.out.name, []).append(visible(writer.equation(equation)))
-    return {n: "\n".join(found[n]) if n in found else visible(declaration(system, n)) for n in system.decls}
-
-
-def coloured(picture: Picture, system: System, found: list[Arrow], names: Names) -> None:
-    """Give every drawn param its colour and its printed name: the same in all pictures of a template."""
-    for number, param in enumerate(drawn_params(system, found)):
-        picture.colours[param] = style.colour(number)
-        picture.texts[param] = names.plain(param)
-
-
-def link_kind(system: System, arrow: Arrow) -> str:
-    """The row of the style table for an arrow."""
-    if system.decls[arrow.target].kind == "cotangent" and system.decls[arrow.source].kind != "cotangent":
-        return "primal"
-    return "once" if arrow.fixed or arrow.boundary else "flow"
-
-
-def rows_of(system: System, names: list[str], found: list[Arrow]) -> dict[str, int]:
-    """The row of each name. A cotangent stands beside what it is the derivative by; those of params have none."""
-    forward = [n for n in names if system.decls[n].kind != "cotangent"]
-    inside = set(forward)
-    here = [a for a in found if a.source in inside and a.target in inside]
-    row = layers(
-        forward,
-        [(a.source, a.target) for a in here if not a.delays() and not a.boundary and not a.fixed],
-        [(a.source, a.target) for a in here if a.boundary or a.fixed],
-        [n for n in forward if system.decls[n].kind == "input"],
-    )
-    for name in names:
-        beside = root(system, name)
-        if name not in row and beside in row:
-            row[name] = row[beside]
-    return row
-
-
-def root(system: System, name: str) -> str:
-    """The name at the root of a cotangent: h for ``h~`` and for the cotangent of that."""
-    while system.decls[name].kind == "cotangent" and system.decls[name].of in system.decls:
-        name = str(system.decls[name].of)
-    return name
-
-
 class _Plan:
-    def __init__(self, system: System, names: list[str], found: list[Arrow], boundaries: bool) -> None:
-        self.system = system
-        self.names = names
-        self.arrows = found
-        self.print = Names(system)
-        self.picture = Picture(self.print.plain(system.name))
-        coloured(self.picture, system, found, self.print)
+    def __init__(self, subject: Subject, boundaries: bool) -> None:
+        self.subject = subject
+        self.system = subject.system
+        self.names = subject.names
+        self.arrows = subject.arrows
+        self.print = subject.print
+        self.picture = subject.picture()
         self.ids = Ids()
         self.id: dict[str, str] = {}
-        self.row = rows_of(system, names, found)
+        self.row = subject.rows()
         self.shared = {ref: group for ref, group in self._delayed().items() if len({a.target for a in group}) > 1}
         self.starts = self._boundaries() if boundaries else {}
 
@@ -124,7 +58,7 @@ class _Plan:
         """The arrows that cross steps, by what they read; not those that are only what a derivative needs."""
         groups: dict[Ref, list[Arrow]] = {}
         for arrow in self.arrows:
-            if arrow.delays() and link_kind(self.system, arrow) != "primal":
+            if arrow.delays() and self.subject.link_kind(arrow) != "primal":
                 groups.setdefault(arrow.read.ref, []).append(arrow)
         return groups
 
@@ -136,17 +70,21 @@ class _Plan:
 
     def place(self) -> None:
         """Circles for every name; squares of their own for delayed values that several names read."""
-        tip = tips(self.system)
+        tip = self.subject.tips()
         forward = {n: r for n, r in self.row.items() if self.system.decls[n].kind != "cotangent"}
         pairs = [(a.source, a.target) for a in self.arrows if not a.delays()]
-        size = {n: style.fit(self.print.plain(n)) for n in self.names}
+        size = {n: self.subject.fit(n) for n in self.names}
         width = {n: size[n][0] for n in self.names}
         marks: dict[Ref, str] = {}
         for ref, group in self.shared.items():
             if ref.name in forward:
                 mark = f"\0{len(marks)}"
                 marks[ref] = mark
-                forward[mark] = min(forward[a.target] for a in group) - 1
+                level = min(forward[a.target] for a in group) - 1
+                if any(forward.get(n) == level for members in self.subject.cells.values() for n in members):
+                    level += 1  # a row of its own, below its readers and above the cell there
+                    forward = {n: row + (row >= level) for n, row in forward.items()}
+                forward[mark] = level
                 width[mark] = style.SQUARE
                 pairs.extend((mark, a.target) for a in group)
         starts = {}
@@ -156,13 +94,13 @@ class _Plan:
                 forward[starts[ref]] = forward[name] - 1
                 width[starts[ref]] = style.DIAMETER
                 pairs.append((starts[ref], name))
-        longest = max((self._label_width(a.params) for a in self.arrows), default=0.0)
+        longest = max((self.subject.label_width(self.picture, a.params) for a in self.arrows), default=0.0)
         gap = 58.0 + max(0.0, longest - 20)
         x = places(forward, pairs, gap, width)
         height = self._heights(forward, pairs)
         span = max(x.values(), default=0.0) - min(x.values(), default=0.0)
         for name in self.names:
-            beside = root(self.system, name)
+            beside = self.subject.root(name)
             if name in forward:
                 self._circle(name, x[name], height[forward[name]], size[name], tip)
             elif beside in forward:
@@ -176,22 +114,20 @@ class _Plan:
                 high = max(self.picture.circles[self.id[a.target]].y for a in group)
                 self._square(group, source.x + 80, high + style.ROW / 2)
         for ref, mark in starts.items():
-            steps = [i.at({}, {}) for i in ref.index if i.axis is None]
-            text = self.print.at(ref.name, steps) if len(steps) == len(ref.index) else visible(str(ref))
-            wide, letters = style.fit(text)
-            made = Circle(self.ids.of(str(ref)), text, "boundary", x[mark], height[forward[mark]], wide, size=letters)
+            text = self.print.ref(ref)
+            wide, size_ = style.fit(text)
+            made = Circle(self.ids.of(str(ref)), text, "boundary", x[mark], height[forward[mark]], wide, size=size_)
+            made.name, made.tip = ref.name, tip[ref.name]
             self.picture.add(made)
             self.picture.links.append(Link(made.id, self.id[ref.name], kind="once"))
 
     def _circle(self, name: str, x: float, y: float, size: tuple[float, float], tip: Mapping[str, str]) -> None:
         self.id[name] = self.ids.of(name)
-        made = Circle(self.id[name], self.print.plain(name), kind_of(self.system, name), x, y, size[0], size=size[1])
+        made = Circle(self.id[name], self.subject.letters(name), self.subject.kind(name), x, y, size[0], size=size[1])
+        made.name, made.below, made.height = name, self.subject.below(name), self.subject.high(name)
         made.tip = tip[name]
-        made.colour = self.picture.colours.get(root(self.system, name), "")
+        made.colour = self.picture.colours.get(self.subject.root(name), "")
         self.picture.add(made)
-
-    def _label_width(self, params: tuple[str, ...]) -> float:
-        return style.text_width(self.picture.label(Link("", "", params)), style.LABEL_SIZE)
 
     def _heights(self, row: Mapping[str, int], pairs: list[tuple[str, str]]) -> dict[int, float]:
         """Height of each row; two rows stand further apart where many labelled lines run between them."""
@@ -228,12 +164,13 @@ class _Plan:
         """A square that one name feeds and several read."""
         mark, note = square(self.system, group[0])
         ref = group[0].read.ref
-        made = Circle(self.ids.of(str(ref)), "", mark, x, y, style.SQUARE, style.SQUARE, tip=visible(str(ref)))
+        made = Circle(self.ids.of(str(ref)), NOTHING, mark, x, y, style.SQUARE, style.SQUARE, name=ref.name)
+        made.tip = visible(str(ref))
         self.picture.add(made)
         self.picture.links.append(Link(self.id[ref.name], made.id, note=note, arrow=False))
         beside: dict[tuple[str, str], dict[str, None]] = {}
         for arrow in group:
-            beside.setdefault((arrow.target, link_kind(self.system, arrow)), {}).update(dict.fromkeys(arrow.params))
+            beside.setdefault((arrow.target, self.subject.link_kind(arrow)), {}).update(dict.fromkeys(arrow.params))
         for (target, kind), params in beside.items():
             self.picture.links.append(Link(made.id, self.id[target], self._ordered(params), kind=kind))
 
@@ -242,42 +179,72 @@ class _Plan:
         given = set(params)
         return tuple(p for p in self.picture.colours if p in given)
 
-    def connect(self, primal: bool | None) -> None:
+    def connect(self) -> None:
         """A link for every other arrow; several between the same circles with the same mark are one."""
-        merged: dict[tuple[str, str, str, str, str], dict[str, None]] = {}
+        merged: dict[tuple[str, str, str, Lettering, str], dict[str, None]] = {}
         for arrow in self.arrows:
             back = arrow.delays()
-            kind = link_kind(self.system, arrow)
+            kind = self.subject.link_kind(arrow)
             if back and kind != "primal" and arrow.read.ref in self.shared:
                 continue
             mark, note = square(self.system, arrow) if back else ("", fixed_note(self.system, arrow))
             if kind == "primal":
-                mark = note = ""
+                mark, note = "", NOTHING
             key = self.id[arrow.source], self.id[arrow.target], mark, note, kind
             merged.setdefault(key, {}).update(dict.fromkeys(arrow.params))
+        primal = self.subject.options.primal
         few = sum(kind == "primal" for *_, kind in merged) <= FEW
         for (a, b, mark, note, kind), params in merged.items():
             if kind == "primal" and not (few if primal is None else primal):
                 continue
             self.picture.links.append(Link(a, b, self._ordered(params), mark, note, kind))
 
+    def frame(self) -> None:
+        """A box around the variables of each cell, where nobody else stands between them."""
+        for layer, members in self.subject.cells.items():
+            inside = {self.id[n] for n in members if n in self.id}
+            found = [self.picture.circles[i] for i in inside]
+            for link, route in self.picture.routes.items():
+                if link.source == link.target and link.source in inside:
+                    xs, ys = zip(*samples(route.curve), strict=True)
+                    found.append(
+                        Circle(
+                            "",
+                            NOTHING,
+                            "gap",
+                            (min(xs) + max(xs)) / 2,
+                            (min(ys) + max(ys)) / 2,
+                            max(xs) - min(xs),
+                            max(ys) - min(ys),
+                        )
+                    )
+            left, right = min(c.x - c.width / 2 for c in found) - 16, max(c.x + c.width / 2 for c in found) + 16
+            low, high = min(c.y - c.height / 2 for c in found) - 14, max(c.y + c.height / 2 for c in found) + 18
+            others = (c for c in self.picture.circles.values() if c.id not in inside)
+            if all(not (left < c.x < right and low < c.y < high) for c in others):
+                for box in self.picture.boxes:
+                    if low < box.high and box.low < high and box.left < left < box.right:
+                        box.right = left = (left + box.right) / 2
+                self.picture.boxes.append(Box(self.print.of(layer), left, low, right, high))
 
-def square(system: System, arrow: Arrow) -> tuple[str, str]:
+
+def square(system: System, arrow: Arrow) -> tuple[str, Lettering]:
     """The square of an arrow that crosses steps, and what is written beside it."""
     back = arrow.delays()
     return ("delay" if sum(back.values()) >= 0 else "advance"), delay_text(system, arrow.source, back)
 
 
-def delay_text(system: System, name: str, back: Mapping[Axis, int]) -> str:
+def delay_text(system: System, name: str, back: Mapping[Axis, int]) -> Lettering:
     """The number of steps where it is not one; of a name with several axes the whole index."""
     if len(system.decls[name].axes) > 1:
-        return ", ".join(str(running(a, -back.get(a, 0))) for a in system.decls[name].axes)
+        return line(", ".join(str(running(a, -back.get(a, 0))) for a in system.decls[name].axes))
     (steps,) = back.values()
-    return "" if abs(steps) == 1 else str(abs(steps))
+    return line("" if abs(steps) == 1 else str(abs(steps)))
 
 
-def fixed_note(system: System, arrow: Arrow) -> str:
+def fixed_note(system: System, arrow: Arrow) -> Lettering:
     """What a read or a write at one step says: ``h[T]``, ``e[S] → d[0]``."""
+    names = Names(system)
     if arrow.boundary:
-        return visible(f"{arrow.read.ref} → {arrow.flow.out}")
-    return visible(str(arrow.read.ref)) if arrow.fixed else ""
+        return joined([names.ref(arrow.read.ref), names.ref(arrow.flow.out)], " → ")
+    return names.ref(arrow.read.ref) if arrow.fixed else NOTHING

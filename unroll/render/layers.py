@@ -12,8 +12,8 @@ def layers(names: Sequence[str], flows: Iterable[Pair], weak: Iterable[Pair], so
 
     flows    (source, target) within one step
     weak     flows that count where they close no cycle, such as boundaries
-    sources  names that nothing computes: each stands just below its lowest reader; but one whose only reader has other
-             food, as a label has in the loss, stands above it
+    sources  names that nothing computes: each stands just below its lowest reader; but one whose readers have other
+             food and feed nobody, as the loss does that reads a label, stands above them
     """
     flows = list(dict.fromkeys(p for p in flows if p[0] != p[1]))
     given = set(sources)
@@ -28,10 +28,8 @@ def layers(names: Sequence[str], flows: Iterable[Pair], weak: Iterable[Pair], so
     for name in names:
         readers = above.get(name, [])
         if name in given and readers:
-            lowest = min(row[r] for r in readers)
-            others = [s for r in readers for s in below[r] if s not in given]
-            final = all(not above.get(r) for r in readers)
-            row[name] = lowest + 1 if len(readers) == 1 and others and final else lowest - 1
+            fed = all(any(s not in given for s in below[r]) and not above.get(r) for r in readers)
+            row[name] = max(row[r] for r in readers) + 1 if fed else min(row[r] for r in readers) - 1
     levels = sorted(set(row.values()))
     return {name: levels.index(row[name]) for name in names}
 

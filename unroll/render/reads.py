@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
-from ..flow import Flow, Read, collapsed, through, trimmed
+from ..flow import Flow, Read, collapsed, operations, through, trimmed
 from ..ir import Equation, Ref, System
 from ..timeindex import Axis, Range
+from .marks import Cut, cuts, is_shown_input
 
 PRODUCTS = frozenset({"matmul", "mul", "div", "take", "einsum", "outer", "dot"})
 """Operations that stand for "through W" in a diagram when one operand is a param."""
@@ -19,11 +21,17 @@ def is_hidden(name: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Arrow:
-    """`flow` reads `read`; `params` multiply it on the way."""
+    """`flow` reads `read`; `params` multiply it on the way.
+
+    cut   where no gradient passes it
+    mode  "" or what a change of mode makes of it: "truth" read in place of an output, "severed" the read it replaces
+    """
 
     flow: Flow
     read: Read
     params: tuple[str, ...]
+    cut: Cut | None = None
+    mode: str = ""
 
     @property
     def source(self) -> str:
@@ -67,9 +75,33 @@ def arrows(system: System) -> list[Arrow]:
     result: list[Arrow] = []
     for flow in collapsed(system):
         beside = reader.multipliers(flow)
-        drawn = (r for r in flow.reads if system.decls[r.ref.name].kind not in ("param", "constant"))
-        result.extend(Arrow(flow, read, tuple(beside.get(read, ()))) for read in drawn)
+        stops = cuts(system, flow)
+        for read in flow.reads:
+            decl = system.decls[read.ref.name]
+            if decl.kind not in ("param", "constant") and is_shown_input(decl):
+                result.append(Arrow(flow, read, tuple(beside.get(read, ())), stops.get(read)))
     return result
+
+
+def op_arrows(system: System) -> list[Arrow]:
+    """Every read by every operation; params and numbers are written into the operation that takes them in."""
+    fixed = ("param", "constant")
+    return [
+        Arrow(flow, Read(read.ref, tuple(flow.equation.range(a) for a in flow.equation.summed)), ())
+        for flow in operations(system)
+        for read in flow.reads
+        if system.decls[read.ref.name].kind not in fixed
+    ]
+
+
+def forced_arrows(system: System, forced: System, truths: Mapping[str, str]) -> list[Arrow]:
+    """The arrows of a teacher-forced system, and those of `system` that it has severed."""
+    known = {(a.flow.out, a.read) for a in arrows(system)}
+    now = arrows(forced)
+    kept = {(a.flow.out, a.read) for a in now}
+    fresh = [replace(a, mode="truth") if (a.flow.out, a.read) not in known else a for a in now]
+    gone = [a for a in arrows(system) if a.source in truths and (a.flow.out, a.read) not in kept]
+    return [*fresh, *(replace(a, mode="severed") for a in gone)]
 
 
 def drawn_params(system: System, found: list[Arrow]) -> list[str]:

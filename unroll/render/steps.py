@@ -10,9 +10,13 @@ class Line:
 
     first, last  the ends of what there is, boundaries included
     most         how many columns there may be; None for all. Where the steps are more, the middle is left out
+    around       a step: only this one, its neighbours and the ends beyond these are drawn
     """
 
-    def __init__(self, first: int, last: int, most: int | None) -> None:
+    def __init__(self, first: int, last: int, most: int | None, around: int | None = None) -> None:
+        self.around = around
+        if around is not None:
+            first, last = max(first, around - 2), min(last, around + 2)
         self.columns: Sequence[int | None] = range(first, last + 1)
         self.left_out = range(0)
         if most is not None and len(self.columns) > most:
@@ -26,6 +30,17 @@ class Line:
     def numbers(self) -> list[int]:
         """The steps that are drawn."""
         return [k for k in self.columns if k is not None]
+
+    def text(self, step: int) -> str:
+        """A step as it is printed: its number, or where it stands from the one in the middle."""
+        if self.around is None:
+            return str(step)
+        away = step - self.around
+        return "…" if self.beyond(step) else f"t{away:+d}" if away else "t"
+
+    def beyond(self, step: int | None) -> bool:
+        """True for the ends of what is drawn around a step."""
+        return self.around is not None and step is not None and abs(step - self.around) > 1
 
     def column(self, step: int) -> int | None:
         """The step itself where it is drawn, None where the ellipsis stands for it."""

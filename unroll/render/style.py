@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
-Attributes = Mapping[str, str]
+from .lettering import Lettering
 
 DIAMETER = 42.0
 ROW = 84.0
 COLUMN = 92.0
 SQUARE = 9.0
-ARROW = 9.0
-NAME_SIZE = 16.0
-LABEL_SIZE = 14.0
-NOTE_SIZE = 11.0
-SMALLEST = 9.5
+ARROW = 8.0
+NAME_SIZE = 17.0
+LABEL_SIZE = 15.0
+NOTE_SIZE = 12.0
+SMALLEST = 10.0
+BELOW_SIZE = 10.0
+BOX = 28.0
+BOX_SIZE = 14.0
+"""Height of a box, which holds an operation or an equation, and size of its letters."""
+RAIL = 38.0
+"""How far above a row the line runs along which it is summed."""
 LOOP = 36.0
 """How far a delay's square stands off the circle it loops back to."""
 
+FONT = "Times New Roman, Liberation Serif, Nimbus Roman, Times, serif"
 INK = "#222222"
-FAINT = "#A6A6A6"
+GREY = "#555555"
+FAINT = "#8C8C8C"
 SHADE = "#E9E9E9"
-PAPER = "white"
+GROUND = "#F7F7F4"
+PAPER = "#FFFFFF"
 
 PALETTE = (
     "#0072B2",
@@ -31,53 +41,74 @@ PALETTE = (
     "#332288",
     "#A6761D",
     "#882255",
-    "#56B4E9",
+    "#3A8FC4",
     "#117733",
-    "#CC79A7",
+    "#B85C93",
     "#6A6A6A",
-    "#E69F00",
+    "#B97A00",
 )
 """Told apart by colour-blind readers (after Okabe and Ito, and Tol), and dark enough for a letter on white."""
 
-NODES: Mapping[str, Attributes] = {
-    "input": {"fillcolor": SHADE},
-    "variable": {"fillcolor": PAPER},
-    "loss": {"fillcolor": PAPER, "penwidth": "2"},
-    "boundary": {"fillcolor": PAPER, "color": FAINT, "fontcolor": "#555555"},
-    "cotangent": {"fillcolor": PAPER, "style": "filled,dashed"},
-    "gap": {"shape": "none", "style": "", "fillcolor": PAPER, "fontcolor": "#555555", "fontsize": "18"},
-    "note": {"shape": "none", "style": "", "fontsize": f"{NOTE_SIZE:g}", "fontname": "Times-Roman"},
-    "delay": {"shape": "square", "fillcolor": INK, "label": ""},
-    "advance": {"shape": "square", "fillcolor": PAPER, "label": ""},
+
+@dataclass(frozen=True, slots=True)
+class NodeLook:
+    """How a kind of node is drawn; shape is "ellipse", "diamond", "box", "square" or "none"."""
+
+    shape: str = "ellipse"
+    fill: str = PAPER
+    ink: str = INK
+    letters: str = INK
+    line: float = 1.2
+    dashes: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeLook:
+    """How a kind of edge is drawn; without an ink of its own it takes that of its param."""
+
+    ink: str = ""
+    line: float = 1.3
+    dashes: tuple[float, ...] = ()
+    head: float = 1.0
+
+
+DASHED = (5.0, 3.0)
+DOTTED = (1.5, 2.5)
+LONG = (9.0, 3.0)
+
+NODES: Mapping[str, NodeLook] = {
+    "input": NodeLook(fill=SHADE),
+    "variable": NodeLook(),
+    "loss": NodeLook(line=2.2),
+    "boundary": NodeLook(ink=FAINT, letters=GREY),
+    "cotangent": NodeLook(dashes=DASHED),
+    "gap": NodeLook("none", letters=GREY),
+    "switch": NodeLook("diamond"),
+    "op": NodeLook("box", line=0.9),
+    "equation": NodeLook("box"),
+    "delay": NodeLook("square", fill=INK),
+    "advance": NodeLook("square"),
 }
 
-EDGES: Mapping[str, Attributes] = {
-    "flow": {},
-    "once": {"style": "dashed"},
-    "gap": {"style": "dashed"},
-    "spread": {"penwidth": "0.8"},
-    "primal": {"penwidth": "0.7", "color": FAINT, "arrowsize": "0.55"},
+EDGES: Mapping[str, EdgeLook] = {
+    "flow": EdgeLook(),
+    "once": EdgeLook(dashes=DASHED),
+    "gap": EdgeLook(dashes=DOTTED),
+    "spread": EdgeLook(line=0.8),
+    "primal": EdgeLook(FAINT, 0.7, head=0.75),
+    "truth": EdgeLook(dashes=LONG, line=1.6),
+    "severed": EdgeLook(FAINT, 1.0, DASHED),
+    "stopped": EdgeLook(),
+    "choice": EdgeLook(dashes=LONG),
+    "control": EdgeLook(line=0.8, dashes=DOTTED, head=0.75),
 }
 """flow: step by step. once: a read at one fixed step. gap: to or from an ellipsis. spread: all of a sum over an axis.
-primal: what a derivative needs of the forward pass."""
+primal: what a derivative needs of the forward pass. truth: read in place of an output, and severed: the read that it
+replaces, crossed out. stopped: no gradient passes, two bars across. choice: one of the ways into a switch, and control:
+what sets the switch. Dashes and glyphs tell them apart without colours."""
 
-GRAPH: Attributes = {"layout": "nop2", "splines": "true", "bgcolor": PAPER, "pad": "0.2", "outputorder": "edgesfirst"}
-NODE: Attributes = {
-    "shape": "ellipse",
-    "fixedsize": "true",
-    "style": "filled",
-    "color": INK,
-    "fontname": "Times-Italic",
-    "fontsize": f"{NAME_SIZE:g}",
-    "penwidth": "1.2",
-}
-EDGE: Attributes = {
-    "color": INK,
-    "arrowsize": "0.75",
-    "penwidth": "1.3",
-    "fontname": "Times-Italic",
-    "fontsize": f"{LABEL_SIZE:g}",
-}
+GLYPHS = {"severed": "cross", "stopped": "bars"}
+"""What stands across an edge: a cross where it is taken out, two bars where it lets no gradient through."""
 
 
 def colour(number: int) -> str:
@@ -85,30 +116,11 @@ def colour(number: int) -> str:
     return PALETTE[number % len(PALETTE)]
 
 
-_NARROW = frozenset("ijlt.,:;'|!()[]fr/-′ ⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁽⁾")
-_WIDE = frozenset("mwMW@%—⋯→")
-
-
-def text_width(text: str, size: float) -> float:
-    """How wide a text is, roughly: Times, without a font at hand."""
-    units = 0.0
-    for c in text:
-        if c in _NARROW:
-            units += 0.33
-        elif c in _WIDE:
-            units += 0.85
-        elif ord(c) > 0x2E7F:
-            units += 1.0
-        else:
-            units += 0.68 if c.isupper() else 0.52
-    return 1.06 * units * size
-
-
-def fit(text: str) -> tuple[float, float]:
+def fit(letters: Lettering) -> tuple[float, float]:
     """Width of the node and size of the letters that hold a text: a circle where it can be, else an ellipse."""
-    room = DIAMETER - 6
-    wide = text_width(text, NAME_SIZE)
+    room = DIAMETER - 8
+    wide = letters.width(NAME_SIZE)
     if wide <= room:
         return DIAMETER, NAME_SIZE
-    size = max(SMALLEST, NAME_SIZE * room / wide)
-    return max(DIAMETER, text_width(text, size) + 14), size
+    size = max(SMALLEST, NAME_SIZE * room / wide, min(13.0, NAME_SIZE))
+    return max(DIAMETER, letters.width(size) + 16), size

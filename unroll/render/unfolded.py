@@ -8,22 +8,28 @@ from typing import TYPE_CHECKING
 
 from ..errors import RenderError
 from ..timeindex import Axis, Index, Range, running
-from .folded import FEW, link_kind
-from .grid import Grid, Steps
-from .picture import Link, Picture
+from .grid import Grid
+from .picture import Link, Picture, Steps
 from .reads import Arrow
 from .routes import Router
+from .subject import PLAIN, Options
 
 if TYPE_CHECKING:
     from ..dag import Dag
 
 
+Pair = tuple[tuple[str, Steps], tuple[str, Steps], object, Mapping[Axis, int]]
+"""What is read, what is written, what is bent alike, and the running steps."""
+
+
 def unfolded(
     dag: Dag,
+    options: Options = PLAIN,
     *,
     columns: int | None = 12,
+    around: int | None = None,
+    boundaries: bool = True,
     loss: str = "terms",
-    primal: bool | None = None,
     max_nodes: int = 2000,
 ) -> Picture:
     """The picture of an unfolded graph, for its lengths.
@@ -34,7 +40,9 @@ def unfolded(
         raise ValueError(f'loss={loss!r}: choose "terms" or "total"')
     if columns is not None and columns < 3:
         raise ValueError(f"columns={columns!r}: at least 3, the first, the ellipsis and the last")
-    grid = Grid(dag, columns, loss == "terms")
+    if around is not None and not any(1 <= around <= n for n in dag.lengths.values()):
+        raise ValueError(f"around={around!r}: the steps run from 1 to {max(dag.lengths.values(), default=0)}")
+    grid = Grid(dag, options, columns, loss == "terms", around)
     count = grid.count()
     if count > max_nodes:
         advice = "Give columns=12 to leave out the middle" if columns is None else "Give fewer columns"
@@ -44,7 +52,10 @@ def unfolded(
             f"drawn. {advice}, unfold fewer steps, or raise max_nodes."
         )
     grid.place()
-    Links(grid).draw(4 * max_nodes, primal)
+    if not boundaries:
+        grid.hide_boundaries()
+    Links(grid).draw(4 * max_nodes)
+    grid.prune()
     Router(grid.picture).run()
     return grid.picture
 
@@ -55,13 +66,14 @@ class Links:
     def __init__(self, grid: Grid) -> None:
         self.grid = grid
 
-    def draw(self, most: int, primal: bool | None) -> None:
+    def draw(self, most: int) -> None:
         """A link for every pair of instances that are drawn; through an ellipsis, one for all it stands for."""
-        few = sum(link_kind(self.grid.system, a) == "primal" for a in self.grid.arrows) <= FEW
-        merged: dict[tuple[str, str, str], tuple[dict[str, None], object]] = {}
+        subject = self.grid.subject
+        merged: dict[tuple[str, str, str], tuple[dict[str, None], object, float | None]] = {}
         for arrow in self.grid.arrows:
-            kind = "primal" if link_kind(self.grid.system, arrow) == "primal" else "flow"
-            if kind == "primal" and not (few and bool(self.grid.axes(arrow.target)) if primal is None else primal):
+            kind = subject.link_kind(arrow)
+            kind = "flow" if kind == "once" else kind
+            if kind == "primal" and not subject.options.primal:
                 continue
             if (
                 arrow.spread
@@ -69,22 +81,28 @@ class Links:
                 and not (self.grid.terms is not None and arrow.target == self.grid.system.loss)
             ):
                 kind = "spread"
-            for source, target, family in self._pairs(arrow):
-                through = "gap" if None in source[1] or None in target[1] else kind
+            for source, target, family, at in self._pairs(arrow):
+                cut = arrow.cut is None or arrow.cut.at(at, self.grid.lengths)
+                through = "gap" if None in source[1] or None in target[1] else kind if cut else "flow"
+                if self.grid.beyond(*source) and self.grid.beyond(*target):
+                    continue
+                if self.grid.beyond(*source) or self.grid.beyond(*target):
+                    through = "gap"
                 ends = self.grid.id[source], self.grid.id[target]
                 same = next((k for k in ("flow", "gap") if (*ends, k) in merged), through)
-                params, _ = merged.setdefault((*ends, same), ({}, family))
+                rail = self.grid.rail(arrow, self.grid.picture.circles[ends[0]])
+                params, *_ = merged.setdefault((*ends, same), ({}, family, rail))
                 params.update(dict.fromkeys(arrow.params))
                 if len(merged) > most:
                     raise RenderError(
                         f"the unfolded diagram of {self.grid.system.name!r} has more than {most} edges. "
                         "Give fewer columns, unfold fewer steps, or raise max_nodes."
                     )
-        for (a, b, kind), (params, family) in merged.items():
+        for (a, b, kind), (params, family, rail) in merged.items():
             beside = tuple(p for p in self.grid.picture.colours if p in params)
-            self.grid.picture.links.append(Link(a, b, beside, kind=kind, family=family))
+            self.grid.picture.links.append(Link(a, b, beside, kind=kind, family=family, rail=rail))
 
-    def _pairs(self, arrow: Arrow) -> Iterator[tuple[tuple[str, Steps], tuple[str, Steps], object]]:
+    def _pairs(self, arrow: Arrow) -> Iterator[Pair]:
         """The pairs of circles that an arrow joins, each with what it shares with those bent alike."""
         out, reads = arrow.flow.out.index, arrow.read.ref.index
         ranges = {r.axis: r for r in (*arrow.flow.domain, *arrow.read.over)}
@@ -98,7 +116,7 @@ class Links:
             target = arrow.target, self._steps(arrow.target, out, at)
             if source in self.grid.id and target in self.grid.id and not (None in source[1] and None in target[1]):
                 moved = self._moved(source, target)
-                yield source, target, (arrow.source, arrow.target, moved) if moved is not None else None
+                yield source, target, (arrow.source, arrow.target, moved) if moved is not None else None, at
 
     def _moved(self, source: tuple[str, Steps], target: tuple[str, Steps]) -> tuple[float, float] | None:
         """How far the one stands from the other: links of one family go the same way."""

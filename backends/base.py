@@ -66,6 +66,10 @@ class AbstractBackend(ABC):
         """Why it cannot run on this machine, and the way out; "" where it can."""
         return ""
 
+    def anticipate(self, system: System, options: Options) -> None:
+        """Begin, beside what follows, with what a net of this system is going to want."""
+        return
+
     @abstractmethod
     def asarray(self, value: Any, dtype: str | None) -> Any:
         """An array of this backend; `dtype` None keeps the value's own. No copy where none is needed."""

@@ -63,6 +63,7 @@ class Net:
         if unknown := [name for name in without if name not in known]:
             raise BackendError(f"without={unknown[0]!r}: what {self.backend.name} can do without is {', '.join(known)}")
         self._options = Options(dtype, debug_nans, tuple(without))
+        self.backend.anticipate(system, self._options)
         self._maker = Maker(system, self.backend, self._options, batch_first)
         self._built: dict[Any, Made] = {}
         self._set: dict[Any, Net] = {}

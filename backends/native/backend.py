@@ -20,9 +20,11 @@ from ..numpy.arrays import NumpyArrays
 from ..numpy.backend import BACKEND as NUMPY
 from ..place import ALIGNED, Layout, Lives, offsets
 from . import library
-from .emit import emit, unsupported
+from .code import Code
+from .emit import CONTRACTIONS, emit, unsupported
 from .machine import Compiled, vector_bytes
 from .pool import helpers, start
+from .products import anticipate
 
 
 class Workspace:
@@ -176,6 +178,18 @@ class Native(NumpyArrays, AbstractBackend):
     name = "native"
     optional = ("arena", "panels")
     """Memory used again once it is free, and weights packed before the loops that multiply by them."""
+
+    def anticipate(self, system: System, options: Options) -> None:
+        """Begin to compile the kernels of products."""
+        if (
+            options.dtype != "complex128"
+            and not options.debug_nans
+            and any(e.op in CONTRACTIONS for e in system.equations)
+        ):
+            with library.writing():
+                start()
+                anticipate(Code(options.dtype, vector_bytes()))
+                library.flush()
 
     def build(self, system: System, options: Options) -> AbstractExecutable:
         """Compile; NumPy serves complex steps, the search for nans, and operations that are Python functions."""

@@ -51,8 +51,7 @@ class Gemm:
             parts, self.sharing.outer, c.i64(int(adds)),
         )  # fmt: skip
         strips = table(c, self._kinds(columns.extent))
-        share = library.function(c, "product", [POINTER, I64], lambda c, args: _Share(c, args).write())
-        self.sharing.call(share, (x, y, z, z if room is None else room, strips), sizes, parts, large)
+        self.sharing.call(share_of_product(c), (x, y, z, z if room is None else room, strips), sizes, parts, large)
 
     def _kinds(self, columns: Size) -> set[tuple[int, bool]]:
         """The panels that can occur, in one share or several."""
@@ -62,6 +61,11 @@ class Gemm:
         shares = [r for n in range(1, self.sharing.helpers + 2) for r in parted(total, n)]
         blocks = [(a, min(a + VECTORS, past)) for start, past in shares for a in range(start, past, VECTORS)]
         return occurring(columns.factor, self.c.width, [*shares, *blocks])
+
+
+def share_of_product(c: Code) -> Value:
+    """A share of a product of any size, as a function."""
+    return library.function(c, "share_of_product", [POINTER, I64], lambda c, args: _Share(c, args).write())
 
 
 def _most(size: Size, limit: int) -> int:

@@ -40,8 +40,7 @@ class Packer:
         c, panels = self.c, Panels(host, deep.extent.factor, columns.extent.factor)
         sizes = (columns.right, deep.right, columns.extent, deep.extent, c.i64(self.shares))
         large = I1(panels.deep * panels.columns >= WORTH_PACKING)
-        share = library.function(c, "share_of_packing", [POINTER, I64], _pack)
-        self.sharing.call(share, (into, matrix), sizes, c.i64(self.shares), large)
+        self.sharing.call(share_of_packing(c), (into, matrix), sizes, c.i64(self.shares), large)
         return panels
 
     def product(self, panels: Panels, pointer: Value, rows: Group, deep: Group, x: Value, z: Value, adds: bool) -> None:
@@ -53,8 +52,17 @@ class Packer:
         strips = table(c, occurring(panels.columns, c.width, parted(total, self.shares)))
         numbers = (panels.columns, panels.deep, self.shares, int(adds))
         sizes = (rows.left, deep.left, rows.out, rows.extent, *(c.i64(n) for n in numbers))
-        share = library.function(c, "share_of_packed", [POINTER, I64], _multiply)
-        self.sharing.call(share, (strips, pointer, x, z), sizes, c.i64(self.shares), large)
+        self.sharing.call(share_of_packed(c), (strips, pointer, x, z), sizes, c.i64(self.shares), large)
+
+
+def share_of_packing(c: Code) -> Value:
+    """A share of the packing of any matrix, as a function."""
+    return library.function(c, "share_of_packing", [POINTER, I64], _pack)
+
+
+def share_of_packed(c: Code) -> Value:
+    """A share of a product with any packed matrix, as a function."""
+    return library.function(c, "share_of_packed", [POINTER, I64], _multiply)
 
 
 def _part(job: Job, columns: Value, shares: Value) -> tuple[Value, Value]:

@@ -8,12 +8,13 @@ from ...program import Access, Compute
 from ..contraction import NOTHING, grouped
 from ..numpy.kernels import letters
 from ..sizes import ONE, ZERO, Size
-from .code import Dims, Point, Strided
-from .gemm import Gemm
-from .packed import Packer, Panels
+from .code import Code, Dims, Point, Strided
+from .gemm import Gemm, share_of_product
+from .packed import Packer, Panels, share_of_packed, share_of_packing
 from .pointwise import Typed
 from .sharing import Sharing
 from .statement import Statements, Where
+from .tiles import strip
 
 SMALLEST = 64
 """Elements of a matrix worth packing."""
@@ -107,3 +108,11 @@ class Products:
                 self.gemm.product(rows, columns, deep, x, y, z, room, adds or again)
 
         self.c.nest(loops, [left, right, out], at, False)
+
+
+def anticipate(c: Code) -> None:
+    """Write what nearly all programs with products want, into the library."""
+    for share in (share_of_product, share_of_packing, share_of_packed):
+        share(c)
+    for vectors in (3, 2):
+        strip(c, vectors, False)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from ..ir import System
-from ..program import Access, Buffer, Compute, Fuse, Program, Repeat, Step
-from ..timeindex import Axis, Range, fixed, last
+from ..ir import Ref, System
+from ..ops.shapes import as_slice
+from ..program import Access, Buffer, Compute, Fuse, Program, Repeat, Step, View
+from ..timeindex import Axis, Index, Range, fixed, last
 from .sizes import BATCH, Size, count, in_order, product
 
 ALIGNED = 64
@@ -143,3 +144,69 @@ def offsets(sizes: Mapping[str, int], when: Lives) -> tuple[dict[str, int], int]
         placed.append((at, at + need, name))
         total = max(total, at + need)
     return where, total
+
+
+def zeros(
+    program: Program, found: Mapping[str, Layout], absent: set[str], host: str
+) -> Iterator[tuple[Layout, tuple[Range, ...], int | None]]:
+    """What the program counts on to be zero, in a host and its parts: which steps.
+
+    Where a number comes with them, only if the buffer has more steps than that.
+    """
+    for name, layout in found.items():
+        if layout.host != host or name in absent:
+            continue
+        buffer = program.buffers.get(name)
+        if buffer is not None and buffer.clear is not None and buffer.clear != "all":
+            (r,), (first, final) = layout.axes, buffer.clear
+            for k, step in [(k, r.lo + k) for k in range(first)] + [(k, r.hi - k) for k in range(final)]:
+                yield layout, (Range(r.axis, step, step),), k
+        elif buffer.clear == "all" if buffer is not None else not program.system.decls[name].given:
+            yield layout, layout.axes, None
+
+
+Move = tuple[Index, Index, Size]
+"""A step, the one that the memory begins with, and the elements from one to the next."""
+
+
+def seen(layout: Layout, ref: Ref, spans: Sequence[Range]) -> tuple[dict[str, Size], list[Move]]:
+    """Instances as a statement over `spans` sees them: strides by axis name and "batch", and the way to the first."""
+    kept, spanned = {r.axis: r for r in layout.axes}, {r.axis: r for r in spans}
+    lead: dict[str, Size] = {}
+    moves: list[Move] = []
+    for index, axis in zip(ref.index, layout.brackets, strict=True):
+        if axis not in kept:
+            continue
+        start, stride = index, layout.strides[axis.name]
+        if index.runs and index.axis in spanned:
+            start = spanned[index.axis].lo + index.shift
+            lead[index.axis.name] = stride
+        moves.append((start, kept[axis].lo, stride))
+    if layout.batched:
+        lead["batch"] = layout.strides["batch"]
+    return lead, moves
+
+
+def through(
+    view: View, shape: Sequence[int], steps: Sequence[Size]
+) -> tuple[tuple[int, ...], tuple[Size, ...], list[Size]]:
+    """Per-example axes seen through a transpose or a slice: their sizes and steps, and the elements left out before."""
+    attrs = dict(view.attrs)
+    if view.op == "transpose":
+        axes = attrs.get("axes")
+        order = list(range(len(shape)))[::-1] if axes is None else [a + len(shape) for a in axes]
+        return tuple(shape[i] for i in order), tuple(steps[i] for i in order), []
+    parts = attrs["parts"]
+    sizes, strides, skipped = [], [], []
+    for part, n, step in zip(parts, shape, steps, strict=False):
+        chosen = as_slice(part)
+        if isinstance(chosen, int):
+            skipped.append(Size(chosen % n) * step)
+            continue
+        taken = range(*chosen.indices(n))
+        if taken:
+            skipped.append(Size(taken.start) * step)
+        sizes.append(len(taken))
+        strides.append(Size(taken.step) * step)
+    rest = len(parts)
+    return (*sizes, *shape[rest:]), (*strides, *steps[rest:]), skipped

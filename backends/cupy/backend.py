@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,7 +12,7 @@ from ...program import Program
 from ..base import AbstractBackend, AbstractExecutable, Options
 from ..memory import Idle, elements
 from ..numpy.arrays import NumpyArrays
-from ..numpy.backend import BACKEND as NUMPY
+from ..numpy.backend import instead
 from .emit import emit, unsupported
 from .frame import AbstractMachine
 from .plan import Plan
@@ -80,12 +79,4 @@ class Cuda(NumpyArrays, AbstractBackend):
 
     def build(self, system: System, options: Options) -> AbstractExecutable:
         """Compile; NumPy serves complex steps, the search for nans, and operations that are Python functions."""
-        if op := unsupported(system):
-            warnings.warn(
-                f"ops.{op} is a Python function alone: template {system.name!r} runs on numpy instead of {self.name}; "
-                f"give ops.define(..., body=) an expression in other operations",
-                stacklevel=2,
-            )
-        if op or options.dtype == "complex128" or options.debug_nans:
-            return NUMPY.build(system, options)
-        return CudaExecutable(system, options, self._make)
+        return instead(self.name, unsupported(system), system, options) or CudaExecutable(system, options, self._make)

@@ -10,7 +10,7 @@ from ...program import Access, Compute, Fuse, Guard, Program, Repeat, Step, guar
 from ...timeindex import Axis, Range, running
 from ..contraction import NOTHING, Group, grouped
 from ..numpy.kernels import letters
-from ..place import Layout, Lives, layouts, lives
+from ..place import Layout, Lives, layouts, lives, zeros
 from ..sizes import BATCH, ONE, ZERO, Size, count
 from .kernels import Writer, by_row
 from .plan import Action, Launch, Loop, Plan, Product
@@ -65,17 +65,9 @@ class _Emitter:
     def cleared(self, host: str) -> list[Action]:
         """Zeros where the program counts on them, in a host and its parts."""
         found: list[Action] = []
-        for name, layout in self.layouts.items():
-            if layout.host != host or name in self.absent:
-                continue
-            buffer = self.program.buffers.get(name)
-            if buffer is not None and buffer.clear is not None and buffer.clear != "all":
-                (r,), (first, final) = layout.axes, buffer.clear
-                for k, step in [(k, r.lo + k) for k in range(first)] + [(k, r.hi - k) for k in range(final)]:
-                    launch = self.zero(layout, (Range(r.axis, step, step),))
-                    found.append(replace(launch, needs=((count(r), k),)))  # a short one has fewer steps
-            elif buffer.clear == "all" if buffer is not None else not self.system.decls[name].given:
-                found.append(self.zero(layout, layout.axes))
+        for layout, ranges, k in zeros(self.program, self.layouts, self.absent, host):
+            launch = self.zero(layout, ranges)
+            found.append(launch if k is None else replace(launch, needs=((count(layout.axes[0]), k),)))
         return found
 
     def zero(self, layout: Layout, ranges: tuple[Range, ...]) -> Launch:

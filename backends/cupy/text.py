@@ -7,10 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from ...ops.shapes import as_slice
 from ...program import Access, View
 from ...timeindex import Axis, Range
-from ..place import Layout
+from ..place import Layout, seen, through
 from ..sizes import ONE, Size
 from ..source import Names, difference, linear
 from .plan import Number, Place
@@ -98,22 +97,8 @@ class Where:
 
 def operand(layouts: Mapping[str, Layout], access: Access, where: Where) -> Operand:
     """What an access reads, seen from a statement."""
-    ref, layout = access.ref, layouts[access.ref.name]
-    spans = {r.axis: r for r in where.spans}
-    kept = {r.axis.name: r for r in layout.axes}
-    lead: dict[str, Size] = {}
-    moves = []
-    for index, axis in zip(ref.index, layout.brackets, strict=True):
-        if (r := kept.get(axis.name)) is None:
-            continue
-        stride = layout.strides[axis.name]
-        start = index
-        if index.runs and index.axis in spans:
-            start = spans[index.axis].lo + index.shift
-            lead[index.axis.name] = stride
-        moves.append((start, r.lo, stride))
-    if layout.batched:
-        lead["batch"] = layout.strides["batch"]
+    layout = layouts[access.ref.name]
+    lead, moves = seen(layout, access.ref, where.spans)
     place = Place(layout.host, layout.offset, tuple(moves), tuple(where.loops.items()))
     found = Operand(access, layout.kind, place, lead, layout.shape, layout.steps)
     for view in access.views:
@@ -123,24 +108,9 @@ def operand(layouts: Mapping[str, Layout], access: Access, where: Where) -> Oper
 
 def viewed(x: Operand, view: View) -> Operand:
     """The operand seen through a transpose or a slice."""
-    attrs = dict(view.attrs)
-    if view.op == "transpose":
-        axes = attrs.get("axes")
-        order = list(range(len(x.shape)))[::-1] if axes is None else [a + len(x.shape) for a in axes]
-        return replace(x, shape=tuple(x.shape[i] for i in order), strides=tuple(x.strides[i] for i in order))
-    shape, strides, offset = [], [], x.place.offset
-    for part, n, stride in zip(attrs["parts"], x.shape, x.strides, strict=False):
-        chosen = as_slice(part)
-        if isinstance(chosen, int):
-            offset += chosen % n * stride.factor
-        else:
-            taken = range(*chosen.indices(n))
-            offset += taken.start * stride.factor if taken else 0
-            shape.append(len(taken))
-            strides.append(Size(taken.step) * stride)
-    rest = len(attrs["parts"])
-    place = replace(x.place, offset=offset)
-    return replace(x, place=place, shape=(*shape, *x.shape[rest:]), strides=(*strides, *x.strides[rest:]))
+    shape, strides, skipped = through(view, x.shape, x.strides)
+    place = replace(x.place, offset=x.place.offset + sum(s.factor for s in skipped))
+    return replace(x, place=place, shape=shape, strides=strides)
 
 
 class Kernel:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,7 +16,7 @@ from ...timeindex import last
 from ..base import AbstractBackend, AbstractExecutable, Options
 from ..memory import Idle, afford, elements
 from ..numpy.arrays import NumpyArrays
-from ..numpy.backend import BACKEND as NUMPY
+from ..numpy.backend import alone, instead
 from ..place import ALIGNED, Layout, Lives, offsets
 from . import library
 from .code import Code
@@ -181,11 +180,7 @@ class Native(NumpyArrays, AbstractBackend):
 
     def anticipate(self, system: System, options: Options) -> None:
         """Begin to compile the kernels of products."""
-        if (
-            options.dtype != "complex128"
-            and not options.debug_nans
-            and any(e.op in CONTRACTIONS for e in system.equations)
-        ):
+        if not alone(options) and any(e.op in CONTRACTIONS for e in system.equations):
             with library.writing():
                 start()
                 anticipate(Code(options.dtype, vector_bytes()))
@@ -193,15 +188,7 @@ class Native(NumpyArrays, AbstractBackend):
 
     def build(self, system: System, options: Options) -> AbstractExecutable:
         """Compile; NumPy serves complex steps, the search for nans, and operations that are Python functions."""
-        if op := unsupported(system):
-            warnings.warn(
-                f"ops.{op} is a Python function alone: template {system.name!r} runs on numpy instead of native; "
-                f"give ops.define(..., body=) an expression in other operations",
-                stacklevel=2,
-            )
-        if op or options.dtype == "complex128" or options.debug_nans:
-            return NUMPY.build(system, options)
-        return NativeExecutable(system, options)
+        return instead(self.name, unsupported(system), system, options) or NativeExecutable(system, options)
 
 
 BACKEND = Native()

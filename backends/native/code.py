@@ -64,7 +64,7 @@ class Code:
         self.bytes = {"float": 4 if dtype == "float32" else 8, "int": 8, "bool": 1}
         self.width = vector_bytes // self.bytes["float"]
         self.module = ir.Module("unroll")
-        self._main, self._side = self.module, ir.Module("unroll")
+        self._side = ir.Module("unroll")
         self.function: Any = None
         self.entry: Any = None
         self.b: Any = None

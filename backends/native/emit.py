@@ -10,7 +10,7 @@ from ...ir import Ref, System
 from ...ops.shapes import elementwise
 from ...program import Access, Compute, Fuse, Program, Repeat, Step, access_shape, guard, walk
 from ...timeindex import Range, running
-from ..place import Layout, Lives, layouts, lives
+from ..place import Layout, Lives, layouts, lives, zeros
 from ..sizes import BATCH, PART, Size, count
 from . import library
 from .code import I64, POINTER, Code, Value
@@ -118,18 +118,13 @@ class _Emitter:
 
     def clear(self, host: str) -> None:
         """Zeros where the program counts on them, in a host and its parts."""
-        for name, layout in self.layouts.items():
-            if layout.host != host or name in self.absent:
+        for layout, ranges, least in zeros(self.program, self.layouts, self.absent, host):
+            if least is None:
+                self.zero(layout.name, ranges)
                 continue
-            buffer = self.program.buffers.get(name)
-            if buffer is not None and buffer.clear is not None and buffer.clear != "all":
-                (r,), (first, final) = layout.axes, buffer.clear
-                total = self.c.size(count(r))
-                for k, step in [(k, r.lo + k) for k in range(first)] + [(k, r.hi - k) for k in range(final)]:
-                    with self.c.when(self.c.b.icmp_signed(">", total, self.c.i64(k))):  # a short one has fewer steps
-                        self.zero(name, (Range(r.axis, step, step),))
-            elif buffer.clear == "all" if buffer is not None else not self.system.decls[name].given:
-                self.zero(name, layout.axes)
+            total = self.c.size(count(layout.axes[0]))
+            with self.c.when(self.c.b.icmp_signed(">", total, self.c.i64(least))):
+                self.zero(layout.name, ranges)
 
     def zero(self, name: str, ranges: tuple[Range, ...]) -> None:
         """Zeros over ranges of steps."""

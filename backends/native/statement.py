@@ -7,10 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ...ir import Const
-from ...ops.shapes import as_slice
 from ...program import Access, Argument, Compute, View
 from ...timeindex import Axis, Index, Range
-from ..place import Layout
+from ..place import Layout, seen, through
 from ..sizes import BATCH, ZERO, Size, count
 from .code import Code, Dims, Point, Strided, Value, can_be_wide, collapsed
 from .pointwise import Typed, convert, larger, pointwise
@@ -87,24 +86,12 @@ class Memory:
 
     def operand(self, access: Access, where: Where) -> Operand:
         """What an access reads, seen from a statement."""
-        ref, layout = access.ref, self.layouts[access.ref.name]
-        spans = {r.axis: r for r in where.spans}
-        kept = {r.axis.name: r for r in layout.axes}
-        lead: dict[str, Size] = {}
+        layout = self.layouts[access.ref.name]
+        lead, moves = seen(layout, access.ref, where.spans)
         at = self.c.i64(layout.offset)
-        for index, axis in zip(ref.index, layout.brackets, strict=True):
-            r = kept.get(axis.name)
-            if r is None:
-                continue
-            stride = layout.strides[axis.name]
-            start = index
-            if index.runs and index.axis in spans:
-                start = spans[index.axis].lo + index.shift
-                lead[index.axis.name] = stride
-            steps = self.c.b.sub(self.step(start, where), self.step(r.lo, where))
+        for start, first, stride in moves:
+            steps = self.c.b.sub(self.step(start, where), self.step(first, where))
             at = self.c.b.add(at, self.c.b.mul(steps, self.c.size(stride)))
-        if layout.batched:
-            lead["batch"] = layout.strides["batch"]
         pointer = self.c.moved(self.pointers[layout.host], layout.kind, at)
         found = Operand(pointer, layout.kind, lead, layout.shape, layout.steps)
         for view in access.views:
@@ -113,29 +100,15 @@ class Memory:
 
     def viewed(self, x: Operand, view: View) -> Operand:
         """The operand seen through a transpose or a slice."""
-        attrs = dict(view.attrs)
-        if view.op == "transpose":
-            axes = attrs.get("axes")
-            order = list(range(len(x.shape)))[::-1] if axes is None else [a + len(x.shape) for a in axes]
-            return replace(x, shape=tuple(x.shape[i] for i in order), steps=tuple(x.steps[i] for i in order))
-        return self.part(x, attrs["parts"])
+        shape, steps, skipped = through(view, x.shape, x.steps)
+        pointer = x.pointer
+        for size in skipped:
+            pointer = self.c.moved(pointer, x.kind, self.c.size(size))
+        return Operand(pointer, x.kind, x.lead, shape, steps)
 
     def part(self, x: Operand, parts: Sequence[Any]) -> Operand:
         """A slice of the per-example axes."""
-        shape, steps, pointer = [], [], x.pointer
-        for part, n, step in zip(parts, x.shape, x.steps, strict=False):
-            chosen = as_slice(part)
-            if isinstance(chosen, int):
-                first = chosen % n
-            else:
-                taken = range(*chosen.indices(n))
-                first = taken.start
-                shape.append(len(taken))
-                steps.append(Size(taken.step) * step)
-            if first and (isinstance(chosen, int) or len(taken)):
-                pointer = self.c.moved(pointer, x.kind, self.c.size(Size(first) * step))
-        rest = len(parts)
-        return Operand(pointer, x.kind, x.lead, (*shape, *x.shape[rest:]), (*steps, *x.steps[rest:]))
+        return self.viewed(x, View("slice", (("parts", tuple(parts)),), 0))
 
 
 class Statements:

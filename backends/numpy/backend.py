@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -130,3 +131,22 @@ class Numpy(NumpyArrays, AbstractBackend):
 
 
 BACKEND = Numpy()
+
+
+def alone(options: Options) -> bool:
+    """True for runs that no compiling backend has: complex steps, and the search for nans."""
+    return options.dtype == "complex128" or options.debug_nans
+
+
+def instead(name: str, op: str, system: System, options: Options) -> NumpyExecutable | None:
+    """NumPy in place of the backend `name`, where that cannot run a system; None where it can.
+
+    op  an operation of the system that has no form there, being a Python function alone; "" if none
+    """
+    if op:
+        warnings.warn(
+            f"ops.{op} is a Python function alone: template {system.name!r} runs on numpy instead of {name}; "
+            f"give ops.define(..., body=) an expression in other operations",
+            stacklevel=3,
+        )
+    return BACKEND.build(system, options) if op or alone(options) else None

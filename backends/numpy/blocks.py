@@ -12,8 +12,8 @@ ELEMENTS = 2**15
 """Of the widest array in a block: small enough that a few stay in the second-level cache, and worth the calls."""
 
 
-def blocks(page: Page, step: Fuse) -> tuple[str, str] | None:
-    """The steps of a block and of the whole, as source; None where a kernel is computed in one piece."""
+def blocks(page: Page, step: Fuse) -> tuple[Range, str] | None:
+    """What is cut into blocks, and the steps of a block as source; None where a kernel is computed in one piece."""
     e = step.body[0].equation
     spans = [r for a in page.system.axes for r in e.domain if r.axis == a]
     if not spans or spans[0].lo.anchor or not all(s.mode == "set" for s in step.body):
@@ -24,16 +24,16 @@ def blocks(page: Page, step: Fuse) -> tuple[str, str] | None:
     widest = max(math.prod(access_shape(page.system, a)) for a in accesses)
     others = [count(r) for r in spans[1:]] + ["B"] * e.batched
     each = f" // max(1, {' * '.join(others)})" if others else ""
-    return f"max(1, {max(1, ELEMENTS // max(1, widest))}{each})", count(spans[0])
+    return spans[0], f"max(1, {max(1, ELEMENTS // max(1, widest))}{each})"
 
 
 def local(page: Page, step: Fuse) -> dict[str, str]:
     """The names that hold one block alone, and the steps of a block, as source."""
     found = blocks(page, step)
-    axis = next((a for a in page.system.axes for r in step.body[0].equation.domain if r.axis == a), None)
     if found is None:
         return {}
-    return {n: found[0] for n in step.inner if page.buffers[n].axes and page.buffers[n].axes[0].axis == axis}
+    whole, steps = found
+    return {n: steps for n in step.inner if page.buffers[n].axes and page.buffers[n].axes[0].axis == whole.axis}
 
 
 def _follows(page: Page, access: Access, span: Range) -> bool:

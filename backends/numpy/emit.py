@@ -182,7 +182,7 @@ class Emitter:
             for statement in step.body:
                 self._compute(statement, {}, frozenset())
             return
-        size, total = self.page.prepare(found[0], "steps"), found[1]
+        total, size = count(found[0]), self.page.prepare(found[1], "steps")
         first, past = (self.page.names.fresh(wish) for wish in ("first", "past"))
         self.page.line(f"for {first} in range(0, {total}, {size}):")
         self.page.depth += 1

@@ -40,34 +40,11 @@ MEASURES = {"values": ("‖value‖", False), "gradients": ("‖gradient‖", Tr
 """What is told of each overlay: its title, and whether its scale is logarithmic."""
 
 
-def explore(
-    template: Template,
-    path: str | os.PathLike[str],
-    *,
-    steps: int | Sequence[int] | None = None,
-    forced: Mapping[str, str] | None = None,
-    backward: bool | None = None,
-    values: Mapping[str, Any] | None = None,
-    gradients: Mapping[str, Any] | None = None,
-    progress: Progress | None = None,
-    **lengths: int,
-) -> None:
+def explore(template: Template, path: str | os.PathLike[str], **options: Any) -> None:
     """Write the page: see `Template.explore`."""
     if Path(path).suffix.lower() not in (".html", ".htm"):
         raise RenderError(f"{os.fspath(path)}: a page is an .html file")
-    Path(path).write_text(
-        page(
-            template,
-            steps=steps,
-            forced=forced,
-            backward=backward,
-            values=values,
-            gradients=gradients,
-            progress=progress,
-            **lengths,
-        ),
-        encoding="utf-8",
-    )
+    Path(path).write_text(page(template, **options), encoding="utf-8")
 
 
 def page(

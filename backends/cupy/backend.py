@@ -18,7 +18,7 @@ from .frame import AbstractMachine
 from .plan import Plan
 
 ITEM = {"float32": 4, "float64": 8}
-GRAPH = "graph"
+GRAPH, PERSISTENT = "graph", "persistent"
 
 Make = Callable[[Plan, Options], AbstractMachine]
 
@@ -30,9 +30,9 @@ class CudaExecutable(AbstractExecutable):
 
     def __init__(self, system: System, options: Options, make: Make) -> None:
         self.system = system
-        without = [name for name in options.without if name != GRAPH]
+        without = [name for name in options.without if name not in Cuda.optional]
         self.program = compile_system(system, without=("pack", *without))  # `fuse` makes wider kernels
-        self.plan = emit(self.program, options.dtype)
+        self.plan = emit(self.program, options.dtype, PERSISTENT not in options.without)
         self._machine = make(self.plan, options)
         self._idle = Idle()
 
@@ -67,8 +67,8 @@ class Cuda(NumpyArrays, AbstractBackend):
     """
 
     name = "cupy"
-    optional = (GRAPH,)
-    """All of a run as one CUDA graph, captured once for each shape."""
+    optional = (GRAPH, PERSISTENT)
+    """All of a run as one CUDA graph, captured once for each shape; a loop as one kernel, with its weights on chip."""
 
     def __init__(self, make: Make, lacks: Callable[[], str]) -> None:
         self._make, self._lacks = make, lacks

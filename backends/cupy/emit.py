@@ -13,6 +13,7 @@ from ..numpy.kernels import letters
 from ..place import Layout, Lives, layouts, lives, zeros
 from ..sizes import BATCH, ONE, ZERO, Size, count
 from .kernels import Writer, by_row
+from .persistent import persistent
 from .plan import Action, Launch, Loop, Plan, Product
 from .text import Operand, Where, operand, prelude
 from .values import CONTRACTIONS, KNOWN
@@ -23,9 +24,9 @@ def unsupported(system: System) -> str:
     return next((e.op for e in system.equations if e.operation.compute is not None or e.op not in KNOWN), "")
 
 
-def emit(program: Program, dtype: str) -> Plan:
-    """The plan of a program in float32 or float64."""
-    return _Emitter(program, dtype).emit()
+def emit(program: Program, dtype: str, whole: bool = True) -> Plan:
+    """The plan of a program in float32 or float64; `whole` has loops as one kernel where they can be."""
+    return _Emitter(program, dtype).emit(whole)
 
 
 class _Emitter:
@@ -41,7 +42,7 @@ class _Emitter:
         self.hosts = tuple(h for h in hosts if h in first)
         self.texts: list[str] = [prelude(dtype)]
 
-    def emit(self) -> Plan:
+    def emit(self, whole: bool) -> Plan:
         """The whole plan."""
         actions: list[Action] = []
         end = len(self.program.steps)
@@ -51,9 +52,11 @@ class _Emitter:
                     actions += self.cleared(host)
             if 0 <= number < end:
                 actions += self.step(self.program.steps[number], ())
-        return Plan(
-            "\n".join(self.texts), tuple(actions), self.system, self.hosts, self.layouts, self.lives, self.dtype
-        )
+        done = tuple(actions)
+        if whole:
+            done, texts = persistent(done, self.layouts)
+            self.texts += texts
+        return Plan("\n".join(self.texts), done, self.system, self.hosts, self.layouts, self.lives, self.dtype)
 
     def writer(self, name: str, where: Where) -> Writer:
         """A new kernel."""
@@ -106,10 +109,10 @@ class _Emitter:
             return self.write(body, inner, where)
         (inside,) = wanted
         always = [s for s, g in zip(body, guards, strict=True) if not g]
-        found = [replace(a, guards=inside) for a in self.write(body, inner, where) if not isinstance(a, Loop)]
+        found = [replace(a, guards=inside) for a in self.write(body, inner, where) if isinstance(a, (Launch, Product))]
         if not always:
             return list(found)
-        rest = [a for a in self.write(always, inner, where) if not isinstance(a, Loop)]
+        rest = [a for a in self.write(always, inner, where) if isinstance(a, (Launch, Product))]
         return [*found, *(replace(a, guards=outside) for a in rest for outside in _outside(inside))]
 
     def write(self, body: Sequence[Compute], inner: Sequence[str], where: Where) -> list[Action]:

@@ -6,17 +6,29 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
-from .plan import Plan
+from .cooperative import Meeting
+from .plan import Fit, Plan
 
 
 class AbstractFrame(ABC):
     """The memory of runs at one shape.
 
-    raw  bytes, as an array of a NumPy-like library, as many as the plan wants
+    raw      bytes, as an array of a NumPy-like library, as many as the plan wants
+    fits     the loops that run as one kernel
+    meeting  of their blocks
     """
 
-    def __init__(self, plan: Plan, numbers: Mapping[str, int], raw: Any, where: Mapping[str, int]) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        numbers: Mapping[str, int],
+        raw: Any,
+        where: Mapping[str, int],
+        fits: Mapping[str, Fit],
+        meeting: Meeting,
+    ) -> None:
         self.plan, self.numbers = plan, numbers
+        self.fits, self.meeting = dict(fits), meeting
         self.arena = raw
         self.arrays: dict[str, Any] = {}
         for host, size in plan.sizes(numbers).items():
@@ -32,7 +44,9 @@ class AbstractFrame(ABC):
             decl = self.plan.system.decls[host]
             self.put(self.arrays[host], inside, decl.detail if decl.kind == "constant" else values[host])
         self.run()
-        return {name: self.get(self.arrays[host][part]) for name, (host, part) in self.results.items()}
+        results = {name: self.get(self.arrays[host][part]) for name, (host, part) in self.results.items()}
+        self.meeting.check()
+        return results
 
     @abstractmethod
     def put(self, array: Any, inside: tuple[slice, ...], value: Any) -> None:

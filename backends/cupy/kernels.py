@@ -8,12 +8,11 @@ from ...ops.shapes import negative_axes
 from ...program import Access, Compute, Row
 from ..place import Layout
 from ..sizes import BATCH, Size, count, product
+from .grid import THREADS
 from .plan import Launch
-from .text import TYPES, Kernel, Points, Where, operand
+from .text import Kernel, Points, Where, operand
 from .values import POINTWISE, Typed, Values, convert
 
-THREADS = 256
-"""Threads of a block."""
 LANES = 32
 """Sums of a block, side by side, where there are as many; threads that share one add up in one fixed order."""
 
@@ -60,7 +59,8 @@ class Writer:
 
     def launch(self, points: Size, each: int, threads: int) -> Launch:
         """The kernel as a part of a plan."""
-        return Launch(self.k.name, tuple(self.k.arguments), points, each, threads)
+        written = tuple(sorted(self.k.written))
+        return Launch(self.k.name, tuple(self.k.arguments), points, each, threads, written, self.k.part)
 
     # -- a thread for every point ------------------------------------------------------------------------------------
 
@@ -72,7 +72,7 @@ class Writer:
         running = {a.name for a in body[0].equation.out.running}
         lead = [(key, size) for key, size in self.spans(out.batched) if key == "batch" or key in running]
         dims = [*lead, *features(shape)]
-        k.line(f"whole point = (whole)blockIdx.x * {THREADS} + threadIdx.x;")
+        k.line(f"whole point = block * {THREADS} + threadIdx.x;")
         k.line(f"if (point >= {k.size(total_of(dims))}) return;")
         found = k.coordinates("point", dims)
         place = [found[key] for key, _ in features(shape)]
@@ -127,9 +127,9 @@ class Writer:
             lanes = min(LANES, 1 << max(points.factor - 1, 0).bit_length())
         slices = THREADS // lanes
         empty = "0" if e.combine == "sum" else "-ENDLESS"
-        k.line(f"__shared__ {TYPES[kind]} part[{THREADS}];")
+        k.shares(kind, THREADS)
         k.line(f"int lane = threadIdx.x % {lanes}, slice = threadIdx.x / {lanes};")
-        k.line(f"whole point = (whole)blockIdx.x * {lanes} + lane;")
+        k.line(f"whole point = block * {lanes} + lane;")
         k.line(f"bool inside = point < {k.size(points)};")
         found = k.coordinates("point", dims)
         place = [found[key] for key, _ in features(out.shape)]
@@ -162,8 +162,8 @@ class Writer:
         spans = [(key, size) for key, size in self.spans(out.batched) if key == "batch" or key in running]
         dims = [*spans, *features(shape)]
         threads = block(width)
-        k.line(f"__shared__ real part[{threads}];")
-        k.line("whole point = blockIdx.x;")
+        k.shares("float", threads)
+        k.line("whole point = block;")
         found = k.coordinates("point", dims)
         lead = [found[key] for key, _ in features(shape)]
 
@@ -172,7 +172,7 @@ class Writer:
             with k.loop(Size(width), "threadIdx.x", str(threads)) as n:
                 value = change.format(convert(self.values.read(step.args[0], found, [*lead, n]), "float"))
                 k.line(f"{meets} = {self.values.join(meets, value, largest)};")
-            return k.new("float", f"gathered({meets}, part, {'true' if largest else 'false'})", "total")
+            return k.new("float", f"gathered({meets}, part, {threads}, {'true' if largest else 'false'})", "total")
 
         def store(place: Sequence[str], value: str) -> None:
             value = convert((value, "float"), out.kind)
@@ -207,8 +207,8 @@ class Writer:
         wide = {id(s): r for s, r in zip(body, rows, strict=True) if r.reads > 1}
         threads = block(widest.reads)
         dims = [*self.spans(body[0].equation.batched), *features(widest.lead)]
-        k.line(f"__shared__ real part[{threads}];")
-        k.line("whole point = blockIdx.x;")
+        k.shares("float", threads)
+        k.line("whole point = block;")
         found = k.coordinates("point", dims)
         lead = [found[key] for key, _ in features(widest.lead)]
         segments = divided(body, wide)
@@ -267,7 +267,7 @@ class Writer:
             target = Access(step.equation.out)
             kind = self.layouts[target.ref.name].kind
             largest = "true" if step.equation.op == "max" else "false"
-            gathered: Typed = f"gathered({name}, part, {largest})", "float"
+            gathered: Typed = f"gathered({name}, part, {threads}, {largest})", "float"
             value = convert(gathered, kind)
             if step.mode == "add":
                 value = self.joined(step, self.before(step, found, [*lead, "0"]), value)

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from ...errors import BackendError, MemoryLimitError
 from ...explain import amount
 from ..base import Options
 from .backend import GRAPH, Cuda
+from .cooperative import Cooperative
 from .cublas import WORKSPACE, Cublas
 from .frame import AbstractFrame, AbstractMachine
-from .plan import Call, Plan, calls
+from .plan import Call, Plan, Whole, calls
 
 INSTEAD = "or choose backend='native'"
 LARGEST = 2**31
@@ -58,6 +60,7 @@ class Machine(AbstractMachine):
         self.library = _cublas()
         module = self.cupy.RawModule(code=plan.text, options=("--std=c++17",))
         self.kernels = {name: module.get_function(name) for name in plan.kernels}
+        self.loops = Cooperative(cupy, plan, self.kernels)
 
     def frame(self, numbers: Mapping[str, int]) -> Frame:
         """Memory on the device. Raises MemoryLimitError before anything is allocated."""
@@ -73,7 +76,8 @@ class Frame(AbstractFrame):
         self._afford(size + WORKSPACE, numbers)
         self.stream = self.cupy.cuda.Stream(non_blocking=True)
         with self.stream:
-            super().__init__(machine.plan, numbers, self.cupy.empty(size, self.cupy.uint8), where)
+            raw, loops = self.cupy.empty(size, self.cupy.uint8), machine.loops
+            super().__init__(machine.plan, numbers, raw, where, loops.fits(numbers), loops.meeting())
             self.room = self.cupy.empty(WORKSPACE, self.cupy.uint8)
         self.multiply = Cublas(machine.library, self.stream.ptr, self.room.data.ptr, machine.plan.dtype)
         self.graph: Any = None
@@ -113,18 +117,26 @@ class Frame(AbstractFrame):
             self.warm = True
 
     def _captured(self) -> Any:
+        """A graph of everything; with loops as launches where the driver takes no other loop into a graph."""
         self.stream.begin_capture()
         try:
             self._enqueue()
-        except BaseException:
-            self.stream.end_capture()  # or nothing else could run on it
-            raise
-        return self.stream.end_capture()
+            return self.stream.end_capture()
+        except Exception:
+            with suppress(self.cupy.cuda.runtime.CUDARuntimeError):
+                self.stream.end_capture()  # or nothing else could run on it
+            if not self.fits:
+                raise
+        self.fits.clear()
+        return self._captured()
 
     def _enqueue(self) -> None:
         """Everything in order."""
         where = {host: array.data.ptr for host, array in self.arrays.items()}
-        for call in calls(self.plan, self.numbers):
+        for call in calls(self.plan, self.numbers, self.fits):
+            if isinstance(call, Whole):
+                self.machine.loops.launch(call, self.meeting, where, self.stream.ptr)
+                continue
             sizes = (call.blocks,) if isinstance(call, Call) else (*call.sizes, *call.strides, call.count)
             if max(sizes) >= LARGEST:
                 raise BackendError(f"{max(sizes):,} is beyond what one launch takes: give fewer examples at once")

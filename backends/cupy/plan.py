@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
+from types import MappingProxyType
 from typing import Any
 
 from ...ir import Ref, System
@@ -19,8 +20,10 @@ Number = tuple[str, Any]
 
 @dataclass(frozen=True)
 class Launch:
-    """One kernel: a block for every `each` of its points.
+    """One kernel: a block for every `each` of its points. More threads than it asks for change nothing.
 
+    writes  the hosts that it writes to
+    part    type and number of the elements that the threads of a block share; "" where there are none
     needs   it is left out unless that many steps are more than that number
     guards  what must hold of the loops around it
     """
@@ -30,6 +33,8 @@ class Launch:
     points: Size
     each: int
     threads: int
+    writes: tuple[str, ...]
+    part: tuple[str, int]
     needs: tuple[tuple[Size, int], ...] = ()
     guards: Guard = ()
 
@@ -80,10 +85,25 @@ class Loop:
     axis: Axis
     direction: int
     steps: tuple[Index, Index]
-    body: tuple[Launch | Product | Loop, ...]
+    body: tuple[Action, ...]
 
 
-Action = Launch | Product | Loop
+@dataclass(frozen=True)
+class Persistent:
+    """A loop as one kernel, all of whose blocks run at once; or the loop, where the device cannot take it so.
+
+    panels  deep, columns and rows of every product, the weights as its right operand
+    tasks   what the blocks share in each phase: points, and how many a block takes; or rows, columns and 0
+    """
+
+    kernel: str
+    arguments: tuple[Number, ...]
+    panels: tuple[tuple[Size, Size, Size], ...]
+    tasks: tuple[tuple[Size, Size, int], ...]
+    loop: Loop
+
+
+Action = Launch | Product | Loop | Persistent
 
 
 @dataclass(frozen=True)
@@ -106,9 +126,23 @@ class Plan:
             action = pending.pop()
             if isinstance(action, Loop):
                 pending.extend(reversed(action.body))
-            elif isinstance(action, Launch):
+            elif isinstance(action, Persistent):
+                pending.append(action.loop)
+            if isinstance(action, (Launch, Persistent)):
                 found.append(action.kernel)
         return tuple(dict.fromkeys(found))
+
+    @property
+    def persistent(self) -> tuple[Persistent, ...]:
+        """The loops that may run as one kernel."""
+        found, pending = [], list(reversed(self.actions))
+        while pending:
+            action = pending.pop()
+            if isinstance(action, Loop):
+                pending.extend(reversed(action.body))
+            elif isinstance(action, Persistent):
+                found.append(action)
+        return tuple(found)
 
     def kind(self, host: str) -> str:
         """The dtype of a host in memory."""
@@ -180,8 +214,33 @@ class Matrices:
     adds: bool
 
 
-def calls(plan: Plan, numbers: Mapping[str, int]) -> Iterator[Call | Matrices]:
-    """All that a run does, in order, with every loop written out."""
+@dataclass(frozen=True)
+class Fit:
+    """How a loop runs as one kernel on a device.
+
+    blocks  all of which run at once
+    down    in how many parts they share the rows of a product
+    shared  bytes of shared memory for a block
+    """
+
+    blocks: int
+    down: int
+    shared: int
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A loop as one kernel at one place of a run, and the numbers or hosts that it is given."""
+
+    kernel: str
+    fit: Fit
+    arguments: tuple[str | int, ...]
+
+
+def calls(
+    plan: Plan, numbers: Mapping[str, int], fits: Mapping[str, Fit] = MappingProxyType({})
+) -> Iterator[Call | Matrices | Whole]:
+    """All that a run does, in order, with every loop written out but those that fit the device, by kernel."""
     pending: list[tuple[Action, dict[Axis, int]]] = [(a, {}) for a in reversed(plan.actions)]
     while pending:
         action, running = pending.pop()
@@ -190,6 +249,11 @@ def calls(plan: Plan, numbers: Mapping[str, int]) -> Iterator[Call | Matrices]:
             steps = range(lo, hi + 1) if action.direction > 0 else range(hi, lo - 1, -1)
             for k in reversed(steps):
                 pending.extend((inner, {**running, action.axis: k}) for inner in reversed(action.body))
+        elif isinstance(action, Persistent):
+            if (fit := fits.get(action.kernel)) is None:
+                pending.append((action.loop, running))
+            else:
+                yield Whole(action.kernel, fit, _given(action.arguments, numbers, running))
         elif all(_holds(running[axis], sign, edge.at({}, numbers)) for axis, sign, edge in action.guards):
             yield from (
                 _call(action, numbers, running) if isinstance(action, Launch) else _product(action, numbers, running)
@@ -204,10 +268,15 @@ def _call(launch: Launch, numbers: Mapping[str, int], running: Mapping[Axis, int
     points = launch.points.at(numbers)
     if not points or any(size.at(numbers) <= least for size, least in launch.needs):
         return
-    given = []
-    for kind, which in launch.arguments:
-        given.append(which if kind == "host" else numbers[which] if kind == "end" else running[which])
-    yield Call(launch, -(-points // launch.each), tuple(given))
+    yield Call(launch, -(-points // launch.each), _given(launch.arguments, numbers, running))
+
+
+def _given(
+    arguments: tuple[Number, ...], numbers: Mapping[str, int], running: Mapping[Axis, int]
+) -> tuple[str | int, ...]:
+    return tuple(
+        which if kind == "host" else numbers[which] if kind == "end" else running[which] for kind, which in arguments
+    )
 
 
 def _product(p: Product, numbers: Mapping[str, int], running: Mapping[Axis, int]) -> Iterator[Matrices]:

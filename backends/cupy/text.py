@@ -23,6 +23,8 @@ RESERVED = {
     "union", "unsigned", "using", "virtual", "void", "volatile", "wchar_t", "abs", "exp", "expm1", "log", "log1p",
     "sqrt", "sin", "cos", "tan", "tanh", "pow", "real", "whole", "steps", "larger", "smaller", "sigmoid", "softplus",
     "sign", "gathered", "size", "within", "is_finite", "part", "lane", "slice", "next", "inside", "point",
+    "block", "room", "down", "target", "meeting", "told",
+    "share", "meet", "load", "fetch", "multiply", "look", "nanoseconds", "Four",
     "threadIdx", "blockIdx", "blockDim", "gridDim", "unix", "linux", "j0", "j1", "jn", "y0", "y1", "yn", "gamma",
     "signgam", "time", "index", "INFINITY", "NAN", "asm", "typeid", "typename", "not", "and", "or", "xor", "half",
 }  # fmt: skip
@@ -47,10 +49,10 @@ __device__ inline whole sign(whole x) {{ return (x > 0) - (x < 0); }}
 __device__ inline real sigmoid(real x) {{ real e = exp(-fabs(x)); return (x >= 0 ? (real)1 : e) / (1 + e); }}
 __device__ inline real softplus(real x) {{ return larger(x, (real)0) + log1p(exp(-fabs(x))); }}
 
-__device__ inline real gathered(real x, real* part, bool largest) {{
+__device__ inline real gathered(real x, real* part, unsigned threads, bool largest) {{
     part[threadIdx.x] = x;
     __syncthreads();
-    for (unsigned half = blockDim.x / 2; half; half /= 2) {{
+    for (unsigned half = threads / 2; half; half /= 2) {{
         if (threadIdx.x < half) {{
             real other = part[threadIdx.x + half];
             part[threadIdx.x] = largest ? larger(part[threadIdx.x], other) : part[threadIdx.x] + other;
@@ -122,7 +124,12 @@ class Kernel:
         self.names = Names(RESERVED)
         self.arguments: dict[Number, str] = {}
         self.written: set[str] = set()
+        self.part = ("", 0)
         self.depth = 1
+
+    def shares(self, kind: str, elements: int) -> None:
+        """Have the threads of a block share `part`, of so many elements."""
+        self.part = TYPES[kind], elements
 
     def line(self, text: str) -> None:
         """One more line."""
@@ -214,8 +221,8 @@ class Kernel:
                 self.line(f"{flat} /= {times('', self.size(size))};")
         return {key: found.get(key, "0") for key, _ in dims}
 
-    def text(self) -> str:
-        """The whole kernel."""
+    def parameters(self) -> list[str]:
+        """What it is given, with types."""
         shown = []
         for (kind, which), name in self.arguments.items():
             if kind == "host":
@@ -223,8 +230,18 @@ class Kernel:
                 shown.append(f"{const}{TYPES[self.layouts[str(which)].kind]}* {name}")
             else:
                 shown.append(f"whole {name}")
-        head = f'extern "C" __global__ void {self.name}({", ".join(shown)}) {{'
-        return "\n".join([head, *self.lines, "}", ""])
+        return shown
+
+    def text(self) -> str:
+        """The whole kernel: what one block does, as a function that a larger kernel can call, and the kernel itself."""
+        given, (kind, elements) = self.parameters(), self.part
+        part = ["part"] if kind else []
+        takes = ["whole block", *(f"{kind}* {name}" for name in part), *given]
+        head = f"__device__ inline void {self.name}_body({', '.join(takes)}) {{"
+        kernel = [f'extern "C" __global__ void {self.name}({", ".join(given)}) {{']
+        kernel += [f"    __shared__ {kind} {name}[{elements}];" for name in part]
+        kernel.append(f"    {self.name}_body({', '.join(['blockIdx.x', *part, *self.arguments.values()])});")
+        return "\n".join([head, *self.lines, "}", *kernel, "}", ""])
 
 
 def times(left: str, right: str) -> str:

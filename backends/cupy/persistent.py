@@ -1,0 +1,251 @@
+"""A whole loop as one kernel whose blocks all run at once: phase after phase, with barriers where one needs another.
+
+A loop can be one where every product in it has an operand that the loop does not change, the weights: each block keeps
+its columns of them in shared memory from the first step to the last. Any other loop stays as it is, a launch for each
+phase of each step; so does one whose weights do not fit the device at hand. See `grid` for the text both rest on. It
+has been compiled for devices and run on a stand-in, not on a device yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
+from dataclasses import replace
+
+from ...program import Guard
+from ...timeindex import Index
+from ..place import Layout
+from ..sizes import ONE, Size
+from ..source import linear
+from .grid import GRID, HARDWARE, STAGE, TALLEST, THREADS, WIDEST
+from .plan import Action, Fit, Launch, Loop, Persistent, Place, Product
+from .text import Kernel
+
+Hosts = frozenset[str]
+NONE: tuple[Hosts, Hosts] = (frozenset(), frozenset())
+"""What phases have read and written since the last barrier: nothing."""
+
+
+def persistent(actions: tuple[Action, ...], layouts: Mapping[str, Layout]) -> tuple[tuple[Action, ...], list[str]]:
+    """The actions with every outermost loop that can be one kernel as such, and the text of these kernels."""
+    texts: list[str] = []
+
+    def changed(action: Action) -> Action:
+        if not isinstance(action, Loop):
+            return action
+        writer = _Loops(action, f"loop{len(texts)}_{action.axis.name}", layouts)
+        if not writer.possible():
+            return replace(action, body=tuple(changed(a) for a in action.body))
+        texts.append(writer.text())
+        return writer.action()
+
+    found = tuple(changed(a) for a in actions)
+    return found, [HARDWARE + GRID, *texts] if texts else []
+
+
+class _Loops:
+    """Writes one loop, with those inside it, as a kernel."""
+
+    def __init__(self, loop: Loop, name: str, layouts: Mapping[str, Layout]) -> None:
+        self.loop = loop
+        self.k = Kernel(name, layouts)
+        self.axes = {a.axis for a in _all(loop) if isinstance(a, Loop)}
+        self.phases = [a for a in _all(loop) if isinstance(a, (Launch, Product))]
+        self.written = frozenset(host for p in self.phases for host in _touched(p)[1])
+        self.k.written.update(self.written)
+        self.products = [p for p in self.phases if isinstance(p, Product)]
+        self.panels: list[str] = []
+        self.barred: set[int] = set()
+        self.hazards(loop, NONE)
+
+    # -- whether it can be one kernel, and where it needs barriers -----------------------------------------------------
+
+    def possible(self) -> bool:
+        """True where every phase has a form here."""
+        launches = [p for p in self.phases if isinstance(p, Launch)]
+        return not any(p.needs for p in launches) and all(
+            not p.loops and (self.fixed(p.left) or self.fixed(p.right)) for p in self.products
+        )
+
+    def fixed(self, place: Place) -> bool:
+        """True for an operand that is the same at every step."""
+        return place.host not in self.written and not any(
+            index.runs and index.axis in self.axes for index, _, _ in place.moves
+        )
+
+    def hazards(self, loop: Loop, before: tuple[Hosts, Hosts]) -> tuple[Hosts, Hosts]:
+        """Note the phases that must wait; what is read and written, with no barrier since, once the loop is done."""
+        left = None
+        while left != before:
+            left = now = before
+            for inner in loop.body:
+                if isinstance(inner, Loop):
+                    now = self.hazards(inner, now)
+                elif isinstance(inner, (Launch, Product)):
+                    now = self.hazard(inner, now)
+            before = _both(before, now)
+        return before
+
+    def hazard(self, action: Launch | Product, before: tuple[Hosts, Hosts]) -> tuple[Hosts, Hosts]:
+        """The same of one phase: it waits where it meets what another has read or written."""
+        reads, writes = _touched(action)
+        if reads & before[1] or writes & (before[0] | before[1]):
+            self.barred.add(id(action))
+        waits = id(action) in self.barred and not action.guards
+        return (reads, writes) if waits else _both(before, (reads, writes))
+
+    # -- its text ------------------------------------------------------------------------------------------------------
+
+    def action(self) -> Persistent:
+        """The loop as a part of a plan; after its text has been written."""
+        tasks = tuple((p.points, ONE, p.each) if isinstance(p, Launch) else (p.rows, p.columns, 0) for p in self.phases)
+        given = tuple(n for n in self.k.arguments if not (n[0] == "step" and n[1] in self.axes))
+        return Persistent(self.k.name, given, tuple(map(self.panel, self.products)), tasks, self.loop)
+
+    def panel(self, p: Product) -> tuple[Size, Size, Size]:
+        """Deep, columns and rows of a product, the weights as its right operand."""
+        return (p.deep, p.columns, p.rows) if self.fixed(p.right) else (p.deep, p.rows, p.columns)
+
+    def text(self) -> str:
+        """The kernel."""
+        k = self.k
+        for axis in sorted(self.axes, key=lambda a: a.name):
+            k.given("step", axis, axis.name)
+        k.line("extern __shared__ Four room[];")
+        k.line("unsigned target = 0;")
+        k.line("if (look(meeting + 1)) return;")
+        free = str(STAGE)
+        for p in self.products:
+            self.panels.append(k.names.fresh("panel"))
+            k.line(f"int {self.panels[-1]} = {free};")
+            place, by_deep, by_column = (
+                (p.right, p.strides[2], p.strides[3]) if self.fixed(p.right) else (p.left, p.strides[1], p.strides[0])
+            )
+            sizes = ", ".join(k.size(s) for s in (by_deep, by_column, *self.panel(p)[:2]))
+            free = f"load({self.panels[-1]}, {self.start(place)}, {sizes}, down)"
+        if self.products:
+            k.line(f"{free};")
+        k.line("__syncthreads();")
+        self.loops(self.loop)
+        steps = {("step", axis) for axis in self.axes}
+        shown = [text for text, key in zip(k.parameters(), k.arguments, strict=True) if key not in steps]
+        given = ", ".join(["unsigned* meeting", "unsigned* told", "int down", *shown])
+        head = f'extern "C" __global__ void __launch_bounds__({THREADS}, 1) {k.name}({given}) {{'
+        return "\n".join([head, *k.lines, "}", ""])
+
+    def loops(self, loop: Loop) -> None:
+        """A loop over its steps; they nest no deeper than there are axes."""
+        k = self.k
+        step = k.given("step", loop.axis, loop.axis.name)
+        first, last = (self.index(i) for i in loop.steps[:: loop.direction])
+        test, move = ("<=", "++") if loop.direction > 0 else (">=", "--")
+        k.line("#pragma unroll 1")
+        with k.block(f"for (whole {step} = {first}; {step} {test} {last}; {step}{move})"):
+            for action in loop.body:
+                if isinstance(action, Loop):
+                    self.loops(action)
+                elif isinstance(action, (Launch, Product)):
+                    with k.block(f"if ({self.test(action.guards)})") if action.guards else nullcontext():
+                        self.phase(action)
+
+    def phase(self, action: Launch | Product) -> None:
+        """One kernel or one product, shared by all blocks."""
+        k = self.k
+        if id(action) in self.barred:
+            k.line("if (meet(meeting, told, target)) return;")
+        if isinstance(action, Launch):
+            kind, _ = action.part
+            part = [f"({kind}*)room"] if kind else []
+            given = [k.given(what, which, which if what != "step" else which.name) for what, which in action.arguments]
+            called = f"{action.kernel}_body({', '.join(['block', *part, *given])});"
+            blocks = f"({k.size(action.points)} + {action.each - 1}) / {action.each}"
+            k.line("#pragma unroll 1")
+            with k.block(f"for (whole block = blockIdx.x; block < {blocks}; block += gridDim.x)"):
+                k.line(called)
+                if kind:
+                    k.line("__syncthreads();")
+        else:
+            self.product(action)
+
+    def product(self, p: Product) -> None:
+        """A product of the state with the weights on chip."""
+        k = self.k
+        kept = next(name for name, other in zip(self.panels, self.products, strict=True) if other is p)
+        left_row, left_deep, right_deep, right_column, out_row = p.strides
+        place, state = p.left, (left_row, left_deep)
+        out = (out_row, ONE)
+        if not self.fixed(p.right):
+            place, state, out = p.right, (right_column, right_deep), (ONE, out_row)
+        given = [self.start(place), *(k.size(s) for s in state), kept, self.start(p.out)]
+        given += [*(k.size(s) for s in (*out, *reversed(self.panel(p)))), "down"]
+        k.line(f"multiply({', '.join(given)}, {'true' if p.adds else 'false'});")
+
+    def start(self, place: Place) -> str:
+        """The address at which an operand begins."""
+        return " + ".join([self.k.given("host", place.host, place.host), *self.k.start(place)])
+
+    def index(self, index: Index) -> str:
+        """A fixed step, or one counted from an end."""
+        return linear({self.k.end(index.anchor): 1} if index.anchor else {}, index.shift)
+
+    def test(self, guards: Guard) -> str:
+        """What must hold of the loops around a phase."""
+        tests = ((self.k.given("step", axis, axis.name), sign, self.index(edge)) for axis, sign, edge in guards)
+        return " && ".join(f"{step} {sign} {edge}" for step, sign, edge in tests)
+
+
+def _all(action: Action) -> Iterator[Action]:
+    pending = [action]
+    while pending:
+        found = pending.pop()
+        yield found
+        if isinstance(found, Loop):
+            pending.extend(reversed(found.body))
+
+
+def _touched(action: Launch | Product) -> tuple[Hosts, Hosts]:
+    """The hosts that a phase reads, and those that it writes."""
+    if isinstance(action, Product):
+        reads = {action.left.host, action.right.host, *([action.out.host] if action.adds else [])}
+        return frozenset(reads), frozenset({action.out.host})
+    return frozenset(str(which) for kind, which in action.arguments if kind == "host"), frozenset(action.writes)
+
+
+def _both(a: tuple[Hosts, Hosts], b: tuple[Hosts, Hosts]) -> tuple[Hosts, Hosts]:
+    return a[0] | b[0], a[1] | b[1]
+
+
+def fit(loop: Persistent, numbers: Mapping[str, int], processors: int, room: int, item: int) -> Fit | None:
+    """The blocks of a loop at one shape; None where it is better off as launches, or its weights find no room.
+
+    processors  how many blocks run at once, one on each
+    room        bytes of shared memory for a block
+    item        bytes of a number
+
+    The rows are shared as far as the room allows, since every block reads its rows of the state anew at each step. A
+    block with more rows than `TALLEST` would do better as a product of its own.
+    """
+    panels = [tuple(size.at(numbers) for size in panel) for panel in loop.panels]
+    useful = [1]
+    for first, second, each in loop.tasks:
+        a, b = first.at(numbers), second.at(numbers)
+        useful.append(-(-a // each) if each else -(-a // 4) * -(-b // 4))
+    blocks = min(processors, max(useful))
+    base = max(STAGE * item if panels else 0, THREADS * 8)
+    down = min([blocks, max([1, *(-(-rows // 4) for _, _, rows in panels)])])
+    while True:
+        across = blocks // down
+        shares = [(share(deep, 1), share(columns, across)) for deep, columns, _ in panels]
+        shared = base + sum(deep * wide * item for deep, wide in shares)
+        if shared <= room and all(wide <= WIDEST for _, wide in shares):
+            break
+        if down == 1:
+            return None
+        down //= 2
+    low = all(share(rows, down) <= TALLEST for _, _, rows in panels)
+    return Fit(blocks, down, shared) if low else None
+
+
+def share(whole: int, parts: int) -> int:
+    """The part of a whole that one of several takes at most, in fours; the kernel counts as this does."""
+    return -(-whole // (4 * parts)) * 4

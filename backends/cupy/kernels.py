@@ -60,7 +60,9 @@ class Writer:
     def launch(self, points: Size, each: int, threads: int) -> Launch:
         """The kernel as a part of a plan."""
         written = tuple(sorted(self.k.written))
-        return Launch(self.k.name, tuple(self.k.arguments), points, each, threads, written, self.k.part)
+        return Launch(
+            self.k.name, tuple(self.k.arguments), points, each, threads, written, self.k.part, bool(self.k.each)
+        )
 
     # -- a thread for every point ------------------------------------------------------------------------------------
 
@@ -72,7 +74,7 @@ class Writer:
         running = {a.name for a in body[0].equation.out.running}
         lead = [(key, size) for key, size in self.spans(out.batched) if key == "batch" or key in running]
         dims = [*lead, *features(shape)]
-        k.line(f"whole point = block * {THREADS} + threadIdx.x;")
+        k.each = THREADS
         k.line(f"if (point >= {k.size(total_of(dims))}) return;")
         found = k.coordinates("point", dims)
         place = [found[key] for key, _ in features(shape)]

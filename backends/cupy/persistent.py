@@ -154,18 +154,30 @@ class _Loops:
         if id(action) in self.barred:
             k.line("if (meet(meeting, told, target)) return;")
         if isinstance(action, Launch):
-            kind, _ = action.part
-            part = [f"({kind}*)room"] if kind else []
-            given = [k.given(what, which, which if what != "step" else which.name) for what, which in action.arguments]
-            called = f"{action.kernel}_body({', '.join(['block', *part, *given])});"
-            blocks = f"({k.size(action.points)} + {action.each - 1}) / {action.each}"
-            k.line("#pragma unroll 1")
-            with k.block(f"for (whole block = blockIdx.x; block < {blocks}; block += gridDim.x)"):
-                k.line(called)
-                if kind:
-                    k.line("__syncthreads();")
+            self.launch(action)
         else:
             self.product(action)
+
+    def launch(self, action: Launch) -> None:
+        """A kernel: its function, for the points or the blocks that fall to a block here.
+
+        A function of a block may be written for fewer threads than there are here. The others find no element of
+        their own, and take part in its barriers.
+        """
+        k = self.k
+        kind, _ = action.part
+        given = [k.given(what, which, which if what != "step" else which.name) for what, which in action.arguments]
+        k.line("#pragma unroll 1")
+        if action.alone:
+            start, step = f"(whole)blockIdx.x * {THREADS} + threadIdx.x", f"(whole)gridDim.x * {THREADS}"
+            with k.block(f"for (whole point = {start}; point < {k.size(action.points)}; point += {step})"):
+                k.line(f"{action.kernel}_body({', '.join(['point', *given])});")
+            return
+        part = [f"({kind}*)room"] if kind else []
+        blocks = f"({k.size(action.points)} + {action.each - 1}) / {action.each}"
+        with k.block(f"for (whole block = blockIdx.x; block < {blocks}; block += gridDim.x)"):
+            k.line(f"{action.kernel}_body({', '.join(['block', *part, *given])});")
+            k.line("__syncthreads();")
 
     def product(self, p: Product) -> None:
         """A product of the state with the weights on chip."""

@@ -20,10 +20,11 @@ Number = tuple[str, Any]
 
 @dataclass(frozen=True)
 class Launch:
-    """One kernel: a block for every `each` of its points. More threads than it asks for change nothing.
+    """One kernel: a block for every `each` of its points.
 
     writes  the hosts that it writes to
     part    type and number of the elements that the threads of a block share; "" where there are none
+    alone   whether every thread has points of its own: its function is given a point, not a block
     needs   it is left out unless that many steps are more than that number
     guards  what must hold of the loops around it
     """
@@ -35,6 +36,7 @@ class Launch:
     threads: int
     writes: tuple[str, ...]
     part: tuple[str, int]
+    alone: bool
     needs: tuple[tuple[Size, int], ...] = ()
     guards: Guard = ()
 

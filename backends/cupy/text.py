@@ -116,7 +116,11 @@ def viewed(x: Operand, view: View) -> Operand:
 
 
 class Kernel:
-    """The text of one kernel as it grows, and what it is given."""
+    """The text of one kernel as it grows, and what it is given.
+
+    part  type and number of the elements that the threads of a block share
+    each  points of a block, where its text is that of one point; 0 where it is that of a whole block
+    """
 
     def __init__(self, name: str, layouts: Mapping[str, Layout]) -> None:
         self.name, self.layouts = name, layouts
@@ -125,6 +129,7 @@ class Kernel:
         self.arguments: dict[Number, str] = {}
         self.written: set[str] = set()
         self.part = ("", 0)
+        self.each = 0
         self.depth = 1
 
     def shares(self, kind: str, elements: int) -> None:
@@ -233,14 +238,17 @@ class Kernel:
         return shown
 
     def text(self) -> str:
-        """The whole kernel: what one block does, as a function that a larger kernel can call, and the kernel itself."""
+        """The whole kernel: what a point or a block does, as a function that other kernels can call, and the kernel."""
         given, (kind, elements) = self.parameters(), self.part
         part = ["part"] if kind else []
-        takes = ["whole block", *(f"{kind}* {name}" for name in part), *given]
+        mine, here = (
+            ("point", f"(whole)blockIdx.x * {self.each} + threadIdx.x") if self.each else ("block", "blockIdx.x")
+        )
+        takes = [f"whole {mine}", *(f"{kind}* {name}" for name in part), *given]
         head = f"__device__ inline void {self.name}_body({', '.join(takes)}) {{"
         kernel = [f'extern "C" __global__ void {self.name}({", ".join(given)}) {{']
         kernel += [f"    __shared__ {kind} {name}[{elements}];" for name in part]
-        kernel.append(f"    {self.name}_body({', '.join(['blockIdx.x', *part, *self.arguments.values()])});")
+        kernel.append(f"    {self.name}_body({', '.join([here, *part, *self.arguments.values()])});")
         return "\n".join([head, *self.lines, "}", *kernel, "}", ""])
 
 

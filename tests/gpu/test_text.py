@@ -14,8 +14,7 @@ from unroll.backends.cupy.values import KNOWN
 from unroll.compiler import compile_system
 
 GOLDEN = """\
-__device__ inline void k2_h_1_body(whole block, whole B_end, const real* x, whole t_step, real* h) {
-    whole point = block * 256 + threadIdx.x;
+__device__ inline void k2_h_1_body(whole point, whole B_end, const real* x, whole t_step, real* h) {
     if (point >= 4 * B_end) return;
     whole at = point % 4;
     point /= 4;
@@ -27,7 +26,7 @@ __device__ inline void k2_h_1_body(whole block, whole B_end, const real* x, whol
     h[t_step * (4 * B_end) + point * 4 + at] = v_3;
 }
 extern "C" __global__ void k2_h_1(whole B_end, const real* x, whole t_step, real* h) {
-    k2_h_1_body(blockIdx.x, B_end, x, t_step, h);
+    k2_h_1_body((whole)blockIdx.x * 256 + threadIdx.x, B_end, x, t_step, h);
 }
 """
 LOOP = """\
@@ -41,8 +40,9 @@ whole T_end, whole B_end, const real* x, real* h) {
     for (whole t_step = 1; t_step <= T_end; t_step++) {
         if (meet(meeting, told, target)) return;
         #pragma unroll 1
-        for (whole block = blockIdx.x; block < (4 * B_end + 255) / 256; block += gridDim.x) {
-            k2_h_1_body(block, B_end, x, t_step, h);
+        for (whole point = (whole)blockIdx.x * 256 + threadIdx.x; point < 4 * B_end; \
+point += (whole)gridDim.x * 256) {
+            k2_h_1_body(point, B_end, x, t_step, h);
         }
     }
 }

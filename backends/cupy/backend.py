@@ -15,6 +15,7 @@ from ..numpy.arrays import NumpyArrays
 from ..numpy.backend import instead
 from .emit import emit, unsupported
 from .frame import AbstractMachine
+from .persistent import remark
 from .plan import Plan
 
 ITEM = {"float32": 4, "float64": 8}
@@ -45,7 +46,9 @@ class CudaExecutable(AbstractExecutable):
         numbers = self.numbers(lengths, batch)
         decls = self.program.system.decls
         counts = (elements(decls[r.name], r, numbers) for r in self.system.outputs.values())
-        return Costs(self.plan.sizes(numbers), self.plan.arena(numbers)[1], sum(counts) * ITEM[self.plan.dtype])
+        item = ITEM[self.plan.dtype]
+        remarks = [remark(loop, numbers, item) for loop in self.plan.persistent]
+        return Costs(self.plan.sizes(numbers), self.plan.arena(numbers)[1], sum(counts) * item, tuple(remarks))
 
     def __call__(self, values: Mapping[str, Any], lengths: Mapping[str, int], batch: int) -> dict[str, Any]:
         numbers = self.numbers(lengths, batch)

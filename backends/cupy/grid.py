@@ -15,6 +15,8 @@ STAGE = 4352
 """Numbers that a product puts aside in shared memory, for itself alone."""
 TALLEST, WIDEST = 64, 1024
 """Rows and columns of a product that one block takes at most."""
+TURNS = 16
+"""Blocks' worth of points or rows that one block takes at most in a phase."""
 LIMIT = 10
 """Seconds that a block waits for the others."""
 

@@ -12,12 +12,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 
+from ...explain import amount
 from ...program import Guard
 from ...timeindex import Index
 from ..place import Layout
 from ..sizes import ONE, Size
 from ..source import linear
-from .grid import GRID, HARDWARE, STAGE, TALLEST, THREADS, WIDEST
+from .grid import GRID, HARDWARE, STAGE, TALLEST, THREADS, TURNS, WIDEST
 from .plan import Action, Fit, Launch, Loop, Persistent, Place, Product
 from .text import Kernel
 
@@ -235,13 +236,16 @@ def fit(loop: Persistent, numbers: Mapping[str, int], processors: int, room: int
     item        bytes of a number
 
     The rows are shared as far as the room allows, since every block reads its rows of the state anew at each step. A
-    block with more rows than `TALLEST` would do better as a product of its own.
+    block with more rows than `TALLEST`, or more turns than `TURNS` in one phase, would have so much to do that a launch
+    costs next to nothing, while kernels of their own fill a device better.
     """
     panels = [tuple(size.at(numbers) for size in panel) for panel in loop.panels]
     useful = [1]
     for first, second, each in loop.tasks:
         a, b = first.at(numbers), second.at(numbers)
         useful.append(-(-a // each) if each else -(-a // 4) * -(-b // 4))
+        if each and useful[-1] > TURNS * processors:
+            return None
     blocks = min(processors, max(useful))
     base = max(STAGE * item if panels else 0, THREADS * 8)
     down = min([blocks, max([1, *(-(-rows // 4) for _, _, rows in panels)])])
@@ -261,3 +265,11 @@ def fit(loop: Persistent, numbers: Mapping[str, int], processors: int, room: int
 def share(whole: int, parts: int) -> int:
     """The part of a whole that one of several takes at most, in fours; the kernel counts as this does."""
     return -(-whole // (4 * parts)) * 4
+
+
+def remark(loop: Persistent, numbers: Mapping[str, int], item: int) -> str:
+    """What `explain` says of a loop."""
+    first, last = loop.loop.steps[:: loop.loop.direction]
+    bytes_ = sum(deep.at(numbers) * columns.at(numbers) * item for deep, columns, _ in loop.panels)
+    weights = f", {amount(bytes_)} of weights kept on the chip," if bytes_ else ""
+    return f"loop {loop.loop.axis.name} = {first}, ..., {last}: one kernel{weights} where that fits the device"

@@ -17,9 +17,9 @@ from unroll import Template, ops, t
 from unroll.backends.base import Options
 from unroll.backends.cupy.cooperative import Cooperative
 from unroll.backends.cupy.emit import emit
-from unroll.backends.cupy.grid import STAGE
+from unroll.backends.cupy.grid import STAGE, THREADS
 from unroll.backends.cupy.persistent import fit, share
-from unroll.backends.cupy.plan import Loop, Plan, Whole, calls
+from unroll.backends.cupy.plan import Fit, Loop, Plan, Whole, calls
 from unroll.compiler import compile_system
 from unroll.errors import BackendError
 
@@ -96,6 +96,9 @@ def test_what_a_device_has_room_for() -> None:
     assert small.shared <= 32 * 1024
     assert fit(loop, numbers, 132, 20 * 1024, 4) is None, "no room for the weights"
     assert fit(loop, {"B": 20_000, "T": 9}, 132, 227 * 1024, 4) is None, "products that are large enough alone"
+    (points,) = made(ZOO["digital_filter"](), grad=False).persistent
+    assert fit(points, {"B": 9, "T": 9}, 132, 227 * 1024, 4) == Fit(1, 1, THREADS * 8)
+    assert fit(points, {"B": 2_000_000, "T": 9}, 132, 227 * 1024, 4) is None, "points that fill the device alone"
 
 
 @pytest.mark.parametrize("room", [1_000, 227 * 1024])
@@ -116,6 +119,7 @@ def test_by_choice_no_loop_is_one_kernel(emulated: str) -> None:
     close(net.loss(it.params, **it.arrays), it.net().loss(it.params, **it.arrays), EXACT, "elman")
     (executable,) = executables(net)
     assert not executable.plan.persistent
+    assert "one kernel" not in str(net.explain(T=2))
     assert "nanoseconds" not in executable.plan.text
 
 
@@ -135,6 +139,16 @@ def test_a_block_that_never_comes_is_an_error_and_the_next_run_works(emulated: s
         frame(given)
     (loss,) = frame(given).values()
     np.testing.assert_array_equal(loss.mean(), want)
+
+
+def test_what_explain_says(emulated: str) -> None:
+    said = str(ZOO["elman"]().compile(emulated).explain(T=5, batch=3))
+    assert (
+        "  loop t = 1, ..., T: one kernel, 64 B of weights kept on the chip, where that fits the device" in said
+    )
+    assert (
+        "  loop t = T, ..., 1: one kernel, 64 B of weights kept on the chip, where that fits the device" in said
+    )
 
 
 class Refused(Exception):

@@ -60,7 +60,7 @@ class Writer:
 
     def launch(self, points: Size, each: int, threads: int) -> Launch:
         """The kernel as a part of a plan."""
-        return Launch(self.k.name, tuple(self.k.arguments), points, each, threads)
+        return Launch(self.k.name, tuple(self.k.arguments), points, each, threads, sizes=tuple(self.k.sizes))
 
     # -- a thread for every point ------------------------------------------------------------------------------------
 
@@ -72,7 +72,7 @@ class Writer:
         running = {a.name for a in body[0].equation.out.running}
         lead = [(key, size) for key, size in self.spans(out.batched) if key == "batch" or key in running]
         dims = [*lead, *features(shape)]
-        k.line(f"whole point = (whole)blockIdx.x * {THREADS} + threadIdx.x;")
+        k.line(f"place point = (place)blockIdx.x * {THREADS} + threadIdx.x;")
         k.line(f"if (point >= {k.size(total_of(dims))}) return;")
         found = k.coordinates("point", dims)
         place = [found[key] for key, _ in features(shape)]
@@ -129,14 +129,14 @@ class Writer:
         empty = "0" if e.combine == "sum" else "-ENDLESS"
         k.line(f"__shared__ {TYPES[kind]} part[{THREADS}];")
         k.line(f"int lane = threadIdx.x % {lanes}, slice = threadIdx.x / {lanes};")
-        k.line(f"whole point = (whole)blockIdx.x * {lanes} + lane;")
+        k.line(f"place point = (place)blockIdx.x * {lanes} + lane;")
         k.line(f"bool inside = point < {k.size(points)};")
         found = k.coordinates("point", dims)
         place = [found[key] for key, _ in features(out.shape)]
         meets = k.new(kind, empty, "sum")
         size = k.size(total_of(gone))
-        with k.block(f"for (whole next = slice; inside && next < {size}; next += {slices})"):
-            flat = k.new("int", "next", "at")
+        with k.block(f"for (place next = slice; inside && next < {size}; next += {slices})"):
+            flat = k.new("index", "next", "at")
             deep = k.coordinates(flat, gone)
             value = convert(self.values.value(step, {**found, **deep}, place), kind)
             k.line(f"{meets} = {self.joined(step, meets, value)};")
@@ -163,7 +163,7 @@ class Writer:
         dims = [*spans, *features(shape)]
         threads = block(width)
         k.line(f"__shared__ real part[{threads}];")
-        k.line("whole point = blockIdx.x;")
+        k.line("place point = blockIdx.x;")
         found = k.coordinates("point", dims)
         lead = [found[key] for key, _ in features(shape)]
 
@@ -208,7 +208,7 @@ class Writer:
         threads = block(widest.reads)
         dims = [*self.spans(body[0].equation.batched), *features(widest.lead)]
         k.line(f"__shared__ real part[{threads}];")
-        k.line("whole point = blockIdx.x;")
+        k.line("place point = blockIdx.x;")
         found = k.coordinates("point", dims)
         lead = [found[key] for key, _ in features(widest.lead)]
         segments = divided(body, wide)

@@ -13,6 +13,9 @@ from ...timeindex import Axis, Index, last
 from ..place import Layout, Lives, offsets
 from ..sizes import Size
 
+NARROW = 2**31 - 2**20
+"""What indices of 32 bits count up to, with room for a last block and for steps beyond an end."""
+
 Number = tuple[str, Any]
 """What a kernel is given: ("host", name), ("end", name) of a length or of "B", or ("step", axis) of a loop."""
 
@@ -23,6 +26,7 @@ class Launch:
 
     needs   it is left out unless that many steps are more than that number
     guards  what must hold of the loops around it
+    sizes   every extent and step in its text, which its indices stay within
     """
 
     kernel: str
@@ -32,6 +36,7 @@ class Launch:
     threads: int
     needs: tuple[tuple[Size, int], ...] = ()
     guards: Guard = ()
+    sizes: tuple[Size, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -99,16 +104,26 @@ class Plan:
     dtype: str
 
     @property
-    def kernels(self) -> tuple[str, ...]:
-        """The names of the kernels."""
-        found, pending = [], list(reversed(self.actions))
+    def launches(self) -> Iterator[Launch]:
+        """Every launch, wherever it stands."""
+        pending = list(reversed(self.actions))
         while pending:
             action = pending.pop()
             if isinstance(action, Loop):
                 pending.extend(reversed(action.body))
             elif isinstance(action, Launch):
-                found.append(action.kernel)
-        return tuple(dict.fromkeys(found))
+                yield action
+
+    @property
+    def kernels(self) -> tuple[str, ...]:
+        """The names of the kernels."""
+        return tuple(dict.fromkeys(launch.kernel for launch in self.launches))
+
+    def wide(self, numbers: Mapping[str, int]) -> bool:
+        """True where indices need 64 bits: the text is then compiled with the macro `text.WIDE`."""
+        sizes = {size for launch in self.launches for size in (launch.points, *launch.sizes)}
+        sizes |= {self.layouts[h].elements for h in self.hosts}
+        return any(size.at(numbers) > NARROW for size in sizes)
 
     def kind(self, host: str) -> str:
         """The dtype of a host in memory."""

@@ -14,27 +14,37 @@ from ..sizes import ONE, Size
 from ..source import Names, difference, linear
 from .plan import Number, Place
 
-TYPES = {"float": "real", "int": "whole", "bool": "bool"}
+TYPES = {"float": "real", "int": "whole", "bool": "bool", "index": "place"}
+"""Of values, and of the places where they lie."""
 RESERVED = {
     "auto", "bool", "break", "case", "catch", "char", "class", "const", "continue", "default", "delete", "do",
     "double", "else", "enum", "explicit", "extern", "false", "float", "for", "friend", "goto", "if", "inline", "int",
     "long", "main", "mutable", "namespace", "new", "operator", "private", "protected", "public", "register", "return",
     "short", "signed", "sizeof", "static", "struct", "switch", "template", "this", "throw", "true", "try", "typedef",
     "union", "unsigned", "using", "virtual", "void", "volatile", "wchar_t", "abs", "exp", "expm1", "log", "log1p",
-    "sqrt", "sin", "cos", "tan", "tanh", "pow", "real", "whole", "steps", "larger", "smaller", "sigmoid", "softplus",
+    "sqrt", "sin", "cos", "tan", "tanh", "pow", "real", "whole", "place", "steps", "larger", "smaller", "sigmoid",
     "sign", "gathered", "size", "within", "is_finite", "part", "lane", "slice", "next", "inside", "point",
     "threadIdx", "blockIdx", "blockDim", "gridDim", "unix", "linux", "j0", "j1", "jn", "y0", "y1", "yn", "gamma",
     "signgam", "time", "index", "INFINITY", "NAN", "asm", "typeid", "typename", "not", "and", "or", "xor", "half",
+    "WIDE", "ENDLESS", "softplus",
 }  # fmt: skip
 """What no name of a user's may become."""
+
+WIDE = "WIDE"
+"""The macro with which the text counts in 64 bits."""
 
 PRELUDE = """\
 typedef {real} real;
 typedef long long whole;
+#ifdef {wide}
+typedef long long place;
+#else
+typedef int place;
+#endif
 #define ENDLESS ((real)(1.0 / 0.0))
 
-__device__ inline whole steps(whole n) {{ return n > 0 ? n : 0; }}
-__device__ inline whole within(whole n, whole size) {{ return n < 0 ? 0 : n < size ? n : size - 1; }}
+__device__ inline place steps(place n) {{ return n > 0 ? n : 0; }}
+__device__ inline place within(whole n, place size) {{ return n < 0 ? 0 : n < size ? n : size - 1; }}
 __device__ inline bool is_finite(real x) {{ return fabs(x) < ENDLESS; }}
 __device__ inline real larger(real x, real y) {{ return x > y || x != x ? x : y; }}
 __device__ inline real smaller(real x, real y) {{ return x < y || x != x ? x : y; }}
@@ -67,7 +77,7 @@ __device__ inline real gathered(real x, real* part, bool largest) {{
 
 def prelude(dtype: str) -> str:
     """What stands before the kernels."""
-    return PRELUDE.format(real={"float32": "float", "float64": "double"}[dtype])
+    return PRELUDE.format(real={"float32": "float", "float64": "double"}[dtype], wide=WIDE)
 
 
 Points = list[tuple[str, Size]]
@@ -121,6 +131,7 @@ class Kernel:
         self.lines: list[str] = []
         self.names = Names(RESERVED)
         self.arguments: dict[Number, str] = {}
+        self.sizes: dict[Size, None] = {}
         self.written: set[str] = set()
         self.depth = 1
 
@@ -150,7 +161,7 @@ class Kernel:
             yield "0"
             return
         name = self.names.fresh("n")
-        with self.block(f"for (whole {name} = {start}; {name} < {self.size(size)}; {name} += {step})"):
+        with self.block(f"for (place {name} = {start}; {name} < {self.size(size)}; {name} += {step})"):
             yield name
 
     def given(self, kind: str, which: object, wish: str) -> str:
@@ -166,6 +177,7 @@ class Kernel:
 
     def size(self, size: Size) -> str:
         """A size as an expression."""
+        self.sizes[size] = None
         parts = [str(size.factor)] if size.factor != 1 or not size.symbols else []
         for end, k in size.symbols:
             parts.append(f"steps({self.end(end)} {'+-'[k < 0]} {abs(k)})" if k else self.end(end))
@@ -210,7 +222,7 @@ class Kernel:
             if (key, size) == wide[0]:
                 found[key] = flat
             else:
-                found[key] = self.new("int", f"{flat} % {times('', self.size(size))}", "at")
+                found[key] = self.new("index", f"{flat} % {times('', self.size(size))}", "at")
                 self.line(f"{flat} /= {times('', self.size(size))};")
         return {key: found.get(key, "0") for key, _ in dims}
 
@@ -222,7 +234,7 @@ class Kernel:
                 const = "" if which in self.written else "const "
                 shown.append(f"{const}{TYPES[self.layouts[str(which)].kind]}* {name}")
             else:
-                shown.append(f"whole {name}")
+                shown.append(f"place {name}")
         head = f'extern "C" __global__ void {self.name}({", ".join(shown)}) {{'
         return "\n".join([head, *self.lines, "}", ""])
 

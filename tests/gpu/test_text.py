@@ -14,10 +14,10 @@ from unroll.backends.cupy.values import KNOWN
 from unroll.compiler import compile_system
 
 GOLDEN = """\
-extern "C" __global__ void k2_h_1(whole B_end, const real* x, whole t_step, real* h) {
-    whole point = (whole)blockIdx.x * 256 + threadIdx.x;
+extern "C" __global__ void k2_h_1(place B_end, const real* x, place t_step, real* h) {
+    place point = (place)blockIdx.x * 256 + threadIdx.x;
     if (point >= 4 * B_end) return;
-    whole at = point % 4;
+    place at = point % 4;
     point /= 4;
     real x_2 = x[(t_step - 1) * (4 * B_end) + point * 4 + at];
     real x_3 = h[(t_step - 1) * (4 * B_end) + point * 4 + at];

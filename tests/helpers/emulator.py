@@ -18,6 +18,7 @@ from unroll.backends.base import Options
 from unroll.backends.cupy.cublas import Cublas
 from unroll.backends.cupy.frame import AbstractFrame, AbstractMachine
 from unroll.backends.cupy.plan import Call, Plan, calls
+from unroll.backends.cupy.text import WIDE
 
 COMPILER = shutil.which("g++")
 
@@ -103,7 +104,7 @@ class EmulatedFrame(AbstractFrame):
         raw = np.full(size + 64, 255, np.uint8)  # nan, and no index
         start = -raw.ctypes.data % 64
         super().__init__(machine.plan, numbers, raw[start : start + size], where)
-        self.library = machine.library
+        self.library = machine.library(machine.plan.wide(numbers))
         self.multiply = Cublas(Blas(machine.plan.dtype), 0, 0, machine.plan.dtype)
 
     def put(self, array: Any, inside: tuple[slice, ...], value: Any) -> None:
@@ -177,14 +178,24 @@ class Emulator(AbstractMachine):
 
     def __init__(self, plan: Plan, options: Options) -> None:
         self.plan = plan
+        self._libraries: dict[bool, ctypes.CDLL] = {}
+
+    def library(self, wide: bool) -> ctypes.CDLL:
+        """The kernels, with indices of 64 bits or of 32."""
+        if wide not in self._libraries:
+            self._libraries[wide] = self.compiled([f"-D{WIDE}"] if wide else [])
+        return self._libraries[wide]
+
+    def compiled(self, options: list[str]) -> ctypes.CDLL:
+        """The plan's text through g++."""
         assert COMPILER is not None
         with tempfile.TemporaryDirectory() as folder:
             source, built = Path(folder, "kernels.cpp"), Path(folder, "kernels.so")
-            source.write_text(wrapped(plan.text))
+            source.write_text(wrapped(self.plan.text))
             flags = ["-O0", "-w", "-fPIC", "-shared", "-ffp-contract=off", "-std=c++17"]
-            done = subprocess.run([COMPILER, *flags, "-o", built, source], capture_output=True, text=True)
-            assert done.returncode == 0, done.stderr[:3000] + plan.text
-            self.library = ctypes.CDLL(str(built))
+            done = subprocess.run([COMPILER, *flags, *options, "-o", built, source], capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr[:3000] + self.plan.text
+            return ctypes.CDLL(str(built))
 
     def frame(self, numbers: Mapping[str, int]) -> EmulatedFrame:
         return EmulatedFrame(self, numbers)

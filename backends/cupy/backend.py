@@ -15,9 +15,8 @@ from ..numpy.arrays import NumpyArrays
 from ..numpy.backend import instead
 from .emit import emit, unsupported
 from .frame import AbstractMachine
-from .plan import Plan
+from .plan import ITEM, Plan
 
-ITEM = {"float32": 4, "float64": 8}
 GRAPH = "graph"
 
 Make = Callable[[Plan, Options], AbstractMachine]

@@ -8,12 +8,15 @@ from ...ops.shapes import negative_axes
 from ...program import Access, Compute, Row
 from ..place import Layout
 from ..sizes import BATCH, Size, count, product
-from .plan import Launch
-from .text import TYPES, Kernel, Points, Where, operand
+from .plan import ITEM, Launch
+from .text import TYPES, Kernel, Points, Where, operand, times
 from .values import POINTWISE, Typed, Values, convert
+from .vectors import lanes, same
 
 THREADS = 256
 """Threads of a block."""
+FEWEST = 64
+"""Threads of a block at least, where each takes several elements: as many blocks as if it took one."""
 LANES = 32
 """Sums of a block, side by side, where there are as many; threads that share one add up in one fixed order."""
 
@@ -71,15 +74,56 @@ class Writer:
         shape = max((self.layouts[s.equation.out.name].shape for s in body), key=len)
         running = {a.name for a in body[0].equation.out.running}
         lead = [(key, size) for key, size in self.spans(out.batched) if key == "batch" or key in running]
-        dims = [*lead, *features(shape)]
-        k.line(f"place point = (place)blockIdx.x * {THREADS} + threadIdx.x;")
+        n = lanes(body, inner, shape[-1], ITEM[self.dtype], self.values.operand) if shape else 1
+        groups = (*shape[:-1], shape[-1] // n) if shape else ()
+        dims = [*lead, *features(groups)]
+        threads = max(THREADS // n, FEWEST)
+        k.line(f"place point = (place)blockIdx.x * {threads} + threadIdx.x;")
         k.line(f"if (point >= {k.size(total_of(dims))}) return;")
         found = k.coordinates("point", dims)
-        place = [found[key] for key, _ in features(shape)]
+        place = [found[key] for key, _ in features(groups)]
+        if n > 1:
+            self.together(body, inner, found, place, n)
+            return self.launch(total_of(dims), threads, threads)
         for step in body:
             value = self.at(step, found, place, keep=len(body) > 1)
             self.done(step, found, place, value, step.equation.out.name not in inner)
-        return self.launch(total_of(dims), THREADS, THREADS)
+        return self.launch(total_of(dims), threads, threads)
+
+    def together(
+        self, body: Sequence[Compute], inner: Sequence[str], lead: Mapping[str, str], place: list[str], n: int
+    ) -> None:
+        """All statements at `n` points side by side: what they read first, then each point, then what they store."""
+        k, held = self.k, self.values.held
+        if place[-1] != "0":
+            place[-1] = times(place[-1], str(n))
+        ready: set[Access] = set()
+        for step in body:
+            target = Access(step.equation.out)
+            for arg in [*step.args, *([target] if step.mode == "add" else [])]:
+                if isinstance(arg, Access) and arg not in ready and arg not in held:
+                    x = self.values.operand(arg)
+                    if same(x):
+                        text, kind = self.values.read(arg, lead, place)
+                        held[arg] = k.new(kind, text, "x"), kind
+                    else:
+                        name = k.together(x, lead, place, n)
+                        held[arg] = f"{name}.at[lane]", x.kind
+            ready.add(target)
+        kept = [s for s in body if s.equation.out.name not in inner]
+        stores = [(self.values.operand(Access(s.equation.out)), k.names.fresh("y")) for s in kept]
+        for x, name in stores:
+            k.line(f"{k.lanes(x, n)} {name};")
+        names = {id(s): name for s, (_, name) in zip(kept, stores, strict=True)}
+        k.line("#pragma unroll")
+        with k.block(f"for (int lane = 0; lane < {n}; lane++)"):
+            for step in body:
+                value = self.at(step, lead, place, keep=False)
+                self.done(step, lead, place, value, stored=False)
+                if id(step) in names:
+                    k.line(f"{names[id(step)]}.at[lane] = {value};")
+        for x, name in stores:
+            k.put(x, lead, place, n, name)
 
     def at(self, step: Compute, lead: Mapping[str, str], place: Sequence[str], keep: bool) -> str:
         """The value of a statement at a point, as a variable; `keep` has what it reads read once."""

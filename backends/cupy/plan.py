@@ -16,6 +16,9 @@ from ..sizes import Size
 NARROW = 2**31 - 2**20
 """What indices of 32 bits count up to, with room for a last block and for steps beyond an end."""
 
+ITEM = {"float32": 4, "float64": 8, "int64": 8, "bool": 1}
+"""Bytes of an element."""
+
 Number = tuple[str, Any]
 """What a kernel is given: ("host", name), ("end", name) of a length or of "B", or ("step", axis) of a loop."""
 
@@ -131,8 +134,7 @@ class Plan:
 
     def sizes(self, numbers: Mapping[str, int]) -> dict[str, int]:
         """Bytes of every host."""
-        item = {"float32": 4, "float64": 8, "int64": 8, "bool": 1}
-        return {h: self.layouts[h].elements.at(numbers) * item[self.kind(h)] for h in self.hosts}
+        return {h: self.layouts[h].elements.at(numbers) * ITEM[self.kind(h)] for h in self.hosts}
 
     def arena(self, numbers: Mapping[str, int], shared: bool = True) -> tuple[dict[str, int], int]:
         """Bytes at which every host begins in one piece of memory, and its size.

@@ -26,7 +26,7 @@ RESERVED = {
     "sign", "gathered", "size", "within", "is_finite", "part", "lane", "slice", "next", "inside", "point",
     "threadIdx", "blockIdx", "blockDim", "gridDim", "unix", "linux", "j0", "j1", "jn", "y0", "y1", "yn", "gamma",
     "signgam", "time", "index", "INFINITY", "NAN", "asm", "typeid", "typename", "not", "and", "or", "xor", "half",
-    "WIDE", "ENDLESS", "softplus",
+    "WIDE", "ENDLESS", "softplus", "Lanes",
 }  # fmt: skip
 """What no name of a user's may become."""
 
@@ -42,6 +42,8 @@ typedef long long place;
 typedef int place;
 #endif
 #define ENDLESS ((real)(1.0 / 0.0))
+
+template <class X, int n> struct alignas(sizeof(X) * n < 16 ? sizeof(X) * n : 16) Lanes {{ X at[n]; }};
 
 __device__ inline place steps(place n) {{ return n > 0 ? n : 0; }}
 __device__ inline place within(whole n, place size) {{ return n < 0 ? 0 : n < size ? n : size - 1; }}
@@ -197,6 +199,22 @@ class Kernel:
             if text != "0" and stride.factor:
                 found.append(times(text, self.size(stride)))
         return found
+
+    def lanes(self, x: Operand, n: int) -> str:
+        """The type of `n` elements of an operand side by side."""
+        return f"Lanes<{TYPES[x.kind]}, {n}>"
+
+    def together(self, x: Operand, lead: Mapping[str, str], inner: Sequence[str], n: int) -> str:
+        """The name of `n` elements read at once."""
+        first, kind = self.element(x, lead, inner), self.lanes(x, n)
+        name = self.names.fresh("x")
+        self.line(f"{kind} {name} = *(const {kind}*)&{first};")
+        return name
+
+    def put(self, x: Operand, lead: Mapping[str, str], inner: Sequence[str], n: int, name: str) -> None:
+        """Store `n` elements at once."""
+        self.written.add(x.place.host)
+        self.line(f"*({self.lanes(x, n)}*)&{self.element(x, lead, inner)} = {name};")
 
     def element(self, x: Operand, lead: Mapping[str, str], inner: Sequence[str]) -> str:
         """One element; `inner` are the places along its per-example axes, the last ones where there are more."""

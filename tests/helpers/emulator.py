@@ -21,6 +21,8 @@ from unroll.backends.cupy.plan import Call, Plan, calls
 from unroll.backends.cupy.text import WIDE
 
 COMPILER = shutil.which("g++")
+ALIGNED = ("-fsanitize=alignment", "-fsanitize-undefined-trap-on-error")
+"""A load of several elements at an address that is no multiple of their size ends the process, as on a device."""
 
 ONE = ("exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "tanh", "fabs")
 MATHS = "".join(
@@ -192,7 +194,7 @@ class Emulator(AbstractMachine):
         with tempfile.TemporaryDirectory() as folder:
             source, built = Path(folder, "kernels.cpp"), Path(folder, "kernels.so")
             source.write_text(wrapped(self.plan.text))
-            flags = ["-O0", "-w", "-fPIC", "-shared", "-ffp-contract=off", "-std=c++17"]
+            flags = ["-O0", "-w", "-fPIC", "-shared", "-ffp-contract=off", "-std=c++17", *ALIGNED]
             done = subprocess.run([COMPILER, *flags, *options, "-o", built, source], capture_output=True, text=True)
             assert done.returncode == 0, done.stderr[:3000] + self.plan.text
             return ctypes.CDLL(str(built))

@@ -12,8 +12,9 @@ from ..contraction import NOTHING, Group, grouped
 from ..numpy.kernels import letters
 from ..place import Layout, Lives, layouts, lives, zeros
 from ..sizes import BATCH, ONE, ZERO, Size, count
+from . import sums
 from .kernels import Writer, by_row
-from .plan import Action, Launch, Loop, Plan, Product
+from .plan import Action, Launch, Loop, Need, Plan, Product, Scratch
 from .text import Operand, Where, operand, prelude
 from .values import CONTRACTIONS, KNOWN
 
@@ -39,6 +40,8 @@ class _Emitter:
         self.lives = Lives(first, found.final)
         hosts = dict.fromkeys(self.layouts[n].host for n in self.layouts if n not in self.absent)
         self.hosts = tuple(h for h in hosts if h in first)
+        self.scratch: dict[str, Scratch] = {}
+        self.number = 0
         self.texts: list[str] = [prelude(dtype)]
 
     def emit(self) -> Plan:
@@ -46,14 +49,19 @@ class _Emitter:
         actions: list[Action] = []
         end = len(self.program.steps)
         for number in range(-1, end + 1):
+            self.number = number
             for host in self.hosts:
                 if min(self.lives.first[host], end) == number:
                     actions += self.cleared(host)
             if 0 <= number < end:
                 actions += self.step(self.program.steps[number], ())
-        return Plan(
-            "\n".join(self.texts), tuple(actions), self.system, self.hosts, self.layouts, self.lives, self.dtype
-        )
+        text, hosts = "\n".join(self.texts), (*self.hosts, *self.scratch)
+        return Plan(text, tuple(actions), self.system, hosts, self.layouts, self.lives, self.dtype, self.scratch)
+
+    def room(self, name: str, scratch: Scratch) -> None:
+        """Memory for the top-level step at hand."""
+        self.scratch[name] = scratch
+        self.lives = Lives({**self.lives.first, name: self.number}, {**self.lives.final, name: self.number})
 
     def writer(self, name: str, where: Where) -> Writer:
         """A new kernel."""
@@ -67,7 +75,7 @@ class _Emitter:
         found: list[Action] = []
         for layout, ranges, k in zeros(self.program, self.layouts, self.absent, host):
             launch = self.zero(layout, ranges)
-            found.append(launch if k is None else replace(launch, needs=((count(layout.axes[0]), k),)))
+            found.append(launch if k is None else replace(launch, needs=(Need(count(layout.axes[0]), k),)))
         return found
 
     def zero(self, layout: Layout, ranges: tuple[Range, ...]) -> Launch:
@@ -124,13 +132,34 @@ class _Emitter:
         if len(rows) == len(body) and len({(r.reads, r.writes) for r in rows}) > 1 and len(body) > 1:
             launch = writer.rows(body, rows, inner)
         elif e.summed or (e.batched and not layout.batched):
-            launch = writer.sums(step)
+            return self.summed(step, where)
         elif len(body) == 1 and by_row(step, writer.values):
             launch = writer.exponentials(step)
         else:
             launch = writer.points(body, inner)
         self.texts.append(writer.k.text())
         return [launch]
+
+    def summed(self, step: Compute, where: Where) -> list[Action]:
+        """Sums over steps and examples, which blocks share where they are long and few."""
+        name = step.equation.out.name
+        made = [self.writer(name, where)]
+        alone = sums.wholly(made[0], step)
+        shared = sums.shared(made[0], step)
+        found = [alone]
+        if shared is not None:
+            scratch = f"{name} in pieces {len(self.texts)}"
+            self.room(scratch, shared)
+            made += [self.writer(f"{name}_pieces", where), self.writer(f"{name}_joined", where)]
+            long, few = shared.needs
+            found = [
+                replace(alone, needs=(replace(long, above=-1, upto=long.above),)),
+                replace(alone, needs=(long, replace(few, above=few.upto or 0, upto=None))),
+                replace(sums.partly(made[1], step, scratch), needs=shared.needs),
+                replace(sums.joined(made[2], step, scratch), needs=shared.needs),
+            ]
+        self.texts += [w.k.text() for w in made]
+        return list(found)
 
     # -- products ----------------------------------------------------------------------------------------------------
 

@@ -24,7 +24,7 @@ class AbstractFrame(ABC):
             self.arrays[host] = part.view(plan.kind(host)).reshape(plan.shape(host, numbers))
         self.results = {name: plan.result(ref, numbers) for name, ref in plan.system.outputs.items()}
         decls = plan.system.decls
-        self.given = {h: plan.inside(h, numbers) for h in plan.hosts if decls[h].given}
+        self.given = {h: plan.inside(h, numbers) for h in plan.hosts if h in decls and decls[h].given}
 
     def __call__(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The outputs by name, in NumPy arrays of their own."""

@@ -1,4 +1,4 @@
-"""Kernels in three forms: a thread for every point, a block for every row, a block for 32 sums. No float atomics."""
+"""Kernels in two forms: a thread for every point, a block for every row. Those that sum over steps are in `sums`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ...program import Access, Compute, Row
 from ..place import Layout
 from ..sizes import BATCH, Size, count, product
 from .plan import ITEM, Launch
-from .text import TYPES, Kernel, Points, Where, operand, times
+from .text import Kernel, Points, Where, operand, times
 from .values import POINTWISE, Typed, Values, convert
 from .vectors import lanes, same
 
@@ -17,8 +17,9 @@ THREADS = 256
 """Threads of a block."""
 FEWEST = 64
 """Threads of a block at least, where each takes several elements: as many blocks as if it took one."""
-LANES = 32
-"""Sums of a block, side by side, where there are as many; threads that share one add up in one fixed order."""
+
+WARP = 32
+"""Threads that run side by side."""
 
 Segment = list[Compute]
 
@@ -35,7 +36,7 @@ def total_of(dims: Points) -> Size:
 
 def block(width: int) -> int:
     """The threads for a row: a power of two."""
-    return min(THREADS, max(LANES, 1 << (width - 1).bit_length()))
+    return min(THREADS, max(WARP, 1 << (width - 1).bit_length()))
 
 
 def by_row(step: Compute, values: Values) -> bool:
@@ -152,48 +153,6 @@ class Writer:
         self.values.held[target] = value, self.layouts[target.ref.name].kind
         if stored:
             self.k.store(operand(self.layouts, target, self.where), lead, place, value)
-
-    # -- a block for 32 sums -----------------------------------------------------------------------------------------
-
-    def sums(self, step: Compute) -> Launch:
-        """A statement whose values at several steps or examples meet in one place."""
-        k, e = self.k, step.equation
-        out = self.layouts[e.out.name]
-        running = {a.name for a in e.out.running}
-        spans = self.spans(e.batched)
-        gone = [(key, size) for key, size in spans if key not in running and (key != "batch" or not out.batched)]
-        kept = [(key, size) for key, size in self.spans(out.batched) if (key, size) not in gone]
-        dims = [*kept, *features(out.shape)]
-        kind = "int" if out.kind == "int" else "float"
-        points = total_of(dims)
-        lanes = LANES
-        if points.known:
-            lanes = min(LANES, 1 << max(points.factor - 1, 0).bit_length())
-        slices = THREADS // lanes
-        empty = "0" if e.combine == "sum" else "-ENDLESS"
-        k.line(f"__shared__ {TYPES[kind]} part[{THREADS}];")
-        k.line(f"int lane = threadIdx.x % {lanes}, slice = threadIdx.x / {lanes};")
-        k.line(f"place point = (place)blockIdx.x * {lanes} + lane;")
-        k.line(f"bool inside = point < {k.size(points)};")
-        found = k.coordinates("point", dims)
-        place = [found[key] for key, _ in features(out.shape)]
-        meets = k.new(kind, empty, "sum")
-        size = k.size(total_of(gone))
-        with k.block(f"for (place next = slice; inside && next < {size}; next += {slices})"):
-            flat = k.new("index", "next", "at")
-            deep = k.coordinates(flat, gone)
-            value = convert(self.values.value(step, {**found, **deep}, place), kind)
-            k.line(f"{meets} = {self.joined(step, meets, value)};")
-        k.line(f"part[threadIdx.x] = {meets};")
-        k.line("__syncthreads();")
-        with k.block("if (inside && slice == 0)"):
-            with k.block(f"for (int n = 1; n < {slices}; n++)"):
-                k.line(f"{meets} = {self.joined(step, meets, f'part[n * {lanes} + lane]')};")
-            value = convert((meets, kind), out.kind)
-            if step.mode == "add":
-                value = self.joined(step, self.before(step, found, place), value)
-            k.store(operand(self.layouts, Access(e.out), self.where), found, place, value)
-        return self.launch(points, lanes, THREADS)
 
     # -- a block for every row of one operation ----------------------------------------------------------------------
 

@@ -24,12 +24,40 @@ Number = tuple[str, Any]
 
 
 @dataclass(frozen=True)
+class Need:
+    """A size that must be more than one number, and no more than another."""
+
+    size: Size
+    above: int = -1
+    upto: int | None = None
+
+    def holds(self, numbers: Mapping[str, int]) -> bool:
+        """True at these lengths and this batch size."""
+        size = self.size.at(numbers)
+        return self.above < size and (self.upto is None or size <= self.upto)
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """Memory that is no variable's: elements of a kind, wanted where every need holds."""
+
+    elements: Size
+    kind: str
+    needs: tuple[Need, ...] = ()
+
+    def at(self, numbers: Mapping[str, int]) -> int:
+        """How many elements."""
+        return self.elements.at(numbers) if all(need.holds(numbers) for need in self.needs) else 0
+
+
+@dataclass(frozen=True)
 class Launch:
     """One kernel: a block for every `each` of its points.
 
-    needs   it is left out unless that many steps are more than that number
+    needs   it is left out unless they all hold
     guards  what must hold of the loops around it
     sizes   every extent and step in its text, which its indices stay within
+    copies  blocks that do the same points
     """
 
     kernel: str
@@ -37,9 +65,10 @@ class Launch:
     points: Size
     each: int
     threads: int
-    needs: tuple[tuple[Size, int], ...] = ()
+    needs: tuple[Need, ...] = ()
     guards: Guard = ()
     sizes: tuple[Size, ...] = ()
+    copies: int = 1
 
 
 @dataclass(frozen=True)
@@ -105,6 +134,7 @@ class Plan:
     layouts: Mapping[str, Layout]
     lives: Lives
     dtype: str
+    scratch: Mapping[str, Scratch]
 
     @property
     def launches(self) -> Iterator[Launch]:
@@ -125,16 +155,22 @@ class Plan:
     def wide(self, numbers: Mapping[str, int]) -> bool:
         """True where indices need 64 bits: the text is then compiled with the macro `text.WIDE`."""
         sizes = {size for launch in self.launches for size in (launch.points, *launch.sizes)}
-        sizes |= {self.layouts[h].elements for h in self.hosts}
-        return any(size.at(numbers) > NARROW for size in sizes)
+        counts = [*(size.at(numbers) for size in sizes), *(self.elements(h, numbers) for h in self.hosts)]
+        return max(counts, default=0) > NARROW
 
     def kind(self, host: str) -> str:
         """The dtype of a host in memory."""
-        return {"float": self.dtype, "int": "int64", "bool": "bool"}[self.layouts[host].kind]
+        kind = self.scratch[host].kind if host in self.scratch else self.layouts[host].kind
+        return {"float": self.dtype, "int": "int64", "bool": "bool"}[kind]
+
+    def elements(self, host: str, numbers: Mapping[str, int]) -> int:
+        """How many elements a host holds."""
+        found = self.scratch[host] if host in self.scratch else self.layouts[host].elements
+        return found.at(numbers)
 
     def sizes(self, numbers: Mapping[str, int]) -> dict[str, int]:
         """Bytes of every host."""
-        return {h: self.layouts[h].elements.at(numbers) * ITEM[self.kind(h)] for h in self.hosts}
+        return {h: self.elements(h, numbers) * ITEM[self.kind(h)] for h in self.hosts}
 
     def arena(self, numbers: Mapping[str, int], shared: bool = True) -> tuple[dict[str, int], int]:
         """Bytes at which every host begins in one piece of memory, and its size.
@@ -146,6 +182,8 @@ class Plan:
 
     def shape(self, host: str, numbers: Mapping[str, int]) -> tuple[int, ...]:
         """The shape of a host as an array."""
+        if host in self.scratch:
+            return (self.elements(host, numbers),)
         layout = self.layouts[host]
         steps = [len(r.steps(numbers)) for r in layout.axes]
         return (*steps, *([numbers["B"]] if layout.batched else []), *layout.shape)
@@ -219,12 +257,12 @@ def _holds(step: int, sign: str, edge: int) -> bool:
 
 def _call(launch: Launch, numbers: Mapping[str, int], running: Mapping[Axis, int]) -> Iterator[Call]:
     points = launch.points.at(numbers)
-    if not points or any(size.at(numbers) <= least for size, least in launch.needs):
+    if not points or not all(need.holds(numbers) for need in launch.needs):
         return
     given = []
     for kind, which in launch.arguments:
         given.append(which if kind == "host" else numbers[which] if kind == "end" else running[which])
-    yield Call(launch, -(-points // launch.each), tuple(given))
+    yield Call(launch, -(-points // launch.each) * launch.copies, tuple(given))
 
 
 def _product(p: Product, numbers: Mapping[str, int], running: Mapping[Axis, int]) -> Iterator[Matrices]:

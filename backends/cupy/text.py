@@ -26,7 +26,8 @@ RESERVED = {
     "sign", "gathered", "size", "within", "is_finite", "part", "lane", "slice", "next", "inside", "point",
     "threadIdx", "blockIdx", "blockDim", "gridDim", "unix", "linux", "j0", "j1", "jn", "y0", "y1", "yn", "gamma",
     "signgam", "time", "index", "INFINITY", "NAN", "asm", "typeid", "typename", "not", "and", "or", "xor", "half",
-    "WIDE", "ENDLESS", "softplus", "Lanes",
+    "WIDE", "ENDLESS", "softplus", "Lanes", "fitting", "lanes", "slices", "piece", "share", "stop", "hits",
+    "tile", "spot", "word", "left", "atomicOr",
 }  # fmt: skip
 """What no name of a user's may become."""
 
@@ -47,6 +48,11 @@ template <class X, int n> struct alignas(sizeof(X) * n < 16 ? sizeof(X) * n : 16
 
 __device__ inline place steps(place n) {{ return n > 0 ? n : 0; }}
 __device__ inline place within(whole n, place size) {{ return n < 0 ? 0 : n < size ? n : size - 1; }}
+__device__ inline int fitting(place n) {{
+    int lanes = 32;
+    while (lanes > 1 && lanes / 2 >= n) lanes /= 2;
+    return lanes;
+}}
 __device__ inline bool is_finite(real x) {{ return fabs(x) < ENDLESS; }}
 __device__ inline real larger(real x, real y) {{ return x > y || x != x ? x : y; }}
 __device__ inline real smaller(real x, real y) {{ return x < y || x != x ? x : y; }}
@@ -135,6 +141,7 @@ class Kernel:
         self.arguments: dict[Number, str] = {}
         self.sizes: dict[Size, None] = {}
         self.written: set[str] = set()
+        self.kinds: dict[str, str] = {}
         self.depth = 1
 
     def line(self, text: str) -> None:
@@ -172,6 +179,12 @@ class Kernel:
         if key not in self.arguments:
             self.arguments[key] = self.names(f"{wish}\0{kind}") if kind != "host" else self.names(wish)
         return self.arguments[key]
+
+    def scratch(self, host: str, kind: str, written: bool = False) -> str:
+        """The name of a host that is no variable's."""
+        self.kinds[host] = kind
+        self.written |= {host} if written else set()
+        return self.given("host", host, host)
 
     def end(self, end: str) -> str:
         """The length of an axis, or the batch size."""
@@ -250,7 +263,8 @@ class Kernel:
         for (kind, which), name in self.arguments.items():
             if kind == "host":
                 const = "" if which in self.written else "const "
-                shown.append(f"{const}{TYPES[self.layouts[str(which)].kind]}* {name}")
+                kind = self.kinds.get(str(which)) or self.layouts[str(which)].kind
+                shown.append(f"{const}{TYPES[kind]}* {name}")
             else:
                 shown.append(f"place {name}")
         head = f'extern "C" __global__ void {self.name}({", ".join(shown)}) {{'

@@ -38,6 +38,8 @@ inline float pow(float x, float y) { return powf(x, y); }
 #define __global__
 #define __device__
 #define __shared__ static
+#define __ffs __builtin_ffs
+static unsigned atomicOr(unsigned *at, unsigned bits) { unsigned old = *at; *at |= bits; return old; }
 static struct { unsigned x; } threadIdx, blockIdx, blockDim;
 enum { MOST = 256, ROOM = 16384 };
 static ucontext_t home, fibre[MOST];

@@ -18,6 +18,8 @@ THREADS = 256
 FEWEST = 64
 """Threads of a block at least, where each takes several elements: as many blocks as if it took one."""
 
+SHORTS = 8
+"""Numbers of 16 bits that a thread stores at once."""
 WARP = 32
 """Threads that run side by side."""
 
@@ -52,8 +54,10 @@ def by_row(step: Compute, values: Values) -> bool:
 class Writer:
     """Writes one kernel for one or several statements."""
 
-    def __init__(self, name: str, layouts: Mapping[str, Layout], where: Where, dtype: str) -> None:
-        self.k = Kernel(name, layouts)
+    def __init__(
+        self, name: str, layouts: Mapping[str, Layout], where: Where, dtype: str, narrow: frozenset[str]
+    ) -> None:
+        self.k = Kernel(name, layouts, narrow)
         self.where, self.dtype, self.layouts = where, dtype, layouts
         self.values = Values(self.k, where, dtype)
 
@@ -75,7 +79,7 @@ class Writer:
         shape = max((self.layouts[s.equation.out.name].shape for s in body), key=len)
         running = {a.name for a in body[0].equation.out.running}
         lead = [(key, size) for key, size in self.spans(out.batched) if key == "batch" or key in running]
-        n = lanes(body, inner, shape[-1], ITEM[self.dtype], self.values.operand) if shape else 1
+        n = lanes(body, inner, shape[-1], self.item(body, inner), self.values.operand) if shape else 1
         groups = (*shape[:-1], shape[-1] // n) if shape else ()
         dims = [*lead, *features(groups)]
         threads = max(THREADS // n, FEWEST)
@@ -90,6 +94,12 @@ class Writer:
             value = self.at(step, found, place, keep=len(body) > 1)
             self.done(step, found, place, value, step.equation.out.name not in inner)
         return self.launch(total_of(dims), threads, threads)
+
+    def item(self, body: Sequence[Compute], inner: Sequence[str]) -> int:
+        """Bytes of the smallest float that statements have in memory."""
+        names = {a.ref.name for s in body for a in (*s.args, Access(s.equation.out)) if isinstance(a, Access)}
+        short = any(self.layouts[n].host in self.k.narrow for n in names if n not in inner)
+        return 2 if short else ITEM[self.dtype]
 
     def together(
         self, body: Sequence[Compute], inner: Sequence[str], lead: Mapping[str, str], place: list[str], n: int
@@ -109,7 +119,7 @@ class Writer:
                         held[arg] = k.new(kind, text, "x"), kind
                     else:
                         name = k.together(x, lead, place, n)
-                        held[arg] = f"{name}.at[lane]", x.kind
+                        held[arg] = k.read(x.place.host, f"{name}.at[lane]"), x.kind
             ready.add(target)
         kept = [s for s in body if s.equation.out.name not in inner]
         stores = [(self.values.operand(Access(s.equation.out)), k.names.fresh("y")) for s in kept]
@@ -122,7 +132,8 @@ class Writer:
                 value = self.at(step, lead, place, keep=False)
                 self.done(step, lead, place, value, stored=False)
                 if id(step) in names:
-                    k.line(f"{names[id(step)]}.at[lane] = {value};")
+                    host = self.layouts[step.equation.out.name].host
+                    k.line(f"{names[id(step)]}.at[lane] = {k.kept(host, value)};")
         for x, name in stores:
             k.put(x, lead, place, n, name)
 
@@ -153,6 +164,25 @@ class Writer:
         self.values.held[target] = value, self.layouts[target.ref.name].kind
         if stored:
             self.k.store(operand(self.layouts, target, self.where), lead, place, value)
+
+    def narrowed(self, host: str, copy: str, elements: Size) -> Launch:
+        """A host copied to one of 16 bits."""
+        k = self.k
+        n = 1 if elements.factor % SHORTS else SHORTS
+        threads, points = max(THREADS // n, FEWEST), Size(elements.factor // n, elements.symbols)
+        k.line(f"place point = (place)blockIdx.x * {threads} + threadIdx.x;")
+        k.line(f"if (point >= {k.size(points)}) return;")
+        source, target = k.given("host", host, host), k.scratch(copy, "brief", written=True)
+        if n == 1:
+            k.line(f"{target}[point] = narrowed({source}[point]);")
+            return self.launch(points, threads, threads)
+        x, y = k.names.fresh("x"), k.names.fresh("y")
+        k.line(f"Lanes<real, {n}> {x} = *(const Lanes<real, {n}>*)&{source}[point * {n}];")
+        k.line(f"Lanes<brief, {n}> {y};")
+        k.line("#pragma unroll")
+        k.line(f"for (int lane = 0; lane < {n}; lane++) {y}.at[lane] = narrowed({x}.at[lane]);")
+        k.line(f"*(Lanes<brief, {n}>*)&{target}[point * {n}] = {y};")
+        return self.launch(points, threads, threads)
 
     # -- a block for every row of one operation ----------------------------------------------------------------------
 

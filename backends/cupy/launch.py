@@ -83,7 +83,7 @@ class Frame(AbstractFrame):
         with self.stream:
             super().__init__(machine.plan, numbers, self.cupy.empty(size, self.cupy.uint8), where)
             self.room = self.cupy.empty(WORKSPACE, self.cupy.uint8)
-        self.multiply = Cublas(machine.library, self.stream.ptr, self.room.data.ptr, machine.plan.dtype)
+        self.multiply = Cublas(machine.library, self.stream.ptr, self.room.data.ptr, machine.plan)
         wide = machine.plan.wide(numbers)
         self.kernels = machine.kernels(wide)
         self.index = self.cupy.int64 if wide else self.cupy.int32

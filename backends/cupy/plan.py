@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -16,7 +16,7 @@ from ..sizes import Size
 NARROW = 2**31 - 2**20
 """What indices of 32 bits count up to, with room for a last block and for steps beyond an end."""
 
-ITEM = {"float32": 4, "float64": 8, "int64": 8, "bool": 1}
+ITEM = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8, "int64": 8, "bool": 1}
 """Bytes of an element."""
 
 Number = tuple[str, Any]
@@ -123,9 +123,34 @@ class Loop:
 Action = Launch | Product | Loop
 
 
+def flat(actions: Iterable[Action]) -> Iterator[Launch | Product]:
+    """All launches and products, in the order in which they are written."""
+    pending = list(actions)[::-1]
+    while pending:
+        action = pending.pop()
+        if isinstance(action, Loop):
+            pending.extend(reversed(action.body))
+        else:
+            yield action
+
+
+def touched(actions: Iterable[Action]) -> set[str]:
+    """The hosts that they read or write."""
+    found: set[str] = set()
+    for action in flat(actions):
+        if isinstance(action, Product):
+            found |= {action.left.host, action.right.host, action.out.host}
+        else:
+            found |= {which for kind, which in action.arguments if kind == "host"}
+    return found
+
+
 @dataclass(frozen=True)
 class Plan:
-    """The text of all kernels, and what is done in order; one plan serves all lengths and batch sizes."""
+    """The text of all kernels, and what is done in order; one plan serves all lengths and batch sizes.
+
+    narrow  the hosts that are kept in 16 bits
+    """
 
     text: str
     actions: tuple[Action, ...]
@@ -135,17 +160,13 @@ class Plan:
     lives: Lives
     dtype: str
     scratch: Mapping[str, Scratch]
+    precision: str
+    narrow: frozenset[str]
 
     @property
     def launches(self) -> Iterator[Launch]:
         """Every launch, wherever it stands."""
-        pending = list(reversed(self.actions))
-        while pending:
-            action = pending.pop()
-            if isinstance(action, Loop):
-                pending.extend(reversed(action.body))
-            elif isinstance(action, Launch):
-                yield action
+        return (action for action in flat(self.actions) if isinstance(action, Launch))
 
     @property
     def kernels(self) -> tuple[str, ...]:
@@ -161,7 +182,8 @@ class Plan:
     def kind(self, host: str) -> str:
         """The dtype of a host in memory."""
         kind = self.scratch[host].kind if host in self.scratch else self.layouts[host].kind
-        return {"float": self.dtype, "int": "int64", "bool": "bool"}[kind]
+        kind = "brief" if host in self.narrow else kind
+        return {"float": self.dtype, "int": "int64", "bool": "bool", "brief": self.precision}[kind]
 
     def elements(self, host: str, numbers: Mapping[str, int]) -> int:
         """How many elements a host holds."""

@@ -14,8 +14,8 @@ from ..sizes import ONE, Size
 from ..source import Names, difference, linear
 from .plan import Number, Place
 
-TYPES = {"float": "real", "int": "whole", "bool": "bool", "index": "place"}
-"""Of values, and of the places where they lie."""
+TYPES = {"float": "real", "int": "whole", "bool": "bool", "index": "place", "brief": "brief"}
+"""Of values, of the places where they lie, and of floats kept in 16 bits."""
 RESERVED = {
     "auto", "bool", "break", "case", "catch", "char", "class", "const", "continue", "default", "delete", "do",
     "double", "else", "enum", "explicit", "extern", "false", "float", "for", "friend", "goto", "if", "inline", "int",
@@ -27,7 +27,7 @@ RESERVED = {
     "threadIdx", "blockIdx", "blockDim", "gridDim", "unix", "linux", "j0", "j1", "jn", "y0", "y1", "yn", "gamma",
     "signgam", "time", "index", "INFINITY", "NAN", "asm", "typeid", "typename", "not", "and", "or", "xor", "half",
     "WIDE", "ENDLESS", "softplus", "Lanes", "fitting", "lanes", "slices", "piece", "share", "stop", "hits",
-    "tile", "spot", "word", "left", "atomicOr",
+    "tile", "spot", "word", "left", "atomicOr", "brief", "widened", "narrowed",
 }  # fmt: skip
 """What no name of a user's may become."""
 
@@ -84,7 +84,7 @@ __device__ inline real gathered(real x, real* part, bool largest) {{
 
 
 def prelude(dtype: str) -> str:
-    """What stands before the kernels."""
+    """What stands before the kernels, and before what converts to 16 bits."""
     return PRELUDE.format(real={"float32": "float", "float64": "double"}[dtype], wide=WIDE)
 
 
@@ -132,10 +132,13 @@ def viewed(x: Operand, view: View) -> Operand:
 
 
 class Kernel:
-    """The text of one kernel as it grows, and what it is given."""
+    """The text of one kernel as it grows, and what it is given.
 
-    def __init__(self, name: str, layouts: Mapping[str, Layout]) -> None:
-        self.name, self.layouts = name, layouts
+    narrow  hosts kept in 16 bits
+    """
+
+    def __init__(self, name: str, layouts: Mapping[str, Layout], narrow: frozenset[str] = frozenset()) -> None:
+        self.name, self.layouts, self.narrow = name, layouts, narrow
         self.lines: list[str] = []
         self.names = Names(RESERVED)
         self.arguments: dict[Number, str] = {}
@@ -213,13 +216,25 @@ class Kernel:
                 found.append(times(text, self.size(stride)))
         return found
 
+    def kind(self, host: str) -> str:
+        """The kind of a host in memory."""
+        return "brief" if host in self.narrow else self.kinds.get(host) or self.layouts[host].kind
+
+    def read(self, host: str, text: str) -> str:
+        """What lies in a host, as a value."""
+        return f"widened({text})" if self.kind(host) == "brief" else text
+
+    def kept(self, host: str, value: str) -> str:
+        """A value as it lies in a host."""
+        return f"narrowed({value})" if self.kind(host) == "brief" else value
+
     def lanes(self, x: Operand, n: int) -> str:
         """The type of `n` elements of an operand side by side."""
-        return f"Lanes<{TYPES[x.kind]}, {n}>"
+        return f"Lanes<{TYPES[self.kind(x.place.host)]}, {n}>"
 
     def together(self, x: Operand, lead: Mapping[str, str], inner: Sequence[str], n: int) -> str:
         """The name of `n` elements read at once."""
-        first, kind = self.element(x, lead, inner), self.lanes(x, n)
+        first, kind = self.at(x, lead, inner), self.lanes(x, n)
         name = self.names.fresh("x")
         self.line(f"{kind} {name} = *(const {kind}*)&{first};")
         return name
@@ -227,10 +242,14 @@ class Kernel:
     def put(self, x: Operand, lead: Mapping[str, str], inner: Sequence[str], n: int, name: str) -> None:
         """Store `n` elements at once."""
         self.written.add(x.place.host)
-        self.line(f"*({self.lanes(x, n)}*)&{self.element(x, lead, inner)} = {name};")
+        self.line(f"*({self.lanes(x, n)}*)&{self.at(x, lead, inner)} = {name};")
 
     def element(self, x: Operand, lead: Mapping[str, str], inner: Sequence[str]) -> str:
         """One element; `inner` are the places along its per-example axes, the last ones where there are more."""
+        return self.read(x.place.host, self.at(x, lead, inner))
+
+    def at(self, x: Operand, lead: Mapping[str, str], inner: Sequence[str]) -> str:
+        """Where that element lies."""
         host = self.given("host", x.place.host, x.place.host)
         terms = self.start(x.place)
         terms += [times(lead[key], self.size(s)) for key, s in x.lead.items() if lead.get(key, "0") != "0"]
@@ -243,7 +262,7 @@ class Kernel:
     def store(self, x: Operand, lead: Mapping[str, str], inner: Sequence[str], value: str) -> None:
         """Put a value into memory."""
         self.written.add(x.place.host)
-        self.line(f"{self.element(x, lead, inner)} = {value};")
+        self.line(f"{self.at(x, lead, inner)} = {self.kept(x.place.host, value)};")
 
     def coordinates(self, flat: str, dims: Points) -> dict[str, str]:
         """The place along each dimension, from the number of a point, which is used up."""
@@ -263,8 +282,7 @@ class Kernel:
         for (kind, which), name in self.arguments.items():
             if kind == "host":
                 const = "" if which in self.written else "const "
-                kind = self.kinds.get(str(which)) or self.layouts[str(which)].kind
-                shown.append(f"{const}{TYPES[kind]}* {name}")
+                shown.append(f"{const}{TYPES[self.kind(str(which))]}* {name}")
             else:
                 shown.append(f"place {name}")
         head = f'extern "C" __global__ void {self.name}({", ".join(shown)}) {{'

@@ -169,23 +169,24 @@ class _Emitter:
     def summed(self, step: Compute, where: Where) -> list[Action]:
         """Sums over steps and examples, which blocks share where they are long and few."""
         name = step.equation.out.name
-        made = [self.writer(name, where)]
-        alone = sums.wholly(made[0], step)
-        shared = sums.shared(made[0], step)
-        found = [alone]
-        if shared is not None:
-            scratch = f"{name} in pieces {len(self.texts)}"
-            self.room(scratch, shared)
-            made += [self.writer(f"{name}_pieces", where), self.writer(f"{name}_joined", where)]
-            long, few = shared.needs
-            found = [
-                replace(alone, needs=(replace(long, above=-1, upto=long.above),)),
-                replace(alone, needs=(long, replace(few, above=few.upto or 0, upto=None))),
-                replace(sums.partly(made[1], step, scratch), needs=shared.needs),
-                replace(sums.joined(made[2], step, scratch), needs=shared.needs),
-            ]
-        self.texts += [w.k.text() for w in made]
-        return list(found)
+        first, second = self.writer(name, where), self.writer(f"{name}_joined", where)
+        shared = sums.shared(first, step)
+        scratch = f"{name} in pieces {len(self.texts)}" if shared is not None else ""
+        launch = sums.added(first, step, scratch)
+        self.texts.append(first.k.text())
+        if shared is None:
+            return [launch]
+        self.room(scratch, shared)
+        alone, several = sums.times_over(launch, 1), sums.times_over(launch, sums.PIECES)
+        joined = sums.joined(second, step, scratch)
+        self.texts.append(second.k.text())
+        long, few = shared.needs
+        return [
+            replace(alone, needs=(replace(long, above=-1, upto=long.above),)),
+            replace(alone, needs=(long, replace(few, above=sums.FEW, upto=None))),
+            replace(several, needs=shared.needs),
+            replace(joined, needs=shared.needs),
+        ]
 
     # -- products ----------------------------------------------------------------------------------------------------
 

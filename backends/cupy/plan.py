@@ -20,7 +20,7 @@ ITEM = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8, "int64": 8, "bo
 """Bytes of an element."""
 
 Number = tuple[str, Any]
-"""What a kernel is given: ("host", name), ("end", name) of a length or of "B", or ("step", axis) of a loop."""
+"""What a kernel is given: ("host", name), ("end", name) of a length or of "B", ("step", axis), ("count", n)."""
 
 
 @dataclass(frozen=True)
@@ -283,7 +283,7 @@ def _call(launch: Launch, numbers: Mapping[str, int], running: Mapping[Axis, int
         return
     given = []
     for kind, which in launch.arguments:
-        given.append(which if kind == "host" else numbers[which] if kind == "end" else running[which])
+        given.append(which if kind in ("host", "count") else numbers[which] if kind == "end" else running[which])
     yield Call(launch, -(-points // launch.each) * launch.copies, tuple(given))
 
 

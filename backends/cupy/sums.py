@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 from ...program import Access, Compute
@@ -78,19 +79,15 @@ def _kind(w: Writer, step: Compute) -> str:
     return "int" if w.layouts[step.equation.out.name].kind == "int" else "float"
 
 
-def partly(w: Writer, step: Compute, scratch: str) -> Launch:
-    """The sums of all pieces of what is summed, put into a host of their own."""
-    return _added(w, step, scratch)
+def added(w: Writer, step: Compute, scratch: str) -> Launch:
+    """The sums: each by one block or, with the name of a scratch host, by as many as the launch says."""
+    return _rows_of_a_table(w, step, scratch) if step.equation.op == "scatter" else _side_by_side(w, step, scratch)
 
 
-def wholly(w: Writer, step: Compute) -> Launch:
-    """The sums, each by one block."""
-    return _added(w, step, "")
-
-
-def _added(w: Writer, step: Compute, scratch: str) -> Launch:
-    launch = _rows_of_a_table(w, step, scratch) if step.equation.op == "scatter" else _side_by_side(w, step, scratch)
-    return replace(launch, copies=PIECES if scratch else 1)
+def times_over(launch: Launch, pieces: int) -> Launch:
+    """A launch in which so many blocks share each sum."""
+    given = tuple((kind, pieces if kind == "count" else which) for kind, which in launch.arguments)
+    return replace(launch, arguments=given, copies=pieces)
 
 
 def _part(w: Writer, gone: Points, scratch: str) -> tuple[str, str, str]:
@@ -98,10 +95,10 @@ def _part(w: Writer, gone: Points, scratch: str) -> tuple[str, str, str]:
     k, size = w.k, w.k.size(total_of(gone))
     if not scratch:
         return "blockIdx.x", "0", size
-    k.line(f"place piece = blockIdx.x % {PIECES};")
-    k.line(f"place share = ({size} + {PIECES - 1}) / {PIECES};")
+    pieces = k.given("count", "", "pieces")
+    k.line(f"place piece = blockIdx.x % {pieces}, share = ({size} + {pieces} - 1) / {pieces};")
     k.line(f"place stop = (piece + 1) * share < {size} ? (piece + 1) * share : {size};")
-    return f"(blockIdx.x / {PIECES})", "piece * share", "stop"
+    return f"(blockIdx.x / {pieces})", "piece * share", "stop"
 
 
 def _side_by_side(w: Writer, step: Compute, scratch: str) -> Launch:
@@ -183,16 +180,17 @@ def _rows_of_a_table(w: Writer, step: Compute, scratch: str) -> Launch:
 def _store(
     w: Writer, step: Compute, lead: Mapping[str, str], place: list[str], value: str, which: str, scratch: str
 ) -> None:
-    """A sum to its place, or to that of its piece."""
+    """A sum to its place; or to that of its piece, where there are several."""
     k, kind = w.k, _kind(w, step)
     if scratch:
         host = k.scratch(scratch, kind, written=True)
-        k.line(f"{host}[{times('piece', k.size(shape_of(w, step).points))} + {which}] = {value};")
-        return
+        at = times("piece", k.size(shape_of(w, step).points))
+        k.line(f"if ({k.given('count', '', 'pieces')} > 1) {host}[{at} + {which}] = {value};")
     value = convert((value, kind), w.layouts[step.equation.out.name].kind)
-    if step.mode == "add":
-        value = w.joined(step, w.before(step, lead, place), value)
-    k.store(operand(w.layouts, Access(step.equation.out), w.where), lead, place, value)
+    with k.block("else") if scratch else nullcontext():
+        if step.mode == "add":
+            value = w.joined(step, w.before(step, lead, place), value)
+        k.store(operand(w.layouts, Access(step.equation.out), w.where), lead, place, value)
 
 
 def joined(w: Writer, step: Compute, scratch: str) -> Launch:

@@ -31,6 +31,10 @@ class Options:
     without: tuple[str, ...] = ()
     precision: str = "float32"
 
+    def __str__(self) -> str:
+        """The dtype, and the precision where it is another than strict."""
+        return self.dtype if self.precision == PRECISIONS[0] else f"{self.dtype}, precision {self.precision}"
+
 
 class AbstractExecutable(ABC):
     """A system ready to run at any lengths and batch size. Final subclasses only.

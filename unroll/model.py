@@ -74,7 +74,7 @@ class Net:
         self._lengths = Reader(system, self.backend, dtype, batch_first)
 
     def __repr__(self) -> str:
-        return f"<Net {self.system.name}: {self.backend.name}, {self.dtype}>"
+        return f"<Net {self.system.name}: {self.backend.name}, {self._options}>"
 
     @from_call
     def init(self, seed: Any = 0) -> dict[str, Any]:
@@ -315,7 +315,7 @@ class Net:
         """
         grad = grad and names is None and self.system.loss is not None
         built = self._program(names, grad)
-        title = f"{self.system.name} on {self.backend.name}, {self.dtype}: {'value_and_grad' if grad else 'run'}"
+        title = f"{self.system.name} on {self.backend.name}, {self._options}: {'value_and_grad' if grad else 'run'}"
         run = built.executable
         return explain(title, run.program, run.costs, used_ends(built.system), lengths, batch)
 

@@ -6,19 +6,19 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ...compiler import compile_system
+from ...errors import BackendError
 from ...explain import Costs
 from ...ir import System
 from ...program import Program
-from ..base import AbstractBackend, AbstractExecutable, Options
+from ..base import PRECISIONS, AbstractBackend, AbstractExecutable, Options
 from ..memory import Idle, elements
 from ..numpy.arrays import NumpyArrays
-from ..numpy.backend import instead
+from ..numpy.backend import alone, instead
 from .emit import emit, unsupported
 from .frame import AbstractMachine
 from .persistent import remark
-from .plan import Plan
+from .plan import ITEM, Plan
 
-ITEM = {"float32": 4, "float64": 8}
 GRAPH, PERSISTENT = "graph", "persistent"
 
 Make = Callable[[Plan, Options], AbstractMachine]
@@ -33,7 +33,7 @@ class CudaExecutable(AbstractExecutable):
         self.system = system
         without = [name for name in options.without if name not in Cuda.optional]
         self.program = compile_system(system, without=("pack", *without))  # `fuse` makes wider kernels
-        self.plan = emit(self.program, options.dtype, PERSISTENT not in options.without)
+        self.plan = emit(self.program, options.dtype, options.precision, PERSISTENT not in options.without)
         self._machine = make(self.plan, options)
         self._idle = Idle()
 
@@ -70,6 +70,7 @@ class Cuda(NumpyArrays, AbstractBackend):
     """
 
     name = "cupy"
+    precisions = PRECISIONS
     optional = (GRAPH, PERSISTENT)
     """All of a run as one CUDA graph, captured once for each shape; a loop as one kernel, with its weights on chip."""
 
@@ -82,4 +83,10 @@ class Cuda(NumpyArrays, AbstractBackend):
 
     def build(self, system: System, options: Options) -> AbstractExecutable:
         """Compile; NumPy serves complex steps, the search for nans, and operations that are Python functions."""
-        return instead(self.name, unsupported(system), system, options) or CudaExecutable(system, options, self._make)
+        op = unsupported(system)
+        if options.precision != PRECISIONS[0] and (op or alone(options)):
+            why = f"ops.{op} is a Python function alone" if op else "debug_nans=True"
+            raise BackendError(
+                f"precision={options.precision!r}: {why} and runs on numpy, in float32; leave precision= out"
+            )
+        return instead(self.name, op, system, options) or CudaExecutable(system, options, self._make)

@@ -45,9 +45,11 @@ class Cooperative:
     """The loops of one plan on the current device.
 
     kernels  by name, as CuPy's RawModule has them
+    wide     whether they count in 64 bits
     """
 
-    def __init__(self, cupy: Any, plan: Plan, kernels: Mapping[str, Any]) -> None:
+    def __init__(self, cupy: Any, plan: Plan, kernels: Mapping[str, Any], wide: bool) -> None:
+        self.index = ctypes.c_longlong if wide else ctypes.c_int
         self.cupy, self.plan = cupy, plan
         self.kernels = {loop.kernel: kernels[loop.kernel] for loop in plan.persistent}
         runtime, device = cupy.cuda.runtime, cupy.cuda.Device().id
@@ -81,12 +83,11 @@ class Cooperative:
     def launch(self, call: Whole, meeting: Meeting, where: Mapping[str, int], stream: int) -> None:
         """Put a loop onto a stream. Raises BackendError where the driver refuses it."""
         words = meeting.words.data.ptr
-        numbers = [where[x] if isinstance(x, str) else x for x in call.arguments]
         given = [
             ctypes.c_void_p(words),
             ctypes.c_void_p(ctypes.addressof(meeting.told)),
             ctypes.c_int(call.fit.down),
-            *map(ctypes.c_longlong, numbers),
+            *(ctypes.c_void_p(where[x]) if isinstance(x, str) else self.index(x) for x in call.arguments),
         ]
         table = (ctypes.c_void_p * len(given))(*map(ctypes.addressof, given))
         driver = self.cupy.cuda.driver

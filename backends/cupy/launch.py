@@ -18,6 +18,7 @@ from .cooperative import Cooperative
 from .cublas import WORKSPACE, Cublas
 from .frame import AbstractFrame, AbstractMachine
 from .plan import Call, Plan, Whole, calls
+from .text import WIDE
 
 INSTEAD = "or choose backend='native'"
 LARGEST = 2**31
@@ -58,9 +59,15 @@ class Machine(AbstractMachine):
         self.plan, self.cupy = plan, cupy
         self.graph = GRAPH not in options.without
         self.library = _cublas()
-        module = self.cupy.RawModule(code=plan.text, options=("--std=c++17",))
-        self.kernels = {name: module.get_function(name) for name in plan.kernels}
-        self.loops = Cooperative(cupy, plan, self.kernels)
+        self._kernels: dict[bool, dict[str, Any]] = {}
+
+    def kernels(self, wide: bool) -> dict[str, Any]:
+        """The kernels by name, compiled when they are first wanted; with indices of 64 bits, or of 32."""
+        if wide not in self._kernels:
+            options = ("--std=c++17", *([f"-D{WIDE}"] if wide else []))
+            module = self.cupy.RawModule(code=self.plan.text, options=options)
+            self._kernels[wide] = {name: module.get_function(name) for name in self.plan.kernels}
+        return self._kernels[wide]
 
     def frame(self, numbers: Mapping[str, int]) -> Frame:
         """Memory on the device. Raises MemoryLimitError before anything is allocated."""
@@ -75,11 +82,15 @@ class Frame(AbstractFrame):
         where, size = machine.plan.arena(numbers)
         self._afford(size + WORKSPACE, numbers)
         self.stream = self.cupy.cuda.Stream(non_blocking=True)
+        wide = machine.plan.wide(numbers)
+        self.kernels = machine.kernels(wide)
+        self.loops = Cooperative(self.cupy, machine.plan, self.kernels, wide)
         with self.stream:
-            raw, loops = self.cupy.empty(size, self.cupy.uint8), machine.loops
-            super().__init__(machine.plan, numbers, raw, where, loops.fits(numbers), loops.meeting())
+            raw, fits = self.cupy.empty(size, self.cupy.uint8), self.loops.fits(numbers)
+            super().__init__(machine.plan, numbers, raw, where, fits, self.loops.meeting())
             self.room = self.cupy.empty(WORKSPACE, self.cupy.uint8)
-        self.multiply = Cublas(machine.library, self.stream.ptr, self.room.data.ptr, machine.plan.dtype)
+        self.multiply = Cublas(machine.library, self.stream.ptr, self.room.data.ptr, machine.plan)
+        self.index = self.cupy.int64 if wide else self.cupy.int32
         self.graph: Any = None
         self.warm = False
 
@@ -135,20 +146,20 @@ class Frame(AbstractFrame):
         where = {host: array.data.ptr for host, array in self.arrays.items()}
         for call in calls(self.plan, self.numbers, self.fits):
             if isinstance(call, Whole):
-                self.machine.loops.launch(call, self.meeting, where, self.stream.ptr)
+                self.loops.launch(call, self.meeting, where, self.stream.ptr)
                 continue
             sizes = (call.blocks,) if isinstance(call, Call) else (*call.sizes, *call.strides, call.count)
             if max(sizes) >= LARGEST:
                 raise BackendError(f"{max(sizes):,} is beyond what one launch takes: give fewer examples at once")
             if isinstance(call, Call):
                 given = tuple(self._argument(x, where) for x in call.arguments)
-                self.machine.kernels[call.launch.kernel]((call.blocks,), (call.launch.threads,), given)
+                self.kernels[call.launch.kernel]((call.blocks,), (call.launch.threads,), given)
             else:
                 left, right, out = (where[host] for host in call.hosts)
                 self.multiply(call, (left, right, out))
 
     def _argument(self, x: str | int, where: Mapping[str, int]) -> Any:
-        return self.cupy.uintp(where[x]) if isinstance(x, str) else self.cupy.int64(x)
+        return self.cupy.uintp(where[x]) if isinstance(x, str) else self.index(x)
 
 
 BACKEND = Cuda(Machine, obstacle)

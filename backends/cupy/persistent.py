@@ -8,18 +8,18 @@ has been compiled for devices and run on a stand-in, not on a device yet.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import replace
+from typing import Any
 
 from ...explain import amount
-from ...program import Guard
 from ...timeindex import Index
 from ..place import Layout
 from ..sizes import ONE, Size
 from ..source import linear
 from .grid import GRID, HARDWARE, STAGE, TALLEST, THREADS, TURNS, WIDEST
-from .plan import Action, Fit, Launch, Loop, Persistent, Place, Product
+from .plan import Action, Fit, Launch, Loop, Persistent, Place, Product, every, flat
 from .text import Kernel
 
 Hosts = frozenset[str]
@@ -27,15 +27,28 @@ NONE: tuple[Hosts, Hosts] = (frozenset(), frozenset())
 """What phases have read and written since the last barrier: nothing."""
 
 
-def persistent(actions: tuple[Action, ...], layouts: Mapping[str, Layout]) -> tuple[tuple[Action, ...], list[str]]:
-    """The actions with every outermost loop that can be one kernel as such, and the text of these kernels."""
+def persistent(
+    actions: tuple[Action, ...],
+    layouts: Mapping[str, Layout],
+    kinds: Mapping[str, str],
+    narrow: frozenset[str],
+    precision: str,
+) -> tuple[tuple[Action, ...], list[str]]:
+    """The actions with every outermost loop that can be one kernel as such, and the text of these kernels.
+
+    kinds      of the hosts that are no variable's
+    narrow     the hosts kept in 16 bits
+    precision  of products: those on chip are strict, so that any other than "float32" leaves them where they are
+    """
     texts: list[str] = []
 
     def changed(action: Action) -> Action:
         if not isinstance(action, Loop):
             return action
-        writer = _Loops(action, f"loop{len(texts)}_{action.axis.name}", layouts)
-        if not writer.possible():
+        kernel = Kernel(f"loop{len(texts)}_{action.axis.name}", layouts, narrow)
+        kernel.kinds.update(kinds)
+        writer = _Loops(action, kernel)
+        if (writer.products and precision != "float32") or not writer.possible():
             return replace(action, body=tuple(changed(a) for a in action.body))
         texts.append(writer.text())
         return writer.action()
@@ -47,11 +60,10 @@ def persistent(actions: tuple[Action, ...], layouts: Mapping[str, Layout]) -> tu
 class _Loops:
     """Writes one loop, with those inside it, as a kernel."""
 
-    def __init__(self, loop: Loop, name: str, layouts: Mapping[str, Layout]) -> None:
-        self.loop = loop
-        self.k = Kernel(name, layouts)
-        self.axes = {a.axis for a in _all(loop) if isinstance(a, Loop)}
-        self.phases = [a for a in _all(loop) if isinstance(a, (Launch, Product))]
+    def __init__(self, loop: Loop, kernel: Kernel) -> None:
+        self.loop, self.k = loop, kernel
+        self.axes = {a.axis for a in every([loop]) if isinstance(a, Loop)}
+        self.phases = list(flat([loop]))
         self.written = frozenset(host for p in self.phases for host in _touched(p)[1])
         self.k.written.update(self.written)
         self.products = [p for p in self.phases if isinstance(p, Product)]
@@ -63,10 +75,7 @@ class _Loops:
 
     def possible(self) -> bool:
         """True where every phase has a form here."""
-        launches = [p for p in self.phases if isinstance(p, Launch)]
-        return not any(p.needs for p in launches) and all(
-            not p.loops and (self.fixed(p.left) or self.fixed(p.right)) for p in self.products
-        )
+        return all(not p.loops and (self.fixed(p.left) or self.fixed(p.right)) for p in self.products)
 
     def fixed(self, place: Place) -> bool:
         """True for an operand that is the same at every step."""
@@ -92,14 +101,17 @@ class _Loops:
         reads, writes = _touched(action)
         if reads & before[1] or writes & (before[0] | before[1]):
             self.barred.add(id(action))
-        waits = id(action) in self.barred and not action.guards
+        waits = id(action) in self.barred and not self.tests(action)
         return (reads, writes) if waits else _both(before, (reads, writes))
 
     # -- its text ------------------------------------------------------------------------------------------------------
 
     def action(self) -> Persistent:
         """The loop as a part of a plan; after its text has been written."""
-        tasks = tuple((p.points, ONE, p.each) if isinstance(p, Launch) else (p.rows, p.columns, 0) for p in self.phases)
+        tasks = tuple(
+            (p.points * Size(p.copies), ONE, p.each) if isinstance(p, Launch) else (p.rows, p.columns, 0)
+            for p in self.phases
+        )
         given = tuple(n for n in self.k.arguments if not (n[0] == "step" and n[1] in self.axes))
         return Persistent(self.k.name, given, tuple(map(self.panel, self.products)), tasks, self.loop)
 
@@ -141,12 +153,13 @@ class _Loops:
         first, last = (self.index(i) for i in loop.steps[:: loop.direction])
         test, move = ("<=", "++") if loop.direction > 0 else (">=", "--")
         k.line("#pragma unroll 1")
-        with k.block(f"for (whole {step} = {first}; {step} {test} {last}; {step}{move})"):
+        with k.block(f"for (place {step} = {first}; {step} {test} {last}; {step}{move})"):
             for action in loop.body:
                 if isinstance(action, Loop):
                     self.loops(action)
                 elif isinstance(action, (Launch, Product)):
-                    with k.block(f"if ({self.test(action.guards)})") if action.guards else nullcontext():
+                    tests = " && ".join(self.tests(action))
+                    with k.block(f"if ({tests})") if tests else nullcontext():
                         self.phase(action)
 
     def phase(self, action: Launch | Product) -> None:
@@ -166,17 +179,17 @@ class _Loops:
         their own, and take part in its barriers.
         """
         k = self.k
-        kind, _ = action.part
-        given = [k.given(what, which, which if what != "step" else which.name) for what, which in action.arguments]
+        given = [self.given(what, which) for what, which in action.arguments]
         k.line("#pragma unroll 1")
         if action.alone:
-            start, step = f"(whole)blockIdx.x * {THREADS} + threadIdx.x", f"(whole)gridDim.x * {THREADS}"
-            with k.block(f"for (whole point = {start}; point < {k.size(action.points)}; point += {step})"):
+            start, step = f"(place)blockIdx.x * {THREADS} + threadIdx.x", f"(place)gridDim.x * {THREADS}"
+            with k.block(f"for (place point = {start}; point < {k.size(action.points)}; point += {step})"):
                 k.line(f"{action.kernel}_body({', '.join(['point', *given])});")
             return
-        part = [f"({kind}*)room"] if kind else []
+        part = [f"({action.part}*)room"] if action.part else []
         blocks = f"({k.size(action.points)} + {action.each - 1}) / {action.each}"
-        with k.block(f"for (whole block = blockIdx.x; block < {blocks}; block += gridDim.x)"):
+        blocks += f" * {action.copies}" if action.copies != 1 else ""
+        with k.block(f"for (place block = blockIdx.x; block < {blocks}; block += gridDim.x)"):
             k.line(f"{action.kernel}_body({', '.join(['block', *part, *given])});")
             k.line("__syncthreads();")
 
@@ -201,19 +214,21 @@ class _Loops:
         """A fixed step, or one counted from an end."""
         return linear({self.k.end(index.anchor): 1} if index.anchor else {}, index.shift)
 
-    def test(self, guards: Guard) -> str:
-        """What must hold of the loops around a phase."""
-        tests = ((self.k.given("step", axis, axis.name), sign, self.index(edge)) for axis, sign, edge in guards)
-        return " && ".join(f"{step} {sign} {edge}" for step, sign, edge in tests)
+    def given(self, kind: str, which: Any) -> str:
+        """What a kernel's function is given."""
+        if kind == "count":
+            return str(which)
+        return self.k.given(kind, which, which.name if kind == "step" else which)
 
-
-def _all(action: Action) -> Iterator[Action]:
-    pending = [action]
-    while pending:
-        found = pending.pop()
-        yield found
-        if isinstance(found, Loop):
-            pending.extend(reversed(found.body))
+    def tests(self, action: Launch | Product) -> list[str]:
+        """What must hold of the loops around a phase, and of sizes."""
+        k = self.k
+        steps = [(k.given("step", axis, axis.name), sign, self.index(edge)) for axis, sign, edge in action.guards]
+        found = [f"{step} {sign} {edge}" for step, sign, edge in steps]
+        for need in action.needs if isinstance(action, Launch) else ():
+            found += [f"{k.size(need.size)} > {need.above}"] if need.above >= 0 else []
+            found += [f"{k.size(need.size)} <= {need.upto}"] if need.upto is not None else []
+        return found
 
 
 def _touched(action: Launch | Product) -> tuple[Hosts, Hosts]:

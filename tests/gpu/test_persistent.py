@@ -58,6 +58,13 @@ def test_every_loop_that_can_be_one_kernel_is(name: str) -> None:
     assert bool(left) == (name in APART)
 
 
+@pytest.mark.parametrize("precision", ["tf32", "bfloat16"])
+def test_products_that_may_be_less_than_strict_stay_with_cublas(precision: str) -> None:
+    lstm, filter_ = (compile_system(ZOO[n]().system, without=("pack",)) for n in ("lstm_packed", "digital_filter"))
+    assert not emit(lstm, "float32", precision).persistent
+    assert emit(filter_, "float32", precision).persistent
+
+
 @pytest.mark.parametrize(
     ("hidden", "batch", "processors", "want"),
     [(5, 1, 8, (2, 1)), (130, 9, 8, (8, 3)), (130, 50, 3, (3, 3)), (37, 64, 1, (1, 1)), (8, 70, 5, (5, 5))],
@@ -143,12 +150,8 @@ def test_a_block_that_never_comes_is_an_error_and_the_next_run_works(emulated: s
 
 def test_what_explain_says(emulated: str) -> None:
     said = str(ZOO["elman"]().compile(emulated).explain(T=5, batch=3))
-    assert (
-        "  loop t = 1, ..., T: one kernel, 64 B of weights kept on the chip, where that fits the device" in said
-    )
-    assert (
-        "  loop t = T, ..., 1: one kernel, 64 B of weights kept on the chip, where that fits the device" in said
-    )
+    assert "  loop t = 1, ..., T: one kernel, 64 B of weights kept on the chip, where that fits the device" in said
+    assert "  loop t = T, ..., 1: one kernel, 64 B of weights kept on the chip, where that fits the device" in said
 
 
 class Refused(Exception):
@@ -192,7 +195,7 @@ def test_a_launch_by_cupy(emulated: str) -> None:
         ),
     )  # fmt: skip
     kernel = SimpleNamespace(kernel=SimpleNamespace(ptr=77))
-    device = Cooperative(cupy, plan, {loop.kernel: kernel})
+    device = Cooperative(cupy, plan, {loop.kernel: kernel}, wide=False)
     assert kernel.max_dynamic_shared_size_bytes == 232448
     fits = device.fits(frame.numbers)
     assert fits == frame.fits

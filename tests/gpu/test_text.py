@@ -14,34 +14,55 @@ from unroll.backends.cupy.values import KNOWN
 from unroll.compiler import compile_system
 
 GOLDEN = """\
-__device__ inline void k2_h_1_body(whole point, whole B_end, const real* x, whole t_step, real* h) {
-    if (point >= 4 * B_end) return;
-    whole at = point % 4;
-    point /= 4;
-    real x_2 = x[(t_step - 1) * (4 * B_end) + point * 4 + at];
-    real x_3 = h[(t_step - 1) * (4 * B_end) + point * 4 + at];
+__device__ inline void k2_h_1_body(place point, place B_end, const real* x, place t_step, real* h) {
+    if (point >= 3 * B_end) return;
+    place at = point % 3;
+    point /= 3;
+    real x_2 = x[(t_step - 1) * (3 * B_end) + point * 3 + at];
+    real x_3 = h[(t_step - 1) * (3 * B_end) + point * 3 + at];
     real v = (x_2 + x_3);
     real v_2 = tanh(v);
     real v_3 = v_2;
-    h[t_step * (4 * B_end) + point * 4 + at] = v_3;
+    h[t_step * (3 * B_end) + point * 3 + at] = v_3;
 }
-extern "C" __global__ void k2_h_1(whole B_end, const real* x, whole t_step, real* h) {
-    k2_h_1_body((whole)blockIdx.x * 256 + threadIdx.x, B_end, x, t_step, h);
+extern "C" __global__ void k2_h_1(place B_end, const real* x, place t_step, real* h) {
+    k2_h_1_body((place)blockIdx.x * 256 + threadIdx.x, B_end, x, t_step, h);
+}
+"""
+FOUR_AT_ONCE = """\
+__device__ inline void k2_h_1_body(place point, place B_end, const real* x, place t_step, real* h) {
+    if (point >= 3 * B_end) return;
+    place at = point % 3;
+    point /= 3;
+    Lanes<real, 4> x_2 = *(const Lanes<real, 4>*)&x[(t_step - 1) * (12 * B_end) + point * 12 + (at * 4)];
+    Lanes<real, 4> x_3 = *(const Lanes<real, 4>*)&h[(t_step - 1) * (12 * B_end) + point * 12 + (at * 4)];
+    Lanes<real, 4> y;
+    #pragma unroll
+    for (int lane = 0; lane < 4; lane++) {
+        real v = (x_2.at[lane] + x_3.at[lane]);
+        real v_2 = tanh(v);
+        real v_3 = v_2;
+        y.at[lane] = v_3;
+    }
+    *(Lanes<real, 4>*)&h[t_step * (12 * B_end) + point * 12 + (at * 4)] = y;
+}
+extern "C" __global__ void k2_h_1(place B_end, const real* x, place t_step, real* h) {
+    k2_h_1_body((place)blockIdx.x * 64 + threadIdx.x, B_end, x, t_step, h);
 }
 """
 LOOP = """\
 extern "C" __global__ void __launch_bounds__(256, 1) loop0_t(unsigned* meeting, unsigned* told, int down, \
-whole T_end, whole B_end, const real* x, real* h) {
+place T_end, place B_end, const real* x, real* h) {
     extern __shared__ Four room[];
     unsigned target = 0;
     if (look(meeting + 1)) return;
     __syncthreads();
     #pragma unroll 1
-    for (whole t_step = 1; t_step <= T_end; t_step++) {
+    for (place t_step = 1; t_step <= T_end; t_step++) {
         if (meet(meeting, told, target)) return;
         #pragma unroll 1
-        for (whole point = (whole)blockIdx.x * 256 + threadIdx.x; point < 4 * B_end; \
-point += (whole)gridDim.x * 256) {
+        for (place point = (place)blockIdx.x * 256 + threadIdx.x; point < 3 * B_end; \
+point += (place)gridDim.x * 256) {
             k2_h_1_body(point, B_end, x, t_step, h);
         }
     }
@@ -49,10 +70,10 @@ point += (whole)gridDim.x * 256) {
 """
 
 
-def leaky() -> Template:
+def leaky(width: int) -> Template:
     """A recurrence of one fused kernel a step."""
     g = Template("leaky")
-    x, h = g.input("x", 4), g.variable("h", 4)
+    x, h = g.input("x", width), g.variable("h", width)
     h[0] = 0
     h[t] = ops.tanh(x[t] + h[t - 1])
     g.output("h", h[t])
@@ -62,18 +83,19 @@ def leaky() -> Template:
 def plan(g: Template, dtype: str = "float32", grad: bool = False, whole: bool = True) -> Plan:
     """The plan of a template, or of its adjoint."""
     system = (g.adjoint() if grad else g).system
-    return emit(compile_system(system, without=("pack",)), dtype, whole)
+    return emit(compile_system(system, without=("pack",)), dtype, whole=whole)
 
 
 def test_one_kernel_letter_by_letter() -> None:
-    text = plan(leaky(), whole=False).text
+    text = plan(leaky(3), whole=False).text
     assert text.startswith(prelude("float32"))
     assert text.split("\n\n")[-1] == GOLDEN
+    assert plan(leaky(12), whole=False).text.split("\n\n")[-1] == FOUR_AT_ONCE
 
 
 def test_a_loop_as_one_kernel_letter_by_letter() -> None:
-    text = plan(leaky()).text
-    assert text.startswith(plan(leaky(), whole=False).text)
+    text = plan(leaky(3)).text
+    assert text.startswith(plan(leaky(3), whole=False).text)
     assert text.split("\n\n")[-1] == LOOP
 
 

@@ -24,10 +24,11 @@ def library() -> Any:
     return None
 
 
-def compiled(nvrtc: Any, text: str, architecture: str) -> tuple[bytes, str]:
+def compiled(nvrtc: Any, text: str, architecture: str, *macros: str) -> tuple[bytes, str]:
     """The binary and what the compiler reports of registers and spills. Raises ValueError with its messages."""
     program, size = ctypes.c_void_p(), ctypes.c_size_t()
     options = [f"--gpu-architecture={architecture}".encode(), b"--std=c++17", b"--ptxas-options=-v"]
+    options += [f"-D{macro}".encode() for macro in macros]
     table = (ctypes.c_char_p * len(options))(*options)
     nvrtc.nvrtcCreateProgram(ctypes.byref(program), text.encode(), b"kernels.cu", 0, None, None)
     status = nvrtc.nvrtcCompileProgram(program, len(options), table)

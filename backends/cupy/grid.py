@@ -56,14 +56,15 @@ __device__ inline bool meet(unsigned* meeting, volatile unsigned* told, unsigned
 }}
 
 __device__ __noinline__ int load(
-    int panel, const real* weights, whole by_deep, whole by_column, int deep, whole columns, int down
+    int panel, const real* weights, whole by_deep, whole by_column, int deep, whole units, int gates, int down
 ) {{
     extern __shared__ Four room[];
-    int across = gridDim.x / down, padded = share(deep, 1), wide = share(columns, across);
-    whole first = (whole)(blockIdx.x % across) * wide;
+    int across = gridDim.x / down, padded = share(deep, 1), some = share(units, across), wide = some * gates;
+    whole first = (whole)(blockIdx.x % across) * some;
     for (int n = threadIdx.x; n < padded * wide; n += {THREADS}) {{
-        whole k = n / wide, column = first + n % wide;
-        ((real*)room)[panel + n] = k < deep && column < columns ? weights[k * by_deep + column * by_column] : (real)0;
+        int k = n / wide, c = n % wide;
+        whole unit = first + c % some, column = c / some * units + unit;
+        ((real*)room)[panel + n] = k < deep && unit < units ? weights[k * by_deep + column * by_column] : (real)0;
     }}
     return panel + padded * wide;
 }}
@@ -80,15 +81,16 @@ __device__ inline void fetch(
 
 __device__ __noinline__ void multiply(
     const real* state, whole by_row, whole by_deep, int panel, real* out, whole out_row, whole out_column,
-    whole rows, whole columns, int deep, int down, bool adds
+    whole rows, whole units, int gates, int deep, int down, bool adds
 ) {{
     extern __shared__ Four room[];
     real* stage = (real*)room;
     const real* weights = stage + panel;
-    int across = gridDim.x / down, padded = share(deep, 1), wide = share(columns, across), groups = wide / 4;
-    whole first = (whole)(blockIdx.x % across) * wide, each = share(rows, down);
+    int across = gridDim.x / down, padded = share(deep, 1), some = share(units, across), wide = some * gates;
+    int groups = wide / 4;
+    whole first = (whole)(blockIdx.x % across) * some, each = share(rows, down);
     whole row = blockIdx.x / across * each, end = smaller(rows, row + each);
-    if (first >= columns || row >= end) return;
+    if (first >= units || row >= end) return;
     int tall = 4, shift = 2;
     while (tall < {TALLEST} && tall < end - row && tall / 2 * groups <= {THREADS}) tall *= 2;
     while ((1 << shift) < padded && (tall << shift) < 16 * {THREADS}) shift++;
@@ -132,11 +134,12 @@ __device__ __noinline__ void multiply(
         __syncthreads();
         for (int n = threadIdx.x; n < tall * wide; n += {THREADS}) {{
             int r = n / wide, c = n % wide;
-            if (row + r >= end || first + c >= columns) continue;
+            whole unit = first + c % some, column = c / some * units + unit;
+            if (row + r >= end || unit >= units) continue;
             const real* part = stage + ((r / 4 * groups + c / 4) * 4 + r % 4) * 4 + c % 4;
             real sum = 0;
             for (int s = 0; s < slices; s++) sum += part[s * tiles * 16];
-            real* to = out + (row + r) * out_row + (first + c) * out_column;
+            real* to = out + (row + r) * out_row + column * out_column;
             *to = adds ? *to + sum : sum;
         }}
         __syncthreads();
@@ -144,6 +147,9 @@ __device__ __noinline__ void multiply(
 }}
 """
 """Blocks share the columns of a product, and its rows in `down` parts; each keeps its columns of the weights.
+
+The columns are those of several `gates`, of so many `units` each, one after another: a block has the same units of all
+gates, so that what follows for a unit needs no other block.
 
 Every thread has 4 x 4 results, over a slice of what is summed where there are more threads than that; the slices are
 added up in order. The next part of the state is read while this one is multiplied.

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from ...ops.shapes import negative_axes
 from ...program import Access, Compute, Row
 from ..place import Layout
-from ..sizes import BATCH, Size, count, product
+from ..sizes import BATCH, ONE, Size, count, product
 from .grid import THREADS
-from .plan import ITEM, Launch
+from .plan import ITEM, Launch, Owner
 from .text import Kernel, Points, Where, operand, times
 from .values import POINTWISE, Typed, Values, convert
-from .vectors import lanes, same
+from .vectors import PLAIN, lanes, same
 
 FEWEST = 64
 """Threads of a block at least, where each takes several elements: as many blocks as if it took one."""
@@ -98,13 +99,27 @@ class Writer:
         k.line(f"if (point >= {k.size(total_of(dims))}) return;")
         found = k.coordinates("point", dims)
         place = [found[key] for key, _ in features(groups)]
+        own = self.own(body, inner, shape) if lead == [("batch", BATCH)] and len(shape) == 1 else {}
         if n > 1:
             self.together(body, inner, found, place, n)
-            return self.launch(total_of(dims), threads, threads)
-        for step in body:
+        for step in body if n == 1 else ():
             value = self.at(step, found, place, keep=len(body) > 1)
             self.done(step, found, place, value, step.equation.out.name not in inner)
-        return self.launch(total_of(dims), threads, threads)
+        owner = Owner(shape[0], n, own, tuple(k.stores)) if own else None
+        return replace(self.launch(total_of(dims), threads, threads), owner=owner)
+
+    def own(self, body: Sequence[Compute], inner: Sequence[str], shape: Sequence[int]) -> dict[str, tuple[int, Size]]:
+        """The hosts of `Owner`, for statements about one axis of each example."""
+        if not all(s.equation.op in PLAIN for s in body):
+            return {}
+        found: dict[str, set[tuple[int, Size] | None]] = {}
+        for access in [a for s in body for a in (*s.args, Access(s.equation.out)) if isinstance(a, Access)]:
+            if access.ref.name not in inner:
+                x = self.values.operand(access)
+                plain = x.lead.keys() == {"batch"} and x.shape == tuple(shape) and x.strides == (ONE,)
+                place = (x.place.offset % shape[0], x.lead["batch"]) if plain else None
+                found.setdefault(x.place.host, set()).add(place)
+        return {host: place for host, (place, *more) in found.items() if place and not more}
 
     def item(self, body: Sequence[Compute], inner: Sequence[str]) -> int:
         """Bytes of the smallest float that statements have in memory."""

@@ -1,5 +1,8 @@
 """A whole loop as one kernel whose blocks all run at once: phase after phase, with barriers where one needs another.
 
+A kernel of points that follows a product, and needs of it no more than what a block has computed itself, goes on with
+that block's own rows and columns at once: an LSTM, an Elman network or either's backward pass has one barrier a step.
+
 A loop can be one where every product in it has an operand that the loop does not change, the weights: each block keeps
 its columns of them in shared memory from the first step to the last. Any other loop stays as it is, a launch for each
 phase of each step; so does one whose weights do not fit the device at hand. See `grid` for the text both rest on. It
@@ -11,15 +14,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 from ...explain import amount
 from ...timeindex import Index
 from ..place import Layout
-from ..sizes import ONE, Size
+from ..sizes import BATCH, ONE, Size
 from ..source import linear
 from .grid import GRID, HARDWARE, STAGE, TALLEST, THREADS, TURNS, WIDEST
-from .plan import Action, Fit, Launch, Loop, Persistent, Place, Product, every, flat
+from .plan import Action, Fit, Launch, Loop, Panel, Persistent, Place, Product, every, flat
 from .text import Kernel
 
 Hosts = frozenset[str]
@@ -68,6 +72,13 @@ class _Loops:
         self.k.written.update(self.written)
         self.products = [p for p in self.phases if isinstance(p, Product)]
         self.panels: list[str] = []
+        self.follows: dict[int, Launch] = {}
+        for inner in every([loop]):
+            body = inner.body if isinstance(inner, Loop) else ()
+            for p, q in pairwise(body):
+                if isinstance(p, Product) and isinstance(q, Launch) and self.own(p, q):
+                    self.follows[id(p)] = q
+        self.joined = {id(q) for q in self.follows.values()}
         self.barred: set[int] = set()
         self.hazards(loop, NONE)
 
@@ -83,6 +94,37 @@ class _Loops:
             index.runs and index.axis in self.axes for index, _, _ in place.moves
         )
 
+    def own(self, p: Product, q: Launch) -> bool:
+        """True where a kernel reads of a product nothing but what its own block can compute, so that no block waits.
+
+        Its blocks may be ahead of others that still compute: what it writes must not be what the product reads.
+        """
+        owner = q.owner
+        if (
+            owner is None
+            or q.guards not in (p.guards, ())
+            or not self.fixed(p.right)
+            or p.rows != BATCH
+            or 4 % owner.lanes
+        ):
+            return False
+        whole = p.columns.known and p.columns.factor % owner.width == 0
+        mine = owner.hosts.get(p.out.host) == (p.out.offset % owner.width, p.strides[4])
+        ahead = (place for place in owner.stores if place.host == p.left.host)
+        return whole and mine and p.left.host != p.out.host and all(self.apart(place, p.left) for place in ahead)
+
+    def apart(self, a: Place, b: Place) -> bool:
+        """True for two places at different steps of a loop here, in memory that has room for every step."""
+        here, there = (
+            {
+                (i.axis, base, size): i.shift + dict(x.shifts)[i.axis]
+                for i, base, size in x.moves
+                if i.runs and i.axis in self.axes
+            }
+            for x in (a, b)
+        )
+        return any(key in there and there[key] != at for key, at in here.items())
+
     def hazards(self, loop: Loop, before: tuple[Hosts, Hosts]) -> tuple[Hosts, Hosts]:
         """Note the phases that must wait; what is read and written, with no barrier since, once the loop is done."""
         left = None
@@ -91,7 +133,7 @@ class _Loops:
             for inner in loop.body:
                 if isinstance(inner, Loop):
                     now = self.hazards(inner, now)
-                elif isinstance(inner, (Launch, Product)):
+                elif isinstance(inner, (Launch, Product)) and id(inner) not in self.joined:
                     now = self.hazard(inner, now)
             before = _both(before, now)
         return before
@@ -99,25 +141,30 @@ class _Loops:
     def hazard(self, action: Launch | Product, before: tuple[Hosts, Hosts]) -> tuple[Hosts, Hosts]:
         """The same of one phase: it waits where it meets what another has read or written."""
         reads, writes = _touched(action)
+        if id(action) in self.follows:
+            reads, writes = _both((reads, writes), _touched(self.follows[id(action)]))
         if reads & before[1] or writes & (before[0] | before[1]):
             self.barred.add(id(action))
-        waits = id(action) in self.barred and not self.tests(action)
+        waits = id(action) in self.barred and not self.tests(self.follows.get(id(action), action))
         return (reads, writes) if waits else _both(before, (reads, writes))
 
     # -- its text ------------------------------------------------------------------------------------------------------
 
     def action(self) -> Persistent:
         """The loop as a part of a plan; after its text has been written."""
-        tasks = tuple(
-            (p.points * Size(p.copies), ONE, p.each) if isinstance(p, Launch) else (p.rows, p.columns, 0)
-            for p in self.phases
-        )
+        launches = [p for p in self.phases if isinstance(p, Launch) and id(p) not in self.joined]
+        tasks = tuple((p.points * Size(p.copies), p.each) for p in launches)
         given = tuple(n for n in self.k.arguments if not (n[0] == "step" and n[1] in self.axes))
         return Persistent(self.k.name, given, tuple(map(self.panel, self.products)), tasks, self.loop)
 
-    def panel(self, p: Product) -> tuple[Size, Size, Size]:
-        """Deep, columns and rows of a product, the weights as its right operand."""
-        return (p.deep, p.columns, p.rows) if self.fixed(p.right) else (p.deep, p.rows, p.columns)
+    def panel(self, p: Product) -> Panel:
+        """A product with the weights as its right operand."""
+        if not self.fixed(p.right):
+            return Panel(p.deep, p.rows, 1, p.columns)
+        after = self.follows.get(id(p))
+        if after is None or after.owner is None:
+            return Panel(p.deep, p.columns, 1, p.rows)
+        return Panel(p.deep, Size(after.owner.width), p.columns.factor // after.owner.width, p.rows)
 
     def text(self) -> str:
         """The kernel."""
@@ -134,7 +181,8 @@ class _Loops:
             place, by_deep, by_column = (
                 (p.right, p.strides[2], p.strides[3]) if self.fixed(p.right) else (p.left, p.strides[1], p.strides[0])
             )
-            sizes = ", ".join(k.size(s) for s in (by_deep, by_column, *self.panel(p)[:2]))
+            made = self.panel(p)
+            sizes = ", ".join([*(k.size(s) for s in (by_deep, by_column, made.deep, made.units)), str(made.gates)])
             free = f"load({self.panels[-1]}, {self.start(place)}, {sizes}, down)"
         if self.products:
             k.line(f"{free};")
@@ -157,8 +205,8 @@ class _Loops:
             for action in loop.body:
                 if isinstance(action, Loop):
                     self.loops(action)
-                elif isinstance(action, (Launch, Product)):
-                    tests = " && ".join(self.tests(action))
+                elif isinstance(action, (Launch, Product)) and id(action) not in self.joined:
+                    tests = " && ".join(self.tests(self.follows.get(id(action), action)))
                     with k.block(f"if ({tests})") if tests else nullcontext():
                         self.phase(action)
 
@@ -203,8 +251,28 @@ class _Loops:
         if not self.fixed(p.right):
             place, state, out = p.right, (right_column, right_deep), (ONE, out_row)
         given = [self.start(place), *(k.size(s) for s in state), kept, self.start(p.out)]
-        given += [*(k.size(s) for s in (*out, *reversed(self.panel(p)))), "down"]
-        k.line(f"multiply({', '.join(given)}, {'true' if p.adds else 'false'});")
+        made = self.panel(p)
+        given += [*(k.size(s) for s in (*out, made.rows, made.units)), str(made.gates), k.size(made.deep), "down"]
+        after = self.follows.get(id(p), p)
+        called = f"multiply({', '.join(given)}, {'true' if p.adds else 'false'});"
+        k.line(called if after.guards == p.guards else f"if ({' && '.join(self.tests(p))}) {called}")
+        if isinstance(after, Launch):
+            self.epilogue(p, after)
+
+    def epilogue(self, p: Product, action: Launch) -> None:
+        """What follows a product, for the rows and units that are this block's own."""
+        k, owner = self.k, action.owner
+        assert owner is not None
+        units, rows = owner.width // owner.lanes, k.size(p.rows)
+        with k.block(""):
+            k.line(f"int across = gridDim.x / down, some = share({owner.width}, across) / {owner.lanes};")
+            k.line(f"int first = blockIdx.x % across * some, each = share({rows}, down);")
+            k.line("int start = blockIdx.x / across * each;")
+            k.line("#pragma unroll 1")
+            with k.block(f"for (int n = threadIdx.x; n < each * some; n += {THREADS})"):
+                k.line("place row = start + n / some, unit = first + n % some;")
+                given = ", ".join([f"row * {units} + unit", *(self.given(*what) for what in action.arguments)])
+                k.line(f"if (row < {rows} && unit < {units}) {action.kernel}_body({given});")
 
     def start(self, place: Place) -> str:
         """The address at which an operand begins."""
@@ -254,26 +322,23 @@ def fit(loop: Persistent, numbers: Mapping[str, int], processors: int, room: int
     block with more rows than `TALLEST`, or more turns than `TURNS` in one phase, would have so much to do that a launch
     costs next to nothing, while kernels of their own fill a device better.
     """
-    panels = [tuple(size.at(numbers) for size in panel) for panel in loop.panels]
-    useful = [1]
-    for first, second, each in loop.tasks:
-        a, b = first.at(numbers), second.at(numbers)
-        useful.append(-(-a // each) if each else -(-a // 4) * -(-b // 4))
-        if each and useful[-1] > TURNS * processors:
-            return None
-    blocks = min(processors, max(useful))
+    panels = [(p.deep.at(numbers), p.units.at(numbers), p.gates, p.rows.at(numbers)) for p in loop.panels]
+    turns = [-(-points.at(numbers) // each) for points, each in loop.tasks]
+    if max(turns, default=0) > TURNS * processors:
+        return None
+    blocks = min(processors, max([1, *turns, *(-(-rows // 4) * -(-units // 4) for _, units, _, rows in panels)]))
     base = max(STAGE * item if panels else 0, THREADS * 8)
-    down = min([blocks, max([1, *(-(-rows // 4) for _, _, rows in panels)])])
+    down = min([blocks, max([1, *(-(-rows // 4) for *_, rows in panels)])])
     while True:
         across = blocks // down
-        shares = [(share(deep, 1), share(columns, across)) for deep, columns, _ in panels]
+        shares = [(share(deep, 1), share(units, across) * gates) for deep, units, gates, _ in panels]
         shared = base + sum(deep * wide * item for deep, wide in shares)
         if shared <= room and all(wide <= WIDEST for _, wide in shares):
             break
         if down == 1:
             return None
         down //= 2
-    low = all(share(rows, down) <= TALLEST for _, _, rows in panels)
+    low = all(share(rows, down) <= TALLEST for *_, rows in panels)
     return Fit(blocks, down, shared) if low else None
 
 
@@ -285,6 +350,6 @@ def share(whole: int, parts: int) -> int:
 def remark(loop: Persistent, numbers: Mapping[str, int], item: int) -> str:
     """What `explain` says of a loop."""
     first, last = loop.loop.steps[:: loop.loop.direction]
-    bytes_ = sum(deep.at(numbers) * columns.at(numbers) * item for deep, columns, _ in loop.panels)
+    bytes_ = sum(p.deep.at(numbers) * p.units.at(numbers) * p.gates * item for p in loop.panels)
     weights = f", {amount(bytes_)} of weights kept on the chip," if bytes_ else ""
     return f"loop {loop.loop.axis.name} = {first}, ..., {last}: one kernel{weights} where that fits the device"

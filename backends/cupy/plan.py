@@ -52,6 +52,21 @@ class Scratch:
 
 
 @dataclass(frozen=True)
+class Owner:
+    """Points that are the columns of examples, `lanes` of `width` side by side to a thread.
+
+    hosts   those read and written at a thread's own example and columns alone, or multiples of `width` away: where
+            their columns begin, modulo `width`, and the elements of an example
+    stores  what is written
+    """
+
+    width: int
+    lanes: int
+    hosts: Mapping[str, tuple[int, Size]]
+    stores: tuple[Place, ...]
+
+
+@dataclass(frozen=True)
 class Launch:
     """One kernel: a block for every `each` of its points.
 
@@ -60,6 +75,7 @@ class Launch:
     alone   whether every thread has points of its own: its function is given a point, not a block
     needs   it is left out unless they all hold
     guards  what must hold of the loops around it
+    owner   where a thread has a part of an example as its own, what that is
     sizes   every extent and step in its text, which its indices stay within
     copies  blocks that do the same points
     """
@@ -74,6 +90,7 @@ class Launch:
     alone: bool
     needs: tuple[Need, ...] = ()
     guards: Guard = ()
+    owner: Owner | None = None
     sizes: tuple[Size, ...] = ()
     copies: int = 1
 
@@ -128,17 +145,27 @@ class Loop:
 
 
 @dataclass(frozen=True)
+class Panel:
+    """A product with the weights as its right operand: their `deep` rows, and columns, `gates` times `units`."""
+
+    deep: Size
+    units: Size
+    gates: int
+    rows: Size
+
+
+@dataclass(frozen=True)
 class Persistent:
     """A loop as one kernel, all of whose blocks run at once; or the loop, where the device cannot take it so.
 
-    panels  deep, columns and rows of every product, the weights as its right operand
-    tasks   what the blocks share in each phase: points, and how many a block takes; or rows, columns and 0
+    panels  of every product
+    tasks   points of each other phase, and how many a block takes at once
     """
 
     kernel: str
     arguments: tuple[Number, ...]
-    panels: tuple[tuple[Size, Size, Size], ...]
-    tasks: tuple[tuple[Size, Size, int], ...]
+    panels: tuple[Panel, ...]
+    tasks: tuple[tuple[Size, int], ...]
     loop: Loop
 
 
@@ -293,12 +320,7 @@ class Matrices:
 
 @dataclass(frozen=True)
 class Fit:
-    """How a loop runs as one kernel on a device.
-
-    blocks  all of which run at once
-    down    in how many parts they share the rows of a product
-    shared  bytes of shared memory for a block
-    """
+    """How a loop runs as one kernel: so many blocks at once, which share rows in `down` parts; bytes for each block."""
 
     blocks: int
     down: int
@@ -373,11 +395,3 @@ def _product(p: Product, numbers: Mapping[str, int], running: Mapping[Axis, int]
         at = [s + sum(k * loop[n] for k, loop in zip(where, loops, strict=True)) for n, s in enumerate(starts, 1)]
         if count:
             yield Matrices(hosts, tuple(at), sizes, strides, count, tuple(moves), p.adds)  # type: ignore[arg-type]
-
-
-def laid(rows: int, columns: int, strides: tuple[int, int]) -> tuple[bool, int]:
-    """Whether a matrix lies by columns, and the elements from one of its rows (or columns) to the next."""
-    by_row, by_column = strides
-    if by_column == 1 or columns == 1:
-        return False, by_row if rows > 1 else max(columns, 1)
-    return True, by_column

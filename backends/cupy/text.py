@@ -149,6 +149,7 @@ class Kernel:
         self.sizes: dict[Size, None] = {}
         self.written: set[str] = set()
         self.kinds: dict[str, str] = {}
+        self.stores: list[Place] = []
         self.part: tuple[str, str, int] | None = None
         self.each = 0
         self.depth = 1
@@ -164,7 +165,7 @@ class Kernel:
     @contextmanager
     def block(self, head: str) -> Iterator[None]:
         """Lines within braces."""
-        self.line(f"{head} {{")
+        self.line(f"{head} {{".lstrip())
         self.depth += 1
         yield
         self.depth -= 1
@@ -252,6 +253,7 @@ class Kernel:
     def put(self, x: Operand, lead: Mapping[str, str], inner: Sequence[str], n: int, name: str) -> None:
         """Store `n` elements at once."""
         self.written.add(x.place.host)
+        self.stores.append(x.place)
         self.line(f"*({self.lanes(x, n)}*)&{self.at(x, lead, inner)} = {name};")
 
     def element(self, x: Operand, lead: Mapping[str, str], inner: Sequence[str]) -> str:
@@ -272,6 +274,7 @@ class Kernel:
     def store(self, x: Operand, lead: Mapping[str, str], inner: Sequence[str], value: str) -> None:
         """Put a value into memory."""
         self.written.add(x.place.host)
+        self.stores.append(x.place)
         self.line(f"{self.at(x, lead, inner)} = {self.kept(x.place.host, value)};")
 
     def coordinates(self, flat: str, dims: Points) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -42,6 +43,17 @@ def elman(hidden: int) -> Template:
     return g
 
 
+def gated(hidden: int) -> Template:
+    """Two products that the compiler makes one, whose columns a kernel reads in pairs."""
+    g = Template("gated")
+    x, h = g.input("x", hidden), g.variable("h", hidden)
+    W, V = g.param("W", (hidden, hidden)), g.param("V", (hidden, hidden))
+    h[0] = 0
+    h[t] = ops.tanh(0.1 * (W @ h[t - 1]) + x[t]) * ops.sigmoid(0.1 * (V @ h[t - 1]))
+    g.loss = ops.sum(ops.sum(h[t] * h[t]), over=t)
+    return g
+
+
 def of(g: Template, steps: int, batch: int, rng: np.random.Generator) -> Specimen:
     """A template with arrays."""
     return Specimen(g, frozen(params_for(g, rng)), frozen(arrays_for(g, lengths_for(g, steps), batch, rng)))
@@ -66,27 +78,44 @@ def test_products_that_may_be_less_than_strict_stay_with_cublas(precision: str) 
 
 
 @pytest.mark.parametrize(
-    ("hidden", "batch", "processors", "want"),
-    [(5, 1, 8, (2, 1)), (130, 9, 8, (8, 3)), (130, 50, 3, (3, 3)), (37, 64, 1, (1, 1)), (8, 70, 5, (5, 5))],
+    ("make", "hidden", "batch", "processors", "want"),
+    [
+        (elman, 5, 1, 8, {(2, 1)}),
+        (elman, 130, 9, 8, {(8, 3)}),
+        (elman, 130, 50, 3, {(3, 3)}),
+        (elman, 37, 64, 1, {(1, 1)}),
+        (elman, 8, 70, 5, {(5, 5)}),
+        (gated, 13, 2, 8, {(4, 1)}),
+        (gated, 24, 9, 8, {(8, 3)}),
+    ],
 )
 def test_products_of_every_shape(
+    make: Callable[[int], Template],
     hidden: int,
     batch: int,
     processors: int,
-    want: tuple[int, int],
+    want: set[tuple[int, int]],
     emulated: str,
     monkeypatch: pytest.MonkeyPatch,
     rng: np.random.Generator,
 ) -> None:
     monkeypatch.setattr(Emulator, "processors", processors)
-    it = of(elman(hidden), 2, batch, rng)
+    it = of(make(hidden), 2, batch, rng)
     net = it.template.compile(emulated, dtype="float64")
     value, grads = net.value_and_grad(it.params, it.floats, **it.arrays)
     expected, expected_grads = it.net().value_and_grad(it.params, it.floats, **it.arrays)
     same({"loss": value, **grads}, {"loss": expected, **expected_grads}, EXACT, "products")
     (frame,) = frames(net)
-    assert {(f.blocks, f.down) for f in frame.fits.values()} == {want}
+    assert {(f.blocks, f.down) for f in frame.fits.values()} == want
     assert len(frame.fits) == 2
+
+
+def test_a_product_and_what_follows_it_share_a_barrier() -> None:
+    text = made(gated(12)).text
+    loops = text.split('extern "C" __global__ void __launch_bounds__')[1:]
+    assert [loop.count("if (meet(") for loop in loops] == [1, 1]
+    gru = made(ZOO["gru"](), grad=False).text
+    assert gru.count("if (meet(") == 2, "a step of two products, one after the other"
 
 
 def test_what_a_device_has_room_for() -> None:

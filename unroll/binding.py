@@ -120,7 +120,8 @@ class Binder:
 
         An input that the requested outputs do not depend on (a label, when only predicting) may be left out.
         """
-        key = None if directions or extras.ends or extras.batch or self.batch_first else _shapes(params, given)
+        plain = not directions and not extras.ends and extras.batch is None and not self.batch_first
+        key = _shapes(params, given) if plain else None
         if key in self._known and (bound := self._again(self._known[key], params, given, extras)) is not None:
             return bound
         bound = self._checked(params, given, directions, extras)

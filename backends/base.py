@@ -7,9 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..errors import BackendError
 from ..explain import Costs
 from ..ir import Decl, System
 from ..program import Program
+
+PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
+"""The first means nothing is rounded further than the dtype; "tf32" rounds the factors of products alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +23,17 @@ class Options:
     dtype       "float32", "float64" or "complex128" (for complex-step checks)
     debug_nans  stop at the first nan or infinity
     without     names out of `unroll.compiler.OPTIONAL` and the backend's own `optional`, to leave out
+    precision   one of `PRECISIONS`: what the factors of products, and what carries the batch, are rounded to in between
     """
 
     dtype: str = "float32"
     debug_nans: bool = False
     without: tuple[str, ...] = ()
+    precision: str = "float32"
+
+    def __str__(self) -> str:
+        """The dtype, and the precision where it is another than strict."""
+        return self.dtype if self.precision == PRECISIONS[0] else f"{self.dtype}, precision {self.precision}"
 
 
 class AbstractExecutable(ABC):
@@ -61,10 +71,27 @@ class AbstractBackend(ABC):
     name: str
     optional: tuple[str, ...] = ()
     """What it does of its own accord to be fast, and may be told to leave out."""
+    precisions: tuple[str, ...] = PRECISIONS[:1]
+    """Those that it has."""
 
     def obstacle(self) -> str:
         """Why it cannot run on this machine, and the way out; "" where it can."""
         return ""
+
+    def rounding(self, precision: str, dtype: str) -> str:
+        """The precision, where it can be had with a dtype. Raises BackendError."""
+        if precision not in PRECISIONS:
+            raise BackendError(f"precision={precision!r}: choose one of {', '.join(PRECISIONS)}")
+        if precision not in self.precisions:
+            raise BackendError(
+                f"precision={precision!r}: backend {self.name!r} rounds nothing further than its dtype; choose "
+                "backend='cupy', or leave precision= out"
+            )
+        if precision != PRECISIONS[0] and dtype != "float32":
+            raise BackendError(
+                f"precision={precision!r} goes with dtype='float32', got {dtype!r}; leave one of them out"
+            )
+        return precision
 
     def anticipate(self, system: System, options: Options) -> None:
         """Begin, beside what follows, with what a net of this system is going to want."""

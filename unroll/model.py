@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from . import backends
@@ -51,6 +51,7 @@ class Net:
         batch_first: bool = False,
         debug_nans: bool = False,
         without: Sequence[str] = (),
+        precision: str = "float32",
     ) -> None:
         dtype = str(getattr(dtype, "__name__", dtype))
         if dtype not in FLOATS:
@@ -62,7 +63,7 @@ class Net:
         known = (*OPTIONAL, *self.backend.optional)
         if unknown := [name for name in without if name not in known]:
             raise BackendError(f"without={unknown[0]!r}: what {self.backend.name} can do without is {', '.join(known)}")
-        self._options = Options(dtype, debug_nans, tuple(without))
+        self._options = Options(dtype, debug_nans, tuple(without), self.backend.rounding(precision, dtype))
         self.backend.anticipate(system, self._options)
         self._maker = Maker(system, self.backend, self._options, batch_first)
         self._built: dict[Any, Made] = {}
@@ -73,7 +74,7 @@ class Net:
         self._lengths = Reader(system, self.backend, dtype, batch_first)
 
     def __repr__(self) -> str:
-        return f"<Net {self.system.name}: {self.backend.name}, {self.dtype}>"
+        return f"<Net {self.system.name}: {self.backend.name}, {self._options}>"
 
     @from_call
     def init(self, seed: Any = 0) -> dict[str, Any]:
@@ -318,7 +319,7 @@ class Net:
         """
         grad = grad and names is None and self.system.loss is not None
         built = self._program(names, grad)
-        title = f"{self.system.name} on {self.backend.name}, {self.dtype}: {'value_and_grad' if grad else 'run'}"
+        title = f"{self.system.name} on {self.backend.name}, {self._options}: {'value_and_grad' if grad else 'run'}"
         run = built.executable
         return explain(title, run.program, run.costs, used_ends(built.system), lengths, batch)
 
@@ -359,8 +360,7 @@ class Net:
 
     def _alike(self, system: System) -> Net:
         """A net for another system, made with the same options."""
-        name, nans, without = self.backend.name, self._options.debug_nans, self._options.without
-        return Net(system, name, dtype=self.dtype, batch_first=self.batch_first, debug_nans=nans, without=without)
+        return Net(system, self.backend.name, batch_first=self.batch_first, **asdict(self._options))
 
     def _get(self, key: Any, make: Callable[[], System], directions: tuple[str, ...], short: tuple[Axis, ...]) -> Made:
         key = (key, short)  # where no example is shorter than the arrays, the plain program serves

@@ -320,6 +320,7 @@ class Template(Shown):
         batch_first: bool = False,
         debug_nans: bool = False,
         without: Sequence[str] = (),
+        precision: str = "float32",
     ) -> Net:
         """Something callable on arrays: see `unroll.model.Net`.
 
@@ -328,10 +329,21 @@ class Template(Shown):
         batch_first  True where arrays come as (B, T, ...) instead of (T, B, ...)
         debug_nans   True to stop at the first nan or infinity, naming variable, step and direction
         without      passes of the compiler to leave out, such as "merge" or "fuse"; an unknown name lists them all
+        precision    "cupy" alone: "tf32" lets products round their factors to 11 bits; "bfloat16" and "float16" keep
+                     what carries the batch, and the factors of products, in 16 bits, and add up in float32. What you
+                     give and get stays float32; params, their gradients and losses are float32 throughout
         """
         from .model import Net
 
-        return Net(self.system, backend, dtype=dtype, batch_first=batch_first, debug_nans=debug_nans, without=without)
+        return Net(
+            self.system,
+            backend,
+            dtype=dtype,
+            batch_first=batch_first,
+            debug_nans=debug_nans,
+            without=without,
+            precision=precision,
+        )
 
     def __str__(self) -> str:
         done = self._frozen is not None and self._frozen[0] == self._builder.stamp()

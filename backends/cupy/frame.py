@@ -7,6 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from .plan import Plan
+from .storage import widened
+
+RAW = {"float16": "uint16", "bfloat16": "uint16"}
+"""Bits, of which no arithmetic is done here."""
 
 
 class AbstractFrame(ABC):
@@ -21,10 +25,10 @@ class AbstractFrame(ABC):
         self.arrays: dict[str, Any] = {}
         for host, size in plan.sizes(numbers).items():
             part = raw[where[host] : where[host] + size]
-            self.arrays[host] = part.view(plan.kind(host)).reshape(plan.shape(host, numbers))
+            self.arrays[host] = part.view(RAW.get(plan.kind(host), plan.kind(host))).reshape(plan.shape(host, numbers))
         self.results = {name: plan.result(ref, numbers) for name, ref in plan.system.outputs.items()}
         decls = plan.system.decls
-        self.given = {h: plan.inside(h, numbers) for h in plan.hosts if decls[h].given}
+        self.given = {h: plan.inside(h, numbers) for h in plan.hosts if h in decls and decls[h].given}
 
     def __call__(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The outputs by name, in NumPy arrays of their own."""
@@ -32,7 +36,8 @@ class AbstractFrame(ABC):
             decl = self.plan.system.decls[host]
             self.put(self.arrays[host], inside, decl.detail if decl.kind == "constant" else values[host])
         self.run()
-        return {name: self.get(self.arrays[host][part]) for name, (host, part) in self.results.items()}
+        found = {name: (self.get(self.arrays[host][part]), host) for name, (host, part) in self.results.items()}
+        return {name: widened(array, self.plan.kind(host)) for name, (array, host) in found.items()}
 
     @abstractmethod
     def put(self, array: Any, inside: tuple[slice, ...], value: Any) -> None:

@@ -16,8 +16,11 @@ from .backend import GRAPH, Cuda
 from .cublas import WORKSPACE, Cublas
 from .frame import AbstractFrame, AbstractMachine
 from .plan import Call, Plan, calls
+from .text import WIDE
 
 INSTEAD = "or choose backend='native'"
+AMPERE = 80
+"""The first compute capability that rounds to bfloat16."""
 LARGEST = 2**31
 """What a grid and the sizes that cuBLAS takes stay below."""
 
@@ -55,9 +58,21 @@ class Machine(AbstractMachine):
 
         self.plan, self.cupy = plan, cupy
         self.graph = GRAPH not in options.without
+        if plan.precision == "bfloat16" and (able := int(cupy.cuda.Device().compute_capability)) < AMPERE:
+            raise BackendError(
+                "precision='bfloat16' needs a GPU of compute capability 8.0 or later, and this one has "
+                f"{able / 10}: choose precision='float16', or leave it out"
+            )
         self.library = _cublas()
-        module = self.cupy.RawModule(code=plan.text, options=("--std=c++17",))
-        self.kernels = {name: module.get_function(name) for name in plan.kernels}
+        self._kernels: dict[bool, dict[str, Any]] = {}
+
+    def kernels(self, wide: bool) -> dict[str, Any]:
+        """The kernels by name, compiled when they are first wanted; with indices of 64 bits, or of 32."""
+        if wide not in self._kernels:
+            options = ("--std=c++17", *([f"-D{WIDE}"] if wide else []))
+            module = self.cupy.RawModule(code=self.plan.text, options=options)
+            self._kernels[wide] = {name: module.get_function(name) for name in self.plan.kernels}
+        return self._kernels[wide]
 
     def frame(self, numbers: Mapping[str, int]) -> Frame:
         """Memory on the device. Raises MemoryLimitError before anything is allocated."""
@@ -75,7 +90,10 @@ class Frame(AbstractFrame):
         with self.stream:
             super().__init__(machine.plan, numbers, self.cupy.empty(size, self.cupy.uint8), where)
             self.room = self.cupy.empty(WORKSPACE, self.cupy.uint8)
-        self.multiply = Cublas(machine.library, self.stream.ptr, self.room.data.ptr, machine.plan.dtype)
+        self.multiply = Cublas(machine.library, self.stream.ptr, self.room.data.ptr, machine.plan)
+        wide = machine.plan.wide(numbers)
+        self.kernels = machine.kernels(wide)
+        self.index = self.cupy.int64 if wide else self.cupy.int32
         self.graph: Any = None
         self.warm = False
 
@@ -130,13 +148,13 @@ class Frame(AbstractFrame):
                 raise BackendError(f"{max(sizes):,} is beyond what one launch takes: give fewer examples at once")
             if isinstance(call, Call):
                 given = tuple(self._argument(x, where) for x in call.arguments)
-                self.machine.kernels[call.launch.kernel]((call.blocks,), (call.launch.threads,), given)
+                self.kernels[call.launch.kernel]((call.blocks,), (call.launch.threads,), given)
             else:
                 left, right, out = (where[host] for host in call.hosts)
                 self.multiply(call, (left, right, out))
 
     def _argument(self, x: str | int, where: Mapping[str, int]) -> Any:
-        return self.cupy.uintp(where[x]) if isinstance(x, str) else self.cupy.int64(x)
+        return self.cupy.uintp(where[x]) if isinstance(x, str) else self.index(x)
 
 
 BACKEND = Cuda(Machine, obstacle)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from .errors import UndefinedError, message
@@ -19,6 +20,11 @@ class Asked:
 
     system: System
     simple: System
+
+    @cached_property
+    def params(self) -> tuple[str, ...]:
+        """All params, in the order of their declaration."""
+        return tuple(n for n, d in self.system.decls.items() if d.kind == "param")
 
     def asked(self, names: Names) -> tuple[bool, dict[str, Ref]]:
         """Whether one name or instance is asked for by itself; and the outputs."""
@@ -71,7 +77,7 @@ class Asked:
     def wrt(self, wrt: Any) -> tuple[Any, ...]:
         """Names and instances to differentiate by; every param where nothing is said. Raises UndefinedError."""
         if wrt is None:
-            return tuple(n for n, d in self.system.decls.items() if d.kind == "param")
+            return self.params
         items = (wrt,) if isinstance(wrt, str) or instance(wrt) or not isinstance(wrt, Iterable) else tuple(wrt)
         given = [n for n in items if n in self.system.decls and self.system.decls[n].given]
         self.wanted([n for n in items if n not in given], "wrt")

@@ -198,9 +198,13 @@ class Net:
         built = self._gradient(names, wanted, told.short)
         system, bound, results = built.call(params, told.arrays, extras=Extras(seed, ends=told.ends))
         batched = self._per_example(told.short)
-        grads = {name: self._mean(results[cotangent(name)], system, name, bound, batched) for name in names}
+        grads = {}
+        for name in names:
+            key = cotangent(name)
+            mean = results[key] / bound.batch if batched and bound.batch != 1 else results[key]
+            grads[name] = self._out(system, key, mean, bound)
         value = results[LOSS]
-        value = value.mean() if batched else value[()]
+        value = value[()] if not batched else value[0] if bound.batch == 1 else value.mean()
         if outputs == ():
             return value, grads
         return value, grads, {name: self._out(system, name, results[name], bound) for name in wanted}
@@ -389,10 +393,6 @@ class Net:
         if self.batch_first and axes:
             return value.transpose(axes, *range(axes), *range(axes + 1, value.ndim))
         return value
-
-    def _mean(self, value: Any, system: System, name: str, bound: Bound, batched: bool) -> Any:
-        value = value / bound.batch if batched and bound.batch != 1 else value
-        return self._out(system, cotangent(name), value, bound)
 
 
 def _roots(system: System) -> list[str]:

@@ -227,7 +227,7 @@ class _Emitter:
             rows, columns, deep = columns.turned(), rows.turned(), deep.turned()
         if not (_lies(rows.left, deep.left, rows, deep) and _lies(deep.right, columns.right, deep, columns)):
             return None
-        again = any(third == ZERO for third in (steps[2].get(key, ZERO) for key, _ in loops))
+        again = any(steps[2].get(key, ZERO) == ZERO for key, _ in loops)
         if self.short:
             chosen = self.operands(a, b, c.place.host, again)
             if chosen is None:

@@ -21,6 +21,8 @@ from .plan import Call, Plan, Whole, calls
 from .text import WIDE
 
 INSTEAD = "or choose backend='native'"
+AMPERE = 80
+"""The first compute capability that rounds to bfloat16."""
 LARGEST = 2**31
 """What a grid and the sizes that cuBLAS takes stay below."""
 
@@ -58,6 +60,11 @@ class Machine(AbstractMachine):
 
         self.plan, self.cupy = plan, cupy
         self.graph = GRAPH not in options.without
+        if plan.precision == "bfloat16" and (able := int(cupy.cuda.Device().compute_capability)) < AMPERE:
+            raise BackendError(
+                "precision='bfloat16' needs a GPU of compute capability 8.0 or later, and this one has "
+                f"{able / 10}: choose precision='float16', or leave it out"
+            )
         self.library = _cublas()
         self._kernels: dict[bool, dict[str, Any]] = {}
 

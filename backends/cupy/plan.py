@@ -14,7 +14,7 @@ from ...timeindex import Axis, Index, last
 from ..place import Layout, Lives, offsets
 from ..sizes import Size
 
-NARROW = 2**31 - 2**20
+REACH = 2**31 - 2**20
 """What indices of 32 bits count up to, with room for a last block and for steps beyond an end."""
 
 ITEM = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8, "int64": 8, "bool": 1}
@@ -233,7 +233,7 @@ class Plan:
         """True where indices need 64 bits: the text is then compiled with the macro `text.WIDE`."""
         sizes = {size for launch in self.launches for size in (launch.points, *launch.sizes)}
         counts = [*(size.at(numbers) for size in sizes), *(self.elements(h, numbers) for h in self.hosts)]
-        return max(counts, default=0) > NARROW
+        return max(counts, default=0) > REACH
 
     @property
     def persistent(self) -> tuple[Persistent, ...]:

@@ -116,6 +116,7 @@ def _side_by_side(w: Writer, step: Compute, scratch: str) -> Launch:
     found = k.coordinates("point", s.dims)
     place = [found[key] for key, _ in s.dims if key.startswith(".")]
     meets = k.new(kind, "0" if e.combine == "sum" else "-ENDLESS", "sum")
+    k.line("#pragma unroll 4")  # four loads on their way at once
     with k.block(f"for (place next = {first} + slice; inside && next < {stop}; next += slices)"):
         deep = k.coordinates(k.new("index", "next", "at"), s.gone)
         value = convert(w.values.value(step, {**found, **deep}, place), kind)

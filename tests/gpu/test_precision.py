@@ -158,14 +158,16 @@ def test_products_take_16_bits_and_sums_stay_in_32(name: str) -> None:
 
 def test_what_a_loop_adds_up_stays_in_32_bits() -> None:
     g = Template("shared")
-    v, x, h = g.input("v", 6, over=None), g.input("x", 6), g.variable("h", 6)
+    M, x, h = g.input("M", (6, 6), over=None), g.input("x", 6), g.variable("h", 6)
     h[0] = 0
-    h[t] = ops.tanh(h[t - 1] * v + x[t])
+    h[t] = ops.tanh(M @ h[t - 1] + x[t])
     g.loss = ops.sum(ops.sum(h[t]), over=t)
-    system = g.system
-    made = emit(compile_system(system, without=("pack",)), "float32", "bfloat16")
-    assert made.kind("h") == "bfloat16"
-    assert made.kind("v") == made.kind("x") == "float32"
+    for left_out, kind in ((), "bfloat16"), (("hoist", "sink"), "float32"):  # M~ in one product, or in one a step
+        system = compile_system(g.adjoint(wrt=["M"]).system, without=("pack", *left_out))
+        made = emit(system, "float32", "bfloat16")
+        assert made.kind("h") == "bfloat16"
+        assert made.kind("M~") == kind
+        assert made.kind("M") == made.kind("x") == "float32"
 
 
 def test_memory_is_foreseen() -> None:

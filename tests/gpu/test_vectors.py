@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import numpy as np
 import pytest
+from helpers import nvrtc
 from helpers.zoo import arrays_for, lengths_for, params_for
 from laws.agreement import same
 from laws.test_zoo import SINGLE
 
+from gpu.test_text import leaky
 from unroll import Template, ops, t
 from unroll.backends.cupy.emit import emit
 from unroll.compiler import compile_system
@@ -85,3 +88,23 @@ def test_both_forms_compute_the_same(emulated: str, rng: np.random.Generator) ->
     arrays = arrays_for(g, lengths_for(g, 3), 2, rng)
     arrays = {n: np.float32(v) if np.asarray(v).dtype.kind == "f" else v for n, v in arrays.items()}
     same(g.compile(emulated).run(params, **arrays), g.compile("numpy").run(params, **arrays), SINGLE, g.name)
+
+
+@pytest.mark.parametrize(
+    ("precision", "instructions"),
+    [
+        ("float32", ["ld.global.v4.f32", "st.global.v4.f32"]),
+        ("bfloat16", ["ld.global.v4.u32", "st.global.v4.u32", "cvt.rn.bf16.f32"]),
+        ("float16", ["ld.global.v4.u32", "st.global.v4.u32", "cvt.rn.f16.f32", "cvt.f32.f16"]),
+    ],
+)
+def test_nvidias_compiler_makes_one_load_of_16_bytes(precision: str, instructions: list[str]) -> None:
+    library = nvrtc.library()
+    if library is None:
+        pytest.skip(nvrtc.REASON)
+    text = emit(compile_system(leaky(16).system, without=("pack",)), "float32", precision).text
+    made = nvrtc.assembly(library, text, "compute_90")
+    found = re.findall(r"(?:ld|st)\.global\S*|cvt\.\S*", made[made.rindex(".entry") :])
+    moves = {"ld", "st"}
+    assert {i for i in found if i[:2] in moves and ".v4" not in i} == set()
+    assert set(instructions) <= set(found)

@@ -42,9 +42,12 @@ __device__ inline bool meet(unsigned* meeting, volatile unsigned* told, unsigned
     if (threadIdx.x == 0) {{
         __threadfence();
         atomicAdd(meeting, 1u);
-        whole begin = nanoseconds();
+        whole begin = 0;
         for (unsigned looks = 1; !late && (int)(look(meeting) - target) < 0; looks++) {{
-            if (looks % 1024 == 0) late = look(meeting + 1) || nanoseconds() - begin > {LIMIT}000000000ll;
+            if (looks % 1024) continue;
+            whole now = nanoseconds();
+            if (!begin) begin = now;
+            late = look(meeting + 1) || now - begin > {LIMIT}000000000ll;
         }}
         if (late) {{
             atomicExch(meeting + 1, 1u);

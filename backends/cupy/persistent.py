@@ -264,15 +264,17 @@ class _Loops:
         k, owner = self.k, action.owner
         assert owner is not None
         units, rows = owner.width // owner.lanes, k.size(p.rows)
+        wish = ("across", "some", "first", "each", "start", "n", "row", "unit")
+        across, some, first, each, start, n, row, unit = map(k.names.fresh, wish)
         with k.block(""):
-            k.line(f"int across = gridDim.x / down, some = share({owner.width}, across) / {owner.lanes};")
-            k.line(f"int first = blockIdx.x % across * some, each = share({rows}, down);")
-            k.line("int start = blockIdx.x / across * each;")
+            k.line(f"int {across} = gridDim.x / down, {some} = share({owner.width}, {across}) / {owner.lanes};")
+            k.line(f"int {first} = blockIdx.x % {across} * {some}, {each} = share({rows}, down);")
+            k.line(f"int {start} = blockIdx.x / {across} * {each};")
             k.line("#pragma unroll 1")
-            with k.block(f"for (int n = threadIdx.x; n < each * some; n += {THREADS})"):
-                k.line("place row = start + n / some, unit = first + n % some;")
-                given = ", ".join([f"row * {units} + unit", *(self.given(*what) for what in action.arguments)])
-                k.line(f"if (row < {rows} && unit < {units}) {action.kernel}_body({given});")
+            with k.block(f"for (int {n} = threadIdx.x; {n} < {each} * {some}; {n} += {THREADS})"):
+                k.line(f"place {row} = {start} + {n} / {some}, {unit} = {first} + {n} % {some};")
+                given = ", ".join([f"{row} * {units} + {unit}", *(self.given(*what) for what in action.arguments)])
+                k.line(f"if ({row} < {rows} && {unit} < {units}) {action.kernel}_body({given});")
 
     def start(self, place: Place) -> str:
         """The address at which an operand begins."""

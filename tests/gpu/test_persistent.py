@@ -110,6 +110,19 @@ def test_products_of_every_shape(
     assert len(frame.fits) == 2
 
 
+def test_names_that_are_words_of_the_kernel(emulated: str, rng: np.random.Generator) -> None:
+    g = Template("words")
+    share, row = g.input("share", 4), g.variable("row", 4)
+    panel, multiply = g.param("panel", (4, 4)), g.param("multiply", 4)
+    first, meet = g.param("first", 4), g.param("meet", 4)
+    row[0] = 0
+    row[t] = ops.tanh(panel @ row[t - 1] * first + share[t] * multiply + meet)
+    g.loss = ops.sum(ops.sum(row[t]), over=t)
+    it = of(g, 3, 2, rng)
+    value, _ = g.compile(emulated, dtype="float64").value_and_grad(it.params, **it.arrays)
+    close(value, it.net().loss(it.params, **it.arrays), EXACT, "words")
+
+
 def test_a_product_and_what_follows_it_share_a_barrier() -> None:
     text = made(gated(12)).text
     loops = text.split('extern "C" __global__ void __launch_bounds__')[1:]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -30,6 +31,9 @@ RESERVED = {
     "signgam", "time", "index", "INFINITY", "NAN", "asm", "typeid", "typename", "not", "and", "or", "xor", "half",
     "WIDE", "ENDLESS", "softplus", "Lanes", "fitting", "lanes", "slices", "piece", "share", "stop", "hits",
     "tile", "spot", "word", "left", "atomicOr", "brief", "widened", "narrowed",
+    "alignas", "alignof", "and_eq", "bitand", "bitor", "char16_t", "char32_t", "compl", "const_cast", "constexpr",
+    "decltype", "dynamic_cast", "export", "noexcept", "not_eq", "nullptr", "or_eq", "reinterpret_cast",
+    "static_assert", "static_cast", "thread_local", "xor_eq", "NULL",
 }  # fmt: skip
 """What no name of a user's may become."""
 
@@ -328,11 +332,15 @@ def literal(value: float | int | bool, kind: str, dtype: str) -> str:
     if isinstance(value, bool) and kind == "bool":
         return "true" if value else "false"
     if kind == "int":
-        return str(int(value))
-    number = float(value)
+        return bracketed(str(int(value)))
+    number = ctypes.c_float(value).value if dtype == "float32" else float(value)
     if math.isinf(number):
         return "ENDLESS" if number > 0 else "(-ENDLESS)"
     if math.isnan(number):
         return "(ENDLESS - ENDLESS)"
-    text = f"{number!r}{'f' if dtype == 'float32' else ''}"
-    return f"({text})" if number < 0 else text
+    return bracketed(f"{float(value) if number else number!r}{'f' if dtype == 'float32' else ''}")
+
+
+def bracketed(text: str) -> str:
+    """A number, in brackets where it has a sign, which another before it would join to one of another meaning."""
+    return f"({text})" if text.startswith("-") else text

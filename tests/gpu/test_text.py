@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+
+import numpy as np
 import pytest
 from helpers import nvrtc
 from helpers.zoo import ZOO
@@ -9,7 +12,7 @@ from helpers.zoo import ZOO
 from unroll import Template, ops, t
 from unroll.backends.cupy.emit import emit
 from unroll.backends.cupy.plan import Plan
-from unroll.backends.cupy.text import prelude
+from unroll.backends.cupy.text import literal, prelude
 from unroll.backends.cupy.values import KNOWN
 from unroll.compiler import compile_system
 
@@ -116,6 +119,35 @@ def test_names_that_are_words_of_the_language() -> None:
     g.output("exp", h[t])
     assert "const real* float_2" in plan(g).text
     assert "real* tanh_2" in plan(g).text
+
+
+WORDS = {
+    "alignas", "alignof", "and_eq", "bitand", "bitor", "char16_t", "char32_t", "compl", "const_cast", "constexpr",
+    "decltype", "double", "dynamic_cast", "export", "goto", "mutable", "noexcept", "not_eq", "nullptr", "or_eq",
+    "reinterpret_cast", "register", "static_assert", "static_cast", "thread_local", "typename", "virtual", "wchar_t",
+    "xor_eq", "NULL", "NAN", "threadIdx",
+}  # fmt: skip
+
+
+def test_no_name_is_a_word_that_python_lacks() -> None:
+    g = Template("words")
+    for word in WORDS:
+        g.output(f"out_{word}", ops.tanh(g.input(word)[t]))
+    found = set(re.findall(r"(\w+)[,)]", plan(g).text))
+    assert not found & WORDS
+    assert found >= {f"{word}_2" for word in WORDS}
+
+
+@pytest.mark.parametrize("value", [0.1, -2.5, -0.0, 1e-40, 7.1e-46, 1e-60, -1e-60, 3.4028235e38, 1e39, -1e300, np.inf])
+def test_a_number_is_what_its_type_has_of_it(value: float) -> None:
+    for dtype in (np.float32, np.float64):
+        text = literal(value, "float", dtype.__name__)
+        with np.errstate(over="ignore"):
+            want, got = dtype(value), dtype(eval(text.replace("f)", ")").removesuffix("f"), {"ENDLESS": np.inf}))
+        assert (got, np.signbit(got)) == (want, np.signbit(want))
+        if "ENDLESS" not in text:
+            held = float(text.strip("()").removesuffix("f"))
+            assert held == 0 or (dtype(held) != 0 and np.isfinite(dtype(held))), "compilers refuse what does not fit"
 
 
 @pytest.mark.parametrize(

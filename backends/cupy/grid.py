@@ -33,7 +33,7 @@ __device__ inline unsigned look(const unsigned* word) { return *(const volatile 
 GRID = f"""\
 struct alignas(16) Four {{ real at[4]; }};
 
-__device__ inline whole share(whole all, int parts) {{ return (all + 4 * parts - 1) / (4 * parts) * 4; }}
+__device__ inline int share(place all, int parts) {{ return (all + 4 * parts - 1) / (4 * parts) * 4; }}
 
 __device__ inline bool meet(unsigned* meeting, volatile unsigned* told, unsigned& target) {{
     bool late = false;

@@ -48,7 +48,7 @@ typedef long long place;
 #else
 typedef int place;
 #endif
-#define ENDLESS ((real)(1.0 / 0.0))
+#define ENDLESS ((real)__int_as_float(0x7f800000))
 
 template <class X, int n> struct alignas(sizeof(X) * n < 16 ? sizeof(X) * n : 16) Lanes {{ X at[n]; }};
 

@@ -168,3 +168,11 @@ def test_nvidias_compiler_takes_it_without_spilling(name: str, architecture: str
     assert max(rest) <= 64, "more would leave less than four blocks of 256 threads on a multiprocessor"
     assert {used[name] <= 255 for name in loops} == {True}, "more would leave no block of 256 threads"
     assert nvrtc.spilled(report) == 0
+
+
+def test_float32_is_all_there_is_in_float32() -> None:
+    library = nvrtc.library()
+    if library is None:
+        pytest.skip(nvrtc.REASON)
+    made = nvrtc.assembly(library, plan(ZOO["attention"](), grad=True).text, "compute_90")
+    assert set(re.findall(r"\S*\.f64|(?:div|rem)\.s64", made)) == set()

@@ -44,6 +44,7 @@ inline float pow(float x, float y) { return powf(x, y); }
 #define __device__
 #define __shared__ static
 #define __ffs __builtin_ffs
+static float __int_as_float(int bits) { float x; __builtin_memcpy(&x, &bits, 4); return x; }
 static unsigned atomicOr(unsigned *at, unsigned bits) { unsigned old = *at; *at |= bits; return old; }
 #define __noinline__
 #define __launch_bounds__(...)

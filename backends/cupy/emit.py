@@ -241,7 +241,9 @@ class _Emitter:
         made = Product(a.place, b.place, c.place, *extents, strides, moves, adds or again)
         kept = tuple(r for r in where.spans if r.axis in e.out.running)
         clear = replace(where, spans=kept, batched="batch" in c.lead)
-        return [*([self.fill(e.out, clear)] if again and not adds else []), made]
+        nothing = () if again else (Need(deep.extent, upto=0),)  # to add up, which is no product
+        before = not adds and (again or bool(deep.extent.symbols) or not deep.extent.factor)
+        return [*([replace(self.fill(e.out, clear), needs=nothing)] if before else []), made]
 
     def operands(self, a: Operand, b: Operand, out: str, again: bool) -> tuple[Operand, Operand] | None:
         """Both factors in 16 bits, or, where one is written too often for a copy, in float32; None where they differ.

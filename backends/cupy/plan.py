@@ -385,7 +385,7 @@ def _product(p: Product, numbers: Mapping[str, int], running: Mapping[Axis, int]
     strides = tuple(s.at(numbers) for s in p.strides)
     loops = [tuple(size.at(numbers) for size in loop) for loop in p.loops]
     hosts = p.left.host, p.right.host, p.out.host
-    if not sizes[0] * sizes[1]:
+    if not all(sizes):
         return
     apart = [loop for loop in loops if loop[3]]
     count, *moves = apart[-1] if apart else (1, 0, 0, 0)  # these run side by side; along the others they follow

@@ -273,6 +273,7 @@ class Blas:
         compute: int, algorithm: int,
     ) -> int:  # fmt: skip
         """``c = alpha * op(a) @ op(b) + beta * c``, `count` times."""
+        assert min(m, n, k, count) > 0, "what a library does with empty matrices is nothing to rely on"
         kinds = [KINDS[kind] for kind in (kind_a, kind_b, kind_c)]
         if (compute, *kinds) not in COMBINATIONS:
             return 15  # CUBLAS_STATUS_NOT_SUPPORTED

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..errors import BackendError
 from ..explain import Costs
 from ..ir import Decl, System
 from ..program import Program
@@ -66,6 +67,13 @@ class AbstractBackend(ABC):
         """Why it cannot run on this machine, and the way out; "" where it can."""
         return ""
 
+    def at(self, device: Any, on_device: bool) -> AbstractBackend:
+        """The backend for one of several devices, results staying there or not. Raises BackendError without any."""
+        if device is not None or on_device:
+            given = f"device={device!r}" if device is not None else "on_device=True"
+            raise BackendError(f"{given}: backend {self.name!r} computes on the CPU; backend='cupy' has devices")
+        return self
+
     def anticipate(self, system: System, options: Options) -> None:
         """Begin, beside what follows, with what a net of this system is going to want."""
         return
@@ -79,8 +87,24 @@ class AbstractBackend(ABC):
         """True for an array that `asarray` would return as it is."""
 
     @abstractmethod
-    def bounds(self, array: Any) -> tuple[float, float]:
-        """Smallest and largest element of a non-empty array, as Python numbers."""
+    def misplaced(self, value: Any, name: str) -> str:
+        """Why an array cannot be taken from the device that it lies on, and the way out; "" where it can."""
+
+    @abstractmethod
+    def bounds(self, array: Any) -> tuple[float, float] | None:
+        """Smallest and largest element of a non-empty array, as Python numbers; None where that would take a wait."""
+
+    @abstractmethod
+    def host(self, array: Any) -> Any:
+        """An array of this backend as NumPy's."""
+
+    @abstractmethod
+    def placed(self, array: Any) -> Any:
+        """A NumPy array as results are."""
+
+    @abstractmethod
+    def average(self, each: Any, grads: Mapping[Any, Any], batch: int) -> tuple[Any, dict[Any, Any]]:
+        """The mean of one result, and others divided by the batch size."""
 
     @abstractmethod
     def pad(self, arrays: Sequence[Any], axes: int) -> Any:

@@ -51,13 +51,16 @@ class Net:
         batch_first: bool = False,
         debug_nans: bool = False,
         without: Sequence[str] = (),
+        device: Any = None,
+        on_device: bool = False,
     ) -> None:
         dtype = str(getattr(dtype, "__name__", dtype))
         if dtype not in FLOATS:
             raise BackendError(f"dtype={dtype!r}: choose one of {', '.join(FLOATS)}")
         self.system = system
-        self.backend = backends.load(backend)
+        self.backend = backends.load(backend).at(device, on_device)
         self.dtype = dtype
+        self._devices: dict[str, Any] = {"device": device, "on_device": on_device}
         self.batch_first = batch_first
         known = (*OPTIONAL, *self.backend.optional)
         if unknown := [name for name in without if name not in known]:
@@ -81,7 +84,7 @@ class Net:
 
         seed  an int from 0 up (the same seed gives the same bits) or a numpy.random.Generator
         """
-        return dict(initial(self.system, seed, self.dtype))
+        return {name: self.backend.placed(value) for name, value in initial(self.system, seed, self.dtype).items()}
 
     @from_call
     def run(
@@ -197,9 +200,9 @@ class Net:
         built = self._gradient(names, wanted, told.short)
         system, bound, results = built.call(params, told.arrays, extras=Extras(seed, ends=told.ends))
         batched = self._per_example(told.short)
-        grads = {name: self._mean(results[cotangent(name)], system, name, bound, batched) for name in names}
-        value = results[LOSS]
-        value = value.mean() if batched else value[()]
+        value, found = results[LOSS], {name: results[cotangent(name)] for name in names}
+        value, found = self.backend.average(value, found, bound.batch) if batched else (value[()], found)
+        grads = {name: self._out(system, cotangent(name), array, bound) for name, array in found.items()}
         if outputs == ():
             return value, grads
         return value, grads, {name: self._out(system, name, results[name], bound) for name in wanted}
@@ -356,7 +359,8 @@ class Net:
     def _alike(self, system: System) -> Net:
         """A net for another system, made with the same options."""
         name, nans, without = self.backend.name, self._options.debug_nans, self._options.without
-        return Net(system, name, dtype=self.dtype, batch_first=self.batch_first, debug_nans=nans, without=without)
+        alike = {"dtype": self.dtype, "batch_first": self.batch_first, "debug_nans": nans, "without": without}
+        return Net(system, name, **alike, **self._devices)
 
     def _get(self, key: Any, make: Callable[[], System], directions: tuple[str, ...], short: tuple[Axis, ...]) -> Made:
         key = (key, short)  # where no example is shorter than the arrays, the plain program serves
@@ -389,10 +393,6 @@ class Net:
         if self.batch_first and axes:
             return value.transpose(axes, *range(axes), *range(axes + 1, value.ndim))
         return value
-
-    def _mean(self, value: Any, system: System, name: str, bound: Bound, batched: bool) -> Any:
-        value = value / bound.batch if batched and bound.batch != 1 else value
-        return self._out(system, cotangent(name), value, bound)
 
 
 def _roots(system: System) -> list[str]:

@@ -320,18 +320,27 @@ class Template(Shown):
         batch_first: bool = False,
         debug_nans: bool = False,
         without: Sequence[str] = (),
+        device: int | None = None,
+        on_device: bool = False,
     ) -> Net:
         """Something callable on arrays: see `unroll.model.Net`.
 
-        backend      "reference", "numpy" or "native"; "auto" takes the fastest one installed
+        backend      "reference", "numpy", "native" or "cupy"; "auto" takes the fastest one installed for the CPU
         dtype        "float32" (the default), "float64", or "complex128" for complex-step checks
         batch_first  True where arrays come as (B, T, ...) instead of (T, B, ...)
         debug_nans   True to stop at the first nan or infinity, naming variable, step and direction
         without      passes of the compiler to leave out, such as "merge" or "fuse"; an unknown name lists them all
+        device       for "cupy" the number of the GPU; by default CuPy's current device
+        on_device    for "cupy" True to have params and results as CuPy arrays, for which the host does not wait; by
+                     default they are NumPy arrays
+
+        "cupy" takes NumPy arrays, CuPy arrays, and what else has ``__dlpack__`` on the CPU or that GPU (PyTorch's
+        tensors, JAX's arrays). Labels that lie on the GPU are not checked: one out of range counts as the nearest.
         """
         from .model import Net
 
-        return Net(self.system, backend, dtype=dtype, batch_first=batch_first, debug_nans=debug_nans, without=without)
+        options = {"dtype": dtype, "batch_first": batch_first, "debug_nans": debug_nans, "without": without}
+        return Net(self.system, backend, **options, device=device, on_device=on_device)
 
     def __str__(self) -> str:
         done = self._frozen is not None and self._frozen[0] == self._builder.stamp()

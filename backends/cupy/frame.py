@@ -1,4 +1,4 @@
-"""One run's memory as arrays: what is given goes in, results come out. The same for a device and for its stand-in."""
+"""One run's memory as arrays, and where in it lies what is given and what results. The same for a stand-in."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from .plan import Plan
 class AbstractFrame(ABC):
     """The memory of runs at one shape.
 
-    raw  bytes, as an array of a NumPy-like library, as many as the plan wants
+    raw      bytes, as an array of a NumPy-like library, as many as the plan wants
+    given    by host, the part that the user's array fills
+    results  by output, the part that holds it
     """
 
     def __init__(self, plan: Plan, numbers: Mapping[str, int], raw: Any, where: Mapping[str, int]) -> None:
@@ -22,29 +24,14 @@ class AbstractFrame(ABC):
         for host, size in plan.sizes(numbers).items():
             part = raw[where[host] : where[host] + size]
             self.arrays[host] = part.view(plan.kind(host)).reshape(plan.shape(host, numbers))
-        self.results = {name: plan.result(ref, numbers) for name, ref in plan.system.outputs.items()}
         decls = plan.system.decls
-        self.given = {h: plan.inside(h, numbers) for h in plan.hosts if decls[h].given}
+        self.given = {h: self.arrays[h][(*plan.inside(h, numbers), ...)] for h in plan.hosts if decls[h].given}
+        places = {name: plan.result(ref, numbers) for name, ref in plan.system.outputs.items()}
+        self.results = {n: self.arrays[h][p if ... in p else (*p, ...)] for n, (h, p) in places.items()}  # views
 
+    @abstractmethod
     def __call__(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """The outputs by name, in NumPy arrays of their own."""
-        for host, inside in self.given.items():
-            decl = self.plan.system.decls[host]
-            self.put(self.arrays[host], inside, decl.detail if decl.kind == "constant" else values[host])
-        self.run()
-        return {name: self.get(self.arrays[host][part]) for name, (host, part) in self.results.items()}
-
-    @abstractmethod
-    def put(self, array: Any, inside: tuple[slice, ...], value: Any) -> None:
-        """``array[inside] = value``."""
-
-    @abstractmethod
-    def get(self, array: Any) -> Any:
-        """A NumPy copy."""
-
-    @abstractmethod
-    def run(self) -> None:
-        """All that the plan says, in order."""
+        """Run on what is given by name (constants are the plan's own); the outputs in arrays of their own."""
 
 
 class AbstractMachine(ABC):
@@ -53,3 +40,7 @@ class AbstractMachine(ABC):
     @abstractmethod
     def frame(self, numbers: Mapping[str, int]) -> AbstractFrame:
         """Memory for runs at these lengths and this batch size. Raises MemoryLimitError."""
+
+    def release(self) -> None:
+        """Give back memory that is kept for later."""
+        return

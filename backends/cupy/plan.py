@@ -98,17 +98,24 @@ class Plan:
     lives: Lives
     dtype: str
 
+    def every(self) -> Iterator[Action]:
+        """Each action, those within loops included."""
+        pending = list(reversed(self.actions))
+        while pending:
+            action = pending.pop()
+            yield action
+            if isinstance(action, Loop):
+                pending.extend(reversed(action.body))
+
     @property
     def kernels(self) -> tuple[str, ...]:
         """The names of the kernels."""
-        found, pending = [], list(reversed(self.actions))
-        while pending:
-            action = pending.pop()
-            if isinstance(action, Loop):
-                pending.extend(reversed(action.body))
-            elif isinstance(action, Launch):
-                found.append(action.kernel)
-        return tuple(dict.fromkeys(found))
+        return tuple(dict.fromkeys(action.kernel for action in self.every() if isinstance(action, Launch)))
+
+    @property
+    def multiplies(self) -> bool:
+        """True where there are products of matrices."""
+        return any(isinstance(action, Product) for action in self.every())
 
     def kind(self, host: str) -> str:
         """The dtype of a host in memory."""

@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -88,11 +88,32 @@ extern "C" int run(void (*kernel)(), long long blocks, int threads, int meets, v
 def wrapped(text: str) -> str:
     """The text with, for each kernel, a function that takes its arguments out of `given`."""
     parts = [MATHS, SHIM, text]
-    for name, arguments in re.findall(r"__global__ void (\w+)\((.*?)\) \{", text):
-        types = [a.rpartition(" ")[0] for a in arguments.split(", ")]
+    for name, arguments in re.findall(r"__global__ void (\w+)\(([^)]*)\) \{", text):
+        types = [a.rpartition(" ")[0] for a in re.split(r",\s*", arguments)]
         values = ", ".join(f"*({kind}*)given[{n}]" for n, kind in enumerate(types))
         parts.append(f'extern "C" void call_{name}() {{ {name}({values}); }}')
     return "\n".join(parts)
+
+
+def compiled(text: str) -> Any:
+    """The kernels of a text as a library."""
+    assert COMPILER is not None
+    with tempfile.TemporaryDirectory() as folder:
+        source, built = Path(folder, "kernels.cpp"), Path(folder, "kernels.so")
+        source.write_text(wrapped(text))
+        flags = ["-O0", "-w", "-fPIC", "-shared", "-ffp-contract=off", "-std=c++17"]
+        done = subprocess.run([COMPILER, *flags, "-o", built, source], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[:3000] + text
+        return ctypes.CDLL(str(built))
+
+
+def launch(library: Any, text: str, kernel: str, blocks: int, threads: int, held: Sequence[Any]) -> None:
+    """Run one kernel of a text on the values of its arguments, which ctypes holds."""
+    table = (ctypes.c_void_p * len(held))(*map(ctypes.addressof, held))
+    own = text.partition(f"void {kernel}(")[2].partition("\n}\n")[0]
+    meets = "__syncthreads" in own or "gathered" in own
+    status = library.run(getattr(library, f"call_{kernel}"), ctypes.c_longlong(blocks), threads, int(meets), table)
+    assert status == 0, f"{kernel}: only some threads of a block arrive at a barrier"
 
 
 class EmulatedFrame(AbstractFrame):
@@ -104,13 +125,14 @@ class EmulatedFrame(AbstractFrame):
         start = -raw.ctypes.data % 64
         super().__init__(machine.plan, numbers, raw[start : start + size], where)
         self.library = machine.library
-        self.multiply = Cublas(Blas(machine.plan.dtype), 0, 0, machine.plan.dtype)
+        self.multiply = Cublas(Blas(machine.plan.dtype), machine.plan.dtype)
 
-    def put(self, array: Any, inside: tuple[slice, ...], value: Any) -> None:
-        array[inside] = value
-
-    def get(self, array: Any) -> Any:
-        return np.array(array)
+    def __call__(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        for host, part in self.given.items():
+            decl = self.plan.system.decls[host]
+            part[...] = decl.detail if decl.kind == "constant" else values[host]
+        self.run()
+        return {name: np.array(part) for name, part in self.results.items()}
 
     def run(self) -> None:
         for call in calls(self.plan, self.numbers):
@@ -123,12 +145,7 @@ class EmulatedFrame(AbstractFrame):
     def launch(self, call: Call) -> None:
         values = [self.address(x) if isinstance(x, str) else x for x in call.arguments]
         held = [ctypes.c_longlong(x) for x in values]
-        table = (ctypes.c_void_p * len(held))(*map(ctypes.addressof, held))
-        kernel = getattr(self.library, f"call_{call.launch.kernel}")
-        text = self.plan.text.partition(f"void {call.launch.kernel}(")[2].partition("\n}\n")[0]
-        meets = "__syncthreads" in text or "gathered" in text
-        status = self.library.run(kernel, ctypes.c_longlong(call.blocks), call.launch.threads, int(meets), table)
-        assert status == 0, f"{call.launch.kernel}: only some threads of a block arrive at a barrier"
+        launch(self.library, self.plan.text, call.launch.kernel, call.blocks, call.launch.threads, held)
 
     def address(self, host: str) -> int:
         """Where a host begins."""
@@ -141,7 +158,8 @@ class Blas:
 
     def __init__(self, dtype: str) -> None:
         self.dtype = np.dtype(dtype)
-        for name in ("cublasCreate_v2", "cublasSetStream_v2", "cublasSetWorkspace_v2", "cublasSetMathMode"):
+        calls = ("cublasCreate_v2", "cublasDestroy_v2", "cublasSetStream_v2", "cublasSetWorkspace_v2")
+        for name in (*calls, "cublasSetMathMode"):
             setattr(self, name, lambda *_: 0)
         self.cublasSgemmStridedBatched = self.cublasDgemmStridedBatched = self.multiply
 
@@ -176,15 +194,7 @@ class Emulator(AbstractMachine):
     """Compiles a plan with g++."""
 
     def __init__(self, plan: Plan, options: Options) -> None:
-        self.plan = plan
-        assert COMPILER is not None
-        with tempfile.TemporaryDirectory() as folder:
-            source, built = Path(folder, "kernels.cpp"), Path(folder, "kernels.so")
-            source.write_text(wrapped(plan.text))
-            flags = ["-O0", "-w", "-fPIC", "-shared", "-ffp-contract=off", "-std=c++17"]
-            done = subprocess.run([COMPILER, *flags, "-o", built, source], capture_output=True, text=True)
-            assert done.returncode == 0, done.stderr[:3000] + plan.text
-            self.library = ctypes.CDLL(str(built))
+        self.plan, self.library = plan, compiled(plan.text)
 
     def frame(self, numbers: Mapping[str, int]) -> EmulatedFrame:
         return EmulatedFrame(self, numbers)

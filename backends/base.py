@@ -20,11 +20,24 @@ class Options:
     dtype       "float32", "float64" or "complex128" (for complex-step checks)
     debug_nans  stop at the first nan or infinity
     without     names out of `unroll.compiler.OPTIONAL` and the backend's own `optional`, to leave out
+    averaged    outputs that are averaged over the batch: the first has a number for each example and becomes their
+                mean, the others are sums over the examples
     """
 
     dtype: str = "float32"
     debug_nans: bool = False
     without: tuple[str, ...] = ()
+    averaged: tuple[str, ...] = ()
+
+
+def averaged(results: dict[str, Any], options: Options, batch: int) -> dict[str, Any]:
+    """Results with those of `options.averaged` averaged."""
+    if options.averaged:
+        loss, *sums = options.averaged
+        results[loss] = results[loss].mean()
+        if batch != 1:
+            results.update({name: results[name] / batch for name in sums})
+    return results
 
 
 class AbstractExecutable(ABC):
@@ -101,10 +114,6 @@ class AbstractBackend(ABC):
     @abstractmethod
     def placed(self, array: Any) -> Any:
         """A NumPy array as results are."""
-
-    @abstractmethod
-    def average(self, each: Any, grads: Mapping[Any, Any], batch: int) -> tuple[Any, dict[Any, Any]]:
-        """The mean of one result, and others divided by the batch size."""
 
     @abstractmethod
     def pad(self, arrays: Sequence[Any], axes: int) -> Any:

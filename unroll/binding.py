@@ -70,6 +70,7 @@ class Binder:
         self.own = system
         self.params = {n: d for n, d in self.system.decls.items() if d.kind == "param"}
         inputs = {n: d for n, d in self.system.decls.items() if d.kind == "input"}
+        self.kinds = {n: precise(d, dtype) for n, d in self.system.decls.items()}
         self.needed = live(system, [r.name for r in system.outputs.values()])
         self.inputs = {n: d for n, d in inputs.items() if not d.automatic}
         self.automatic = {n: d for n, d in inputs.items() if d.automatic and n in self.needed}
@@ -143,11 +144,14 @@ class Binder:
         values: dict[str, Any] = {}
         found: dict[str, tuple[int, str]] = {}
         batches: dict[str, int | None] = {}
+        fits = self.backend.fits
         for name, decl in self.params.items():
             if name in params or name in self.needed:
                 if name not in params:
                     raise ArrayError(f"param {name} {decl.shape} is missing; net.init(seed=0) makes all of them")
-                array = convert(self.backend, decl, params[name], self.dtype)
+                array = params[name]
+                if not fits(array, self.kinds[name]):
+                    array = convert(self.backend, decl, array, self.dtype)
                 if tuple(array.shape) != decl.shape:
                     raise ArrayError(f"{called(decl)} has shape {tuple(array.shape)}, declared {decl.shape}")
                 values[name] = array
@@ -156,7 +160,9 @@ class Binder:
                 if name not in arrays:
                     shape = expected(decl, self.batch_first)
                     raise ArrayError(f"input {name} is missing: pass {name}=..., of shape {shape}")
-                array = convert(self.backend, decl, arrays[name], self.dtype)
+                array = arrays[name]
+                if not fits(array, self.kinds[name]):
+                    array = convert(self.backend, decl, array, self.dtype)
                 values[name], batch = with_batch(decl, array, self.batch_first, found)
                 if decl.batched:
                     batches[name] = batch

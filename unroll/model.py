@@ -199,10 +199,8 @@ class Net:
         told = self._lengths(lengths, arrays, {})
         built = self._gradient(names, wanted, told.short)
         system, bound, results = built.call(params, told.arrays, extras=Extras(seed, ends=told.ends))
-        batched = self._per_example(told.short)
-        value, found = results[LOSS], {name: results[cotangent(name)] for name in names}
-        value, found = self.backend.average(value, found, bound.batch) if batched else (value[()], found)
-        grads = {name: self._out(system, cotangent(name), array, bound) for name, array in found.items()}
+        value = results[LOSS][()]
+        grads = {name: self._out(system, cotangent(name), results[cotangent(name)], bound) for name in names}
         if outputs == ():
             return value, grads
         return value, grads, {name: self._out(system, name, results[name], bound) for name in wanted}
@@ -332,7 +330,8 @@ class Net:
 
     def _gradient(self, names: tuple[Any, ...], wanted: dict[str, Ref], short: tuple[Axis, ...] = ()) -> Made:
         outputs = {LOSS: Ref("loss"), **wanted}
-        return self._get(("grad", names, *wanted), lambda: self._adjoint(names, outputs), (), short)
+        means = (LOSS, *dict.fromkeys(map(cotangent, names))) if self._per_example(short) else ()
+        return self._get(("grad", names, *wanted), lambda: self._adjoint(names, outputs), (), short, means)
 
     def _adjoint(
         self, names: tuple[Any, ...], wanted: dict[str, Ref], seeds: Mapping[str, str] | None = None
@@ -362,10 +361,10 @@ class Net:
         alike = {"dtype": self.dtype, "batch_first": self.batch_first, "debug_nans": nans, "without": without}
         return Net(system, name, **alike, **self._devices)
 
-    def _get(self, key: Any, make: Callable[[], System], directions: tuple[str, ...], short: tuple[Axis, ...]) -> Made:
-        key = (key, short)  # where no example is shorter than the arrays, the plain program serves
+    def _get(self, key: Any, make: Callable[[], System], directions: tuple[str, ...], *how: Any) -> Made:
+        key = (key, *how)  # where no example is shorter than the arrays, the plain program serves
         if key not in self._built:
-            self._built[key] = self._maker.make(make(), directions, short)
+            self._built[key] = self._maker.make(make(), directions, *how)
         return self._built[key]
 
     def _per_example(self, short: tuple[Axis, ...]) -> bool:

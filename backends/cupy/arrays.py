@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from ..numpy.arrays import DTYPES, GPU, NumpyArrays, place
-from .copies import MANY, THREADS, text
 
 MANAGED = 13
 """What DLPack calls memory that moves between host and device by itself."""
-STRUCT = np.dtype([("at", np.uint64, (MANY,))])
-"""An argument of several numbers: CuPy hands over by value what is a NumPy array of one element."""
-ROUNDS = 8
-"""Elements that a thread of `average` takes, as long as there are few enough blocks."""
-BLOCKS = 4096
 
 
 class DeviceArrays(NumpyArrays):
@@ -29,7 +21,6 @@ class DeviceArrays(NumpyArrays):
 
     def __init__(self, cupy: Any, device: int, on_device: bool) -> None:
         self.cupy, self.device, self.on_device = cupy, device, on_device
-        self._average: dict[str, Any] = {}
 
     def fits(self, value: Any, dtype: str) -> bool:
         """True for an array in one piece, of the host or of this device."""
@@ -86,27 +77,3 @@ class DeviceArrays(NumpyArrays):
             return whole
         with self.cupy.cuda.Device(self.device):
             return self.cupy.asarray(whole)
-
-    def average(self, each: Any, grads: Mapping[Any, Any], batch: int) -> tuple[Any, dict[Any, Any]]:
-        """On the device one launch for all, in place: they are results, which nobody else has seen."""
-        if not isinstance(each, self.cupy.ndarray):
-            return super().average(each, grads, batch)
-        with self.cupy.cuda.Device(self.device):
-            mean = self.cupy.empty((), each.dtype)
-            arrays = list(grads.values())
-            for start in range(0, max(len(arrays), 1), MANY):
-                some = arrays[start : start + MANY]
-                at, sizes = np.zeros((2, MANY), np.uint64)
-                at[: len(some)] = [a.data.ptr for a in some]
-                sizes[: len(some)] = found = [a.size for a in some]
-                parts = max(min(BLOCKS // MANY, -(-max(found, default=1) // (THREADS * ROUNDS))), 1)
-                numbers = np.int64(len(some)), np.int64(parts), each, mean, np.int64(batch)
-                kernel = self._kernel(each.dtype.name)
-                kernel((len(some) * parts + 1,), (THREADS,), (at.view(STRUCT), sizes.view(STRUCT), *numbers))
-        return mean, dict(grads)
-
-    def _kernel(self, dtype: str) -> Any:
-        if dtype not in self._average:
-            module = self.cupy.RawModule(code=text(dtype), options=("--std=c++17",))
-            self._average[dtype] = module.get_function("average")
-        return self._average[dtype]

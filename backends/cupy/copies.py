@@ -1,4 +1,4 @@
-"""Kernels that are the same for every plan: arrays in and out of their places in one launch, and averages."""
+"""A kernel that is the same for every plan: arrays in and out of their places in one launch, averages on the way."""
 
 from __future__ import annotations
 
@@ -12,29 +12,35 @@ CHUNK = THREADS * 16 * 4
 """Bytes that a block moves."""
 MANY = 64
 """Arrays that one launch takes: their addresses are an argument, and arguments have 4 KiB at most."""
-FIELDS = 9
+FIELDS = 10
+
+COPIED, SHARED, MEAN = 0, 1, 2
+"""What becomes of an array on its way out: nothing, every element divided by the batch size, or one number."""
 
 TEXT = """\
 typedef {real} real;
 typedef long long whole;
 struct Many {{ char* at[{many}]; }};
-struct Sizes {{ whole at[{many}]; }};
 struct alignas(16) Quad {{ unsigned long long part[2]; }};
 
+__device__ inline whole away(const whole* piece, whole at) {{
+    if (piece[4] * piece[5] == 1) return at;
+    whole row = at / piece[6];
+    return row / piece[5] * piece[7] + row % piece[5] * piece[8] + at % piece[6];
+}}
+
 template <class unit>
-__device__ inline void moved(char* plain, char* place, const whole* piece, whole first, whole end, whole inwards) {{
+__device__ inline void moved(char* plain, char* place, const whole* piece, whole first, whole end, bool inwards) {{
     for (whole at = first + threadIdx.x * (whole)sizeof(unit); at < end; at += {threads} * (whole)sizeof(unit)) {{
-        whole offset = at;
-        if (piece[4] * piece[5] > 1) {{
-            whole row = at / piece[6];
-            offset = row / piece[5] * piece[7] + row % piece[5] * piece[8] + at % piece[6];
-        }}
-        if (inwards) *(unit*)(place + offset) = *(unit*)(plain + at);
-        else *(unit*)(plain + at) = *(unit*)(place + offset);
+        unit* outside = (unit*)(plain + at);
+        unit* inside = (unit*)(place + away(piece, at));
+        if (inwards) *inside = *outside;
+        else *outside = *inside;
     }}
 }}
 
-extern "C" __global__ void carry(Many arrays, const whole* pieces, whole count, whole inwards) {{
+extern "C" __global__ void carry(Many arrays, const whole* pieces, whole count, whole batch) {{
+    __shared__ real part[{threads}];
     whole n = 0, block = blockIdx.x;
     while (n + 1 < count && pieces[(n + 1) * {fields}] <= block) n++;
     const whole* piece = pieces + n * {fields};
@@ -42,39 +48,38 @@ extern "C" __global__ void carry(Many arrays, const whole* pieces, whole count, 
     char* place = (char*)piece[3];
     whole total = piece[4] * piece[5] * piece[6], first = (block - piece[0]) * {chunk};
     whole end = first + {chunk} < total ? first + {chunk} : total;
-    whole all = (whole)plain | piece[3] | piece[6] | piece[7] | piece[8];
-    if (all % 16 == 0) moved<Quad>(plain, place, piece, first, end, inwards);
-    else if (all % 8 == 0) moved<unsigned long long>(plain, place, piece, first, end, inwards);
-    else if (all % 4 == 0) moved<unsigned>(plain, place, piece, first, end, inwards);
-    else moved<char>(plain, place, piece, first, end, inwards);
-}}
-
-extern "C" __global__ void average(Many arrays, Sizes sizes, whole count, whole parts, const real* each, real* mean,
-    whole batch) {{
-    __shared__ real part[{threads}];
-    whole n = blockIdx.x / parts, start = blockIdx.x % parts;
-    if (n < count) {{
-        real* array = (real*)arrays.at[n];
-        for (whole at = start * {threads} + threadIdx.x; at < sizes.at[n]; at += parts * {threads}) array[at] /= batch;
+    if (piece[9] == {mean}) {{
+        real sum = 0;
+        for (whole at = threadIdx.x * sizeof(real); at < total; at += {threads} * sizeof(real))
+            sum += *(real*)(place + away(piece, at));
+        part[threadIdx.x] = sum;
+        __syncthreads();
+        for (unsigned half = {threads} / 2; half; half /= 2) {{
+            if (threadIdx.x < half) part[threadIdx.x] += part[threadIdx.x + half];
+            __syncthreads();
+        }}
+        if (threadIdx.x == 0) *(real*)plain = part[0] / batch;
         return;
     }}
-    real sum = 0;
-    for (whole at = threadIdx.x; at < batch; at += {threads}) sum += each[at];
-    part[threadIdx.x] = sum;
-    __syncthreads();
-    for (unsigned half = {threads} / 2; half; half /= 2) {{
-        if (threadIdx.x < half) part[threadIdx.x] += part[threadIdx.x + half];
-        __syncthreads();
+    if (piece[9] == {shared}) {{
+        for (whole at = first + threadIdx.x * sizeof(real); at < end; at += {threads} * sizeof(real))
+            *(real*)(plain + at) = *(real*)(place + away(piece, at)) / batch;
+        return;
     }}
-    if (threadIdx.x == 0) *mean = part[0] / batch;
+    whole all = (whole)plain | piece[3] | piece[6] | piece[7] | piece[8];
+    if (all % 16 == 0) moved<Quad>(plain, place, piece, first, end, !batch);
+    else if (all % 8 == 0) moved<unsigned long long>(plain, place, piece, first, end, !batch);
+    else if (all % 4 == 0) moved<unsigned>(plain, place, piece, first, end, !batch);
+    else moved<char>(plain, place, piece, first, end, !batch);
 }}
 """
+"""Inwards `batch` is 0. A mean is summed in one fixed order, by one block."""
 
 
 def text(dtype: str) -> str:
-    """The kernels `carry` and `average` for numbers of a dtype."""
+    """The kernel `carry` for numbers of a dtype."""
     real = {"float32": "float", "float64": "double"}[dtype]
-    return TEXT.format(real=real, many=MANY, threads=THREADS, fields=FIELDS, chunk=CHUNK)
+    return TEXT.format(real=real, many=MANY, threads=THREADS, fields=FIELDS, chunk=CHUNK, shared=SHARED, mean=MEAN)
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,7 @@ class Part:
     shape: tuple[int, ...]
     strides: tuple[int, ...]
     item: int
+    how: int = COPIED
 
     @property
     def bytes(self) -> int:
@@ -105,15 +111,15 @@ def carried(parts: Sequence[Part]) -> list[Carried]:
     """The launches that carry arrays, each in one piece of memory, to their parts of a frame, or back.
 
     A row: the first block, which array and the bytes into it, the address of the part, then rows, columns and bytes
-    that lie together, and the strides of rows and columns.
+    that lie together, the strides of rows and columns, and what becomes of it.
     """
     found = []
     for start in range(0, len(parts), MANY):
         rows, block = [], 0
         for n, part in enumerate(parts[start : start + MANY]):
             for offset, address, sizes, strides in _pieces(part):
-                rows.append((block, n, offset, address, *sizes, *strides))
-                block += -(-math.prod(sizes) // CHUNK)
+                rows.append((block, n, offset, address, *sizes, *strides, part.how))
+                block += 1 if part.how == MEAN else -(-math.prod(sizes) // CHUNK)
         if rows:
             found.append(Carried(tuple(rows), block, slice(start, start + MANY)))
     return found

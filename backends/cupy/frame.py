@@ -31,7 +31,10 @@ class AbstractFrame(ABC):
 
     @abstractmethod
     def __call__(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Run on what is given by name (constants are the plan's own); the outputs in arrays of their own."""
+        """Run on what is given by name (constants are the plan's own); the outputs in arrays of their own.
+
+        Those that `Options.averaged` names are averaged.
+        """
 
 
 class AbstractMachine(ABC):

@@ -20,7 +20,7 @@ from ...explain import amount
 from ..base import Options
 from .arrays import DeviceArrays
 from .backend import GRAPH, Cuda
-from .copies import text
+from .copies import COPIED, MEAN, SHARED, text
 from .cublas import WORKSPACE, Cublas
 from .frame import AbstractFrame, AbstractMachine
 from .plan import Call, Plan, calls
@@ -114,6 +114,7 @@ class Machine(AbstractMachine):
 
         self.plan, self.cupy, self.device, self.on_device = plan, cupy, device, on_device
         self.graph = GRAPH not in options.without
+        self.averaged = {name: SHARED if n else MEAN for n, name in enumerate(options.averaged)}
         self.lock = Lock()
         """Held while products go to a stream: there is one handle for all frames."""
         decls = plan.system.decls
@@ -171,8 +172,12 @@ class Frame(AbstractFrame):
         self.graph: Any = None
         self.warm = False
         with self.own:
-            self.inwards = Carrier(cupy, machine.carry, list(self.given.values()), True)
-            self.outwards = Carrier(cupy, machine.carry, list(self.results.values()), False)
+            how = {n: machine.averaged.get(name, COPIED) for n, name in enumerate(self.results)}
+            self.inwards = Carrier(cupy, machine.carry, list(self.given.values()), 0, {})
+            self.outwards = Carrier(cupy, machine.carry, list(self.results.values()), numbers["B"], how)
+        self.kinds = [
+            (() if how[n] == MEAN else part.shape, part.dtype) for n, part in enumerate(self.results.values())
+        ]
         self.done.record(self.own)
         self.staged = Pinned(cupy)
         self.fetched = Pinned(cupy)
@@ -198,12 +203,11 @@ class Frame(AbstractFrame):
                 stream.wait_event(self.done)
                 self.inwards([a.data.ptr for a in self._on_device(values, stream)])
                 self._run(stream)
-                parts = list(self.results.values())
                 if self.machine.on_device:
-                    found = [cupy.empty(part.shape, part.dtype) for part in parts]
+                    found = [cupy.empty(shape, dtype) for shape, dtype in self.kinds]
                     self.outwards([array.data.ptr for array in found])
                 else:
-                    found = self.fetched.out(parts, self.outwards, stream)
+                    found = self.fetched.out(self.kinds, self.outwards, stream)
                 self.done.record(stream)
             except (cupy.cuda.runtime.CUDARuntimeError, cupy.cuda.driver.CUDADriverError):
                 with _guarded(cupy, "a run"):

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
-from .arrays import STRUCT
-from .copies import MANY, THREADS, Carried, Part, carried
+from .copies import COPIED, MANY, THREADS, Carried, Part, carried
 
 ALIGNED = 256
 
 
-class Carrier:
-    """Carries arrays, each in one piece, into parts of a frame or out of them."""
+STRUCT = np.dtype([("at", np.uint64, (MANY,))])
+"""An argument of several numbers: CuPy hands over by value what is a NumPy array of one element."""
 
-    def __init__(self, cupy: Any, kernel: Any, parts: list[Any], inwards: bool) -> None:
-        self.kernel, self.inwards = kernel, np.int64(inwards)
-        found = carried([Part(p.data.ptr, p.shape, p.strides, p.dtype.itemsize) for p in parts])
+
+class Carrier:
+    """Carries arrays, each in one piece, into parts of a frame (`batch` 0) or out of them.
+
+    how  by number of a part, what becomes of it
+    """
+
+    def __init__(self, cupy: Any, kernel: Any, parts: list[Any], batch: int, how: Mapping[int, int]) -> None:
+        self.kernel, self.batch = kernel, np.int64(batch)
+        found = carried(
+            [Part(p.data.ptr, p.shape, p.strides, p.dtype.itemsize, how.get(n, COPIED)) for n, p in enumerate(parts)]
+        )
         self.launches: list[tuple[Carried, Any, np.int64]] = [
             (c, cupy.asarray(np.array(c.rows, np.int64)), np.int64(len(c.rows))) for c in found
         ]
@@ -29,7 +37,7 @@ class Carrier:
         for launch, table, rows in self.launches:
             some = addresses[launch.arrays]
             self.at[: len(some)] = some
-            self.kernel((launch.blocks,), (THREADS,), (self.argument, table, rows, self.inwards))
+            self.kernel((launch.blocks,), (THREADS,), (self.argument, table, rows, self.batch))
 
 
 class Pinned:
@@ -70,10 +78,10 @@ class Pinned:
         self.free.record(stream)
         return [cupy.ndarray(a.shape, a.dtype, there + start) for start, a in zip(starts, arrays, strict=True)]
 
-    def out(self, parts: list[Any], carry: Callable[[list[int]], None], stream: Any) -> list[Any]:
-        """NumPy copies of parts of a frame, which `carry` takes out of it, once all before is done."""
+    def out(self, kinds: list[tuple[Any, Any]], carry: Callable[[list[int]], None], stream: Any) -> list[Any]:
+        """What `carry` takes out of a frame, of these shapes and dtypes, as NumPy arrays, once all before is done."""
         cuda = self.cupy.cuda
-        found = [np.empty(p.shape, p.dtype) for p in parts]
+        found = [np.empty(*kind) for kind in kinds]
         starts, total = self._room([a.nbytes for a in found])
         if not total:
             return found

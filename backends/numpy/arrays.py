@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -53,10 +53,6 @@ class NumpyArrays:
     def placed(self, array: Any) -> Any:
         """The array itself."""
         return array
-
-    def average(self, each: Any, grads: Mapping[Any, Any], batch: int) -> tuple[Any, dict[Any, Any]]:
-        """The mean of an array, and others divided by the batch size."""
-        return each.mean(), {n: g / batch if batch != 1 else g for n, g in grads.items()}
 
     def bounds(self, array: Any) -> tuple[float, float] | None:
         """Smallest and largest element."""

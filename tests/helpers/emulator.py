@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from unroll.backends.base import Options
+from unroll.backends.base import Options, averaged
 from unroll.backends.cupy.cublas import Cublas
 from unroll.backends.cupy.frame import AbstractFrame, AbstractMachine
 from unroll.backends.cupy.plan import Call, Plan, calls
@@ -124,7 +124,7 @@ class EmulatedFrame(AbstractFrame):
         raw = np.full(size + 64, 255, np.uint8)  # nan, and no index
         start = -raw.ctypes.data % 64
         super().__init__(machine.plan, numbers, raw[start : start + size], where)
-        self.library = machine.library
+        self.library, self.options = machine.library, machine.options
         self.multiply = Cublas(Blas(machine.plan.dtype), machine.plan.dtype)
 
     def __call__(self, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -132,7 +132,8 @@ class EmulatedFrame(AbstractFrame):
             decl = self.plan.system.decls[host]
             part[...] = decl.detail if decl.kind == "constant" else values[host]
         self.run()
-        return {name: np.array(part) for name, part in self.results.items()}
+        found = {name: np.array(part) for name, part in self.results.items()}
+        return averaged(found, self.options, self.numbers["B"])
 
     def run(self) -> None:
         for call in calls(self.plan, self.numbers):
@@ -194,7 +195,7 @@ class Emulator(AbstractMachine):
     """Compiles a plan with g++."""
 
     def __init__(self, plan: Plan, options: Options) -> None:
-        self.plan, self.library = plan, compiled(plan.text)
+        self.plan, self.options, self.library = plan, options, compiled(plan.text)
 
     def frame(self, numbers: Mapping[str, int]) -> EmulatedFrame:
         return EmulatedFrame(self, numbers)

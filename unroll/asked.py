@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 from .errors import UndefinedError, message
@@ -72,11 +72,15 @@ class Asked:
     def wrt(self, wrt: Any) -> tuple[Any, ...]:
         """Names and instances to differentiate by; every param where nothing is said. Raises UndefinedError."""
         if wrt is None:
-            return tuple(n for n, d in self.system.decls.items() if d.kind == "param")
+            return self._params
         items = (wrt,) if isinstance(wrt, str) or instance(wrt) or not isinstance(wrt, Iterable) else tuple(wrt)
         given = [n for n in items if n in self.system.decls and self.system.decls[n].given]
         self.wanted([n for n in items if n not in given], "wrt")
         return items
+
+    @cached_property
+    def _params(self) -> tuple[str, ...]:
+        return tuple(n for n, d in self.system.decls.items() if d.kind == "param")
 
     def need(self, names: Sequence[str], what: str) -> None:
         """Raises UndefinedError for what is neither a param nor an input."""

@@ -335,7 +335,8 @@ class Template(Shown):
                      default they are NumPy arrays
 
         "cupy" takes NumPy arrays, CuPy arrays, and what else has ``__dlpack__`` on the CPU or that GPU (PyTorch's
-        tensors, JAX's arrays). Labels that lie on the GPU are not checked: one out of range counts as the nearest.
+        tensors, JAX's arrays). Labels that lie on the GPU are not checked, for the host would have to wait: one out of
+        range reads nothing outside its table, and gives numbers without meaning.
         """
         from .model import Net
 

@@ -69,10 +69,11 @@ def run(made_net: Net, params: Any, inputs: Any) -> Arrays:
     return {"loss": value, **grads}
 
 
+@pytest.mark.parametrize("early", [False, True])
 @pytest.mark.parametrize("name", ["lstm_eight_matrices", "attention"])
-def test_eager_captured_and_replayed(name: str, cuda: World) -> None:
-    steps = 7
-    it = specimen(name, steps)
+def test_eager_captured_and_replayed(name: str, early: bool, cuda: World) -> None:
+    cuda.early = early
+    it = specimen(name, 7)
     compiled = it.net("cupy")
 
     def both(one: Net) -> Arrays:

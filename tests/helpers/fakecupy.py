@@ -46,13 +46,14 @@ class World:
 
     fails  by the name of a call, exceptions that the next calls raise, None for one that passes
     idle   launches cost nothing and do nothing
+    early  every stream but the null one runs what it is given at once: late is not the only wrong time
     """
 
     def __init__(self, devices: int = 2, memory: int = 2**32) -> None:
         self.devices, self.memory, self.allocated = devices, memory, 0
         self.calls: Counter[str] = Counter()
         self.fails: dict[str, list[Exception | None]] = {}
-        self.idle = False
+        self.idle = self.early = False
         self.local = threading.local()
         self.streams: list[Stream] = []
 
@@ -113,6 +114,8 @@ class Stream:
             else:
                 self.queue.append(call)
                 self.issued += 1
+                if WORLD.early and self.ptr:
+                    self.drain(self.issued)
 
     def drain(self, until: int) -> None:
         """Run what was issued up to a place."""

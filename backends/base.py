@@ -80,6 +80,10 @@ class AbstractBackend(ABC):
         """Why it cannot run on this machine, and the way out; "" where it can."""
         return ""
 
+    def devices(self) -> list[str]:
+        """The devices here, each in a few words; none for what runs on the CPU."""
+        return []
+
     def at(self, device: Any, on_device: bool) -> AbstractBackend:
         """The backend for one of several devices, results staying there or not. Raises BackendError without any."""
         if device is not None or on_device:

@@ -278,6 +278,18 @@ class OnDevice(DeviceArrays, Cuda):
         DeviceArrays.__init__(self, cupy, device, on_device)
         Cuda.__init__(self, partial(Machine, device=device, on_device=on_device), obstacle)
 
+    def devices(self) -> list[str]:
+        """The GPUs by number, and what the driver knows of CUDA."""
+        import cupy
+
+        runtime, rows = cupy.cuda.runtime, []
+        for number in range(runtime.getDeviceCount()):
+            has = runtime.getDeviceProperties(number)
+            about = f"{has['major']}.{has['minor']}, {amount(has['totalGlobalMem'])}"
+            rows.append(f"{number}: {has['name'].decode()} ({about})")
+        driver = runtime.driverGetVersion()
+        return [*rows, f"driver {driver // 1000}.{driver % 1000 // 10}"]
+
     def at(self, device: Any, on_device: bool) -> OnDevice:
         """The backend for a device, by default CuPy's current one. Raises BackendError where there is none such."""
         import cupy

@@ -105,7 +105,7 @@ def test_a_device_that_is_not_there(device: Any, cuda: World) -> None:
         net(device=device)
 
 
-# -- what works with results on the device -------------------------------------------------------------------------------
+# -- what works with results on the device -----------------------------------------------------------------------------
 
 
 def test_training_on_the_device(cuda: World) -> None:

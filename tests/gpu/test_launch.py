@@ -103,7 +103,7 @@ def test_shapes_that_come_and_go(cuda: World) -> None:
         same(run(one, PARAMS, inputs), want(inputs), EXACT, f"{steps} steps")
 
 
-# -- arrays on the device ------------------------------------------------------------------------------------------------
+# -- arrays on the device ----------------------------------------------------------------------------------------------
 
 
 def test_what_stays_on_the_device_is_not_waited_for(cuda: World) -> None:
@@ -181,7 +181,7 @@ def test_another_device(cuda: World) -> None:
             same({"loss": value.get()}, {"loss": want(made())["loss"]}, EXACT, "device 1")
 
 
-# -- failures ------------------------------------------------------------------------------------------------------------
+# -- failures ----------------------------------------------------------------------------------------------------------
 
 
 def test_memory_is_predicted(cuda: World) -> None:

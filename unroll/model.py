@@ -358,8 +358,8 @@ class Net:
     def _alike(self, system: System) -> Net:
         """A net for another system, made with the same options."""
         name, nans, without = self.backend.name, self._options.debug_nans, self._options.without
-        alike = {"dtype": self.dtype, "batch_first": self.batch_first, "debug_nans": nans, "without": without}
-        return Net(system, name, **alike, **self._devices)
+        how: dict[str, Any] = {"debug_nans": nans, "without": without, **self._devices}
+        return Net(system, name, dtype=self.dtype, batch_first=self.batch_first, **how)
 
     def _get(self, key: Any, make: Callable[[], System], directions: tuple[str, ...], *how: Any) -> Made:
         key = (key, *how)  # where no example is shorter than the arrays, the plain program serves

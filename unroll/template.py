@@ -340,8 +340,8 @@ class Template(Shown):
         """
         from .model import Net
 
-        options = {"dtype": dtype, "batch_first": batch_first, "debug_nans": debug_nans, "without": without}
-        return Net(self.system, backend, **options, device=device, on_device=on_device)
+        how: dict[str, Any] = {"debug_nans": debug_nans, "without": without, "device": device, "on_device": on_device}
+        return Net(self.system, backend, dtype=dtype, batch_first=batch_first, **how)
 
     def __str__(self) -> str:
         done = self._frozen is not None and self._frozen[0] == self._builder.stamp()

@@ -245,6 +245,10 @@ class Device:
         WORLD.local.device = self.id
         return self
 
+    def synchronize(self) -> None:
+        WORLD.note("synchronize")
+        WORLD.wait()
+
     compute_capability = "90"
 
 

@@ -201,7 +201,8 @@ class Frame(AbstractFrame):
             stream = cupy.cuda.get_current_stream()
             try:
                 stream.wait_event(self.done)
-                self.inwards([a.data.ptr for a in self._on_device(values, stream)])
+                given = self._on_device(values, stream)  # held until the launch: another thread may share the stream
+                self.inwards([a.data.ptr for a in given])
                 self._run(stream)
                 if self.machine.on_device:
                     found = [cupy.empty(shape, dtype) for shape, dtype in self.kinds]

@@ -74,7 +74,7 @@ def run(made_net: Net, params: Any, inputs: Any) -> Arrays:
 def test_eager_captured_and_replayed(name: str, early: bool, cuda: World) -> None:
     cuda.early = early
     it = specimen(name, 7)
-    compiled = it.net("cupy")
+    compiled = it.template.compile("cupy", dtype="float64")
 
     def both(one: Net) -> Arrays:
         value, grads = one.value_and_grad(it.params, it.floats, **it.arrays)
@@ -262,7 +262,7 @@ def test_specimens_run_in_float32_too(cuda: World) -> None:
     it: Specimen = specimen("lstm_eight_matrices", 3)
     params = {n: np.float32(v) for n, v in it.params.items()}
     arrays = {n: np.float32(v) if np.asarray(v).dtype.kind == "f" else v for n, v in it.arrays.items()}
-    one = it.net("cupy", "float32")
+    one = it.template.compile("cupy")
     first = one.value_and_grad(params, **arrays)
     again = one.value_and_grad(params, **arrays)
     exact = it.net().value_and_grad(it.params, **it.arrays)

@@ -144,24 +144,25 @@ class Binder:
         values: dict[str, Any] = {}
         found: dict[str, tuple[int, str]] = {}
         batches: dict[str, int | None] = {}
-        fits = self.backend.fits
+        fits, kinds = self.backend.fits, self.kinds
         for name, decl in self.params.items():
-            if name in params or name in self.needed:
-                if name not in params:
+            if name not in params:
+                if name in self.needed:
                     raise ArrayError(f"param {name} {decl.shape} is missing; net.init(seed=0) makes all of them")
-                array = params[name]
-                if not fits(array, self.kinds[name]):
-                    array = convert(self.backend, decl, array, self.dtype)
-                if tuple(array.shape) != decl.shape:
-                    raise ArrayError(f"{called(decl)} has shape {tuple(array.shape)}, declared {decl.shape}")
-                values[name] = array
+                continue
+            array = params[name]
+            if not fits(array, kinds[name]):
+                array = convert(self.backend, decl, array, self.dtype)
+            if array.shape != decl.shape and tuple(array.shape) != decl.shape:
+                raise ArrayError(f"{called(decl)} has shape {tuple(array.shape)}, declared {decl.shape}")
+            values[name] = array
         for name, decl in self.inputs.items():
             if name in arrays or name in self.needed:
                 if name not in arrays:
                     shape = expected(decl, self.batch_first)
                     raise ArrayError(f"input {name} is missing: pass {name}=..., of shape {shape}")
                 array = arrays[name]
-                if not fits(array, self.kinds[name]):
+                if not fits(array, kinds[name]):
                     array = convert(self.backend, decl, array, self.dtype)
                 values[name], batch = with_batch(decl, array, self.batch_first, found)
                 if decl.batched:
@@ -257,6 +258,8 @@ class Binder:
 
 
 def _known(system: System, names: Mapping[str, Any], declared: Mapping[str, Decl], kind: str) -> None:
+    if names.keys() <= declared.keys():
+        return
     for name in names:
         if name not in declared:
             there = ", ".join(n for n in declared if "~" not in n) or "none"

@@ -200,7 +200,8 @@ class Net:
         built = self._gradient(names, wanted, told.short)
         system, bound, results = built.call(params, told.arrays, extras=Extras(seed, ends=told.ends))
         value = results[LOSS][()]
-        grads = {name: self._out(system, cotangent(name), results[cotangent(name)], bound) for name in names}
+        out = {name: cotangent(name) for name in names}
+        grads = {name: self._out(system, key, results[key], bound) for name, key in out.items()}
         if outputs == ():
             return value, grads
         return value, grads, {name: self._out(system, name, results[name], bound) for name in wanted}

@@ -6,7 +6,7 @@ It has not run on a device yet: its plans are tested on a stand-in, and this fil
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -29,6 +29,8 @@ from .transfer import ALIGNED, Carrier, Pinned
 INSTEAD = "or choose backend='native'"
 INSTALL = "pip install 'unroll-graph[cuda12]' (or [cuda13])"
 PACKAGES = ("cupy", "cupy-cuda11x", "cupy-cuda12x", "cupy-cuda13x")
+NODES = 2**18
+"""Calls beyond which a run is no graph: a node takes a kilobyte or so, on the device too."""
 LARGEST = 2**31
 """What a grid and the sizes that cuBLAS takes stay below."""
 
@@ -152,8 +154,9 @@ class Machine(AbstractMachine):
 class Frame(AbstractFrame):
     """Runs of one shape: eager at first, then a graph, which holds the addresses of this memory.
 
-    own   the stream on which eager runs and captures go; all else goes to the user's
-    done  the event after which this memory is free for another run
+    own     the stream on which eager runs and captures go; all else goes to the user's
+    done    the event after which this memory is free for another run
+    issued  calls of the last eager run or capture
     """
 
     def __init__(self, machine: Machine, numbers: Mapping[str, int]) -> None:
@@ -170,7 +173,7 @@ class Frame(AbstractFrame):
         self.own = cupy.cuda.Stream(non_blocking=True)
         self.done, self.begun, self.ended = (cupy.cuda.Event(disable_timing=True) for _ in range(3))
         self.graph: Any = None
-        self.warm = False
+        self.issued = 0
         with self.own:
             how = {n: machine.averaged.get(name, COPIED) for n, name in enumerate(self.results)}
             self.inwards = Carrier(cupy, machine.carry, list(self.given.values()), 0, {})
@@ -229,17 +232,23 @@ class Frame(AbstractFrame):
 
     def _run(self, stream: Any) -> None:
         """The graph; the first run is eager, so that every library is loaded before the capture."""
-        if self.graph is None and self.warm and self.machine.graph:
-            self.graph = self._captured()
+        if self.graph is None and 0 < self.issued <= NODES and self.machine.graph:
+            self.graph = self._issued(self._captured)
         if self.graph is not None:
             self.graph.launch(stream)
             return
         self.begun.record(stream)
         self.own.wait_event(self.begun)
-        self._enqueue()
+        self._issued(self._enqueue)
         self.ended.record(self.own)
         stream.wait_event(self.ended)
-        self.warm = True
+
+    def _issued(self, how: Callable[[], Any]) -> Any:
+        """Calls to the frame's own stream, on which the one handle for products then is."""
+        with self.own, self.machine.lock:
+            if self.machine.multiply is not None:
+                self.machine.multiply.on(self.own.ptr, self.room)
+            return how()
 
     def _captured(self) -> Any:
         self.own.begin_capture()
@@ -253,23 +262,22 @@ class Frame(AbstractFrame):
         return self.own.end_capture()
 
     def _enqueue(self) -> None:
-        """Everything in order, on the frame's own stream."""
+        """Everything in order, on the current stream."""
         machine = self.machine
         where = {host: array.data.ptr for host, array in self.arrays.items()}
-        with self.own, machine.lock:
-            if machine.multiply is not None:
-                machine.multiply.on(self.own.ptr, self.room)
-            for call in calls(self.plan, self.numbers):
-                sizes = (call.blocks,) if isinstance(call, Call) else (*call.sizes, *call.strides, call.count)
-                if max(sizes) >= LARGEST:
-                    raise BackendError(f"{max(sizes):,} is beyond what one launch takes: give fewer examples at once")
-                if isinstance(call, Call):
-                    given = tuple(np.uintp(where[x]) if isinstance(x, str) else np.int64(x) for x in call.arguments)
-                    machine.kernels[call.launch.kernel]((call.blocks,), (call.launch.threads,), given)
-                else:
-                    left, right, out = (where[host] for host in call.hosts)
-                    assert machine.multiply is not None
-                    machine.multiply(call, (left, right, out))
+        self.issued = 0
+        for call in calls(self.plan, self.numbers):
+            self.issued += 1
+            sizes = (call.blocks,) if isinstance(call, Call) else (*call.sizes, *call.strides, call.count)
+            if max(sizes) >= LARGEST:
+                raise BackendError(f"{max(sizes):,} is beyond what one launch takes: give fewer examples at once")
+            if isinstance(call, Call):
+                given = tuple(np.uintp(where[x]) if isinstance(x, str) else np.int64(x) for x in call.arguments)
+                machine.kernels[call.launch.kernel]((call.blocks,), (call.launch.threads,), given)
+            else:
+                left, right, out = (where[host] for host in call.hosts)
+                assert machine.multiply is not None
+                machine.multiply(call, (left, right, out))
 
 
 class OnDevice(DeviceArrays, Cuda):

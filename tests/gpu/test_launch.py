@@ -14,6 +14,7 @@ from laws.agreement import EXACT, Arrays, Specimen, executables, poison, same
 from laws.test_zoo import specimen
 
 from unroll import Template, ops, t
+from unroll.backends.cupy import launch
 from unroll.errors import BackendError, MemoryLimitError
 from unroll.model import Net
 
@@ -94,6 +95,15 @@ def test_without_a_graph_nothing_changes(cuda: World) -> None:
     for _ in range(3):
         same(run(plain, PARAMS, inputs), run(net(), PARAMS, inputs), 0, "eager")
     assert cuda.calls["graph"] == 0
+
+
+def test_a_run_of_too_many_calls_is_no_graph(cuda: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, few, many = net(), made(2), made(40)
+    run(one, PARAMS, many)
+    monkeypatch.setattr(launch, "NODES", 100)
+    for inputs in (few, few, many, many):
+        same(run(one, PARAMS, inputs), want(inputs), EXACT, "few or many")
+    assert cuda.calls["graph"] == 1
 
 
 def test_shapes_that_come_and_go(cuda: World) -> None:

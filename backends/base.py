@@ -12,6 +12,9 @@ from ..explain import Costs
 from ..ir import Decl, System
 from ..program import Program
 
+PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
+"""The first means nothing is rounded further than the dtype; "tf32" rounds the factors of products alone."""
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -22,19 +25,25 @@ class Options:
     without     names out of `unroll.compiler.OPTIONAL` and the backend's own `optional`, to leave out
     averaged    outputs that are averaged over the batch: the first has a number for each example and becomes their
                 mean, the others are sums over the examples
+    precision   one of `PRECISIONS`: what the factors of products, and what carries the batch, are rounded to in between
     """
 
     dtype: str = "float32"
     debug_nans: bool = False
     without: tuple[str, ...] = ()
+    precision: str = "float32"
     averaged: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """The dtype, and the precision where it is another than strict."""
+        return self.dtype if self.precision == PRECISIONS[0] else f"{self.dtype}, precision {self.precision}"
 
 
 def averaged(results: dict[str, Any], options: Options, batch: int) -> dict[str, Any]:
     """Results with those of `options.averaged` averaged."""
     if options.averaged:
         loss, *sums = options.averaged
-        results[loss] = results[loss].mean()
+        results[loss] = results[loss].mean() if batch != 1 else results[loss][0]
         if batch != 1:
             results.update({name: results[name] / batch for name in sums})
     return results
@@ -75,6 +84,8 @@ class AbstractBackend(ABC):
     name: str
     optional: tuple[str, ...] = ()
     """What it does of its own accord to be fast, and may be told to leave out."""
+    precisions: tuple[str, ...] = PRECISIONS[:1]
+    """Those that it has."""
 
     def obstacle(self) -> str:
         """Why it cannot run on this machine, and the way out; "" where it can."""
@@ -90,6 +101,21 @@ class AbstractBackend(ABC):
             given = f"device={device!r}" if device is not None else "on_device=True"
             raise BackendError(f"{given}: backend {self.name!r} computes on the CPU; backend='cupy' has devices")
         return self
+
+    def rounding(self, precision: str, dtype: str) -> str:
+        """The precision, where it can be had with a dtype. Raises BackendError."""
+        if precision not in PRECISIONS:
+            raise BackendError(f"precision={precision!r}: choose one of {', '.join(PRECISIONS)}")
+        if precision not in self.precisions:
+            raise BackendError(
+                f"precision={precision!r}: backend {self.name!r} rounds nothing further than its dtype; choose "
+                "backend='cupy', or leave precision= out"
+            )
+        if precision != PRECISIONS[0] and dtype != "float32":
+            raise BackendError(
+                f"precision={precision!r} goes with dtype='float32', got {dtype!r}; leave one of them out"
+            )
+        return precision
 
     def anticipate(self, system: System, options: Options) -> None:
         """Begin, beside what follows, with what a net of this system is going to want."""

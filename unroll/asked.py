@@ -21,6 +21,11 @@ class Asked:
     system: System
     simple: System
 
+    @cached_property
+    def params(self) -> tuple[str, ...]:
+        """All params, in the order of their declaration."""
+        return tuple(n for n, d in self.system.decls.items() if d.kind == "param")
+
     def asked(self, names: Names) -> tuple[bool, dict[str, Ref]]:
         """Whether one name or instance is asked for by itself; and the outputs."""
         single = isinstance(names, str) or instance(names)
@@ -72,15 +77,11 @@ class Asked:
     def wrt(self, wrt: Any) -> tuple[Any, ...]:
         """Names and instances to differentiate by; every param where nothing is said. Raises UndefinedError."""
         if wrt is None:
-            return self._params
+            return self.params
         items = (wrt,) if isinstance(wrt, str) or instance(wrt) or not isinstance(wrt, Iterable) else tuple(wrt)
         given = [n for n in items if n in self.system.decls and self.system.decls[n].given]
         self.wanted([n for n in items if n not in given], "wrt")
         return items
-
-    @cached_property
-    def _params(self) -> tuple[str, ...]:
-        return tuple(n for n, d in self.system.decls.items() if d.kind == "param")
 
     def need(self, names: Sequence[str], what: str) -> None:
         """Raises UndefinedError for what is neither a param nor an input."""

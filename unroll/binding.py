@@ -35,6 +35,8 @@ class Extras:
 
 
 PLAIN = Extras()
+REMEMBERED = 1000
+"""Calls whose names and shapes are remembered, at most."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,19 @@ class Bound:
     """Arrays with a batch axis, the lengths, the batch size, and whether the user left the batch axis out."""
 
     values: Mapping[str, Any]
+    lengths: Mapping[str, int]
+    batch: int
+    unbatched: bool
+
+
+@dataclass(frozen=True)
+class Known:
+    """What calls with arrays of the same names and shapes have in common.
+
+    arrays  of each, its name, whether it is a param, the dtype of the backend, and its shape with a batch axis
+    """
+
+    arrays: tuple[tuple[str, bool, str, tuple[int, ...]], ...]
     lengths: Mapping[str, int]
     batch: int
     unbatched: bool
@@ -70,7 +85,6 @@ class Binder:
         self.own = system
         self.params = {n: d for n, d in self.system.decls.items() if d.kind == "param"}
         inputs = {n: d for n, d in self.system.decls.items() if d.kind == "input"}
-        self.kinds = {n: precise(d, dtype) for n, d in self.system.decls.items()}
         self.needed = live(system, [r.name for r in system.outputs.values()])
         self.inputs = {n: d for n, d in inputs.items() if not d.automatic}
         self.automatic = {n: d for n, d in inputs.items() if d.automatic and n in self.needed}
@@ -84,6 +98,7 @@ class Binder:
         self.enough = 2 + 2 * max(map(abs, places), default=0)
         self._ends_of: dict[frozenset[str], list[str]] = {}
         self._fitting: set[tuple[tuple[str, int], ...]] = set()
+        self._known: dict[Any, Known] = {}
 
     def only(self, kept: Callable[[Decl], bool]) -> Binder:
         """The same for some names alone: it asks for no others, and takes none."""
@@ -91,7 +106,7 @@ class Binder:
         for kind in ("params", "inputs", "automatic"):
             setattr(part, kind, {n: d for n, d in getattr(self, kind).items() if kept(d)})
         part.needed = {n for n in self.needed if n in self.system.decls and kept(self.system.decls[n])}
-        part._ends_of = {}
+        part._ends_of, part._known = {}, {}
         return part
 
     def __call__(
@@ -105,6 +120,41 @@ class Binder:
 
         An input that the requested outputs do not depend on (a label, when only predicting) may be left out.
         """
+        plain = not directions and not extras.ends and extras.batch is None and not self.batch_first
+        key = _shapes(params, given) if plain else None
+        if key in self._known and (bound := self._again(self._known[key], params, given, extras)) is not None:
+            return bound
+        bound = self._checked(params, given, directions, extras)
+        if key is not None and len(self._known) < REMEMBERED:
+            decls = self.system.decls
+            arrays = ((n, n in params, precise(decls[n], self.dtype), v.shape) for n, v in bound.values.items())
+            kept = tuple(a for a in arrays if a[0] not in self.automatic)
+            self._known[key] = Known(kept, bound.lengths, bound.batch, bound.unbatched)
+        return bound
+
+    def _again(self, known: Known, params: Mapping[str, Any], given: Mapping[str, Any], extras: Extras) -> Bound | None:
+        """A call like one before, if every array is what the backend takes; its values alone are checked."""
+        values = {}
+        fits = self.backend.fits
+        for name, param, dtype, shape in known.arrays:
+            array = params[name] if param else given[name]
+            if not fits(array, dtype):
+                return None
+            values[name] = array if array.shape == shape else array.reshape(shape)
+            if not param:
+                self._labels(name, array)
+                self._inside(self.inputs[name], array)
+        if self.automatic:
+            values.update(self.drawn(known.lengths, known.batch, extras))
+        return Bound(values, known.lengths, known.batch, known.unbatched)
+
+    def _checked(
+        self,
+        params: Mapping[str, Any],
+        given: Mapping[str, Any],
+        directions: Mapping[str, Any] | None,
+        extras: Extras,
+    ) -> Bound:
         if not isinstance(params, Mapping):
             got = "None" if params is None else f"a {type(params).__name__}"
             raise ArrayError(f"params is a dict of arrays by name, as net.init(seed=0) makes it; got {got}")
@@ -118,8 +168,8 @@ class Binder:
                 params = {**params, name: value}
             else:
                 arrays[name] = value
-        _known(self.system, params, self.params, "param")
-        _known(self.system, arrays, self.inputs, "input")
+        _declared(self.system, params, self.params, "param")
+        _declared(self.system, arrays, self.inputs, "input")
         values, found, batches = self._values(params, arrays, extras.ends)
         for end, (n, by) in found.items():
             if lengths.setdefault(end, n) != n:
@@ -144,26 +194,20 @@ class Binder:
         values: dict[str, Any] = {}
         found: dict[str, tuple[int, str]] = {}
         batches: dict[str, int | None] = {}
-        fits, kinds = self.backend.fits, self.kinds
         for name, decl in self.params.items():
-            if name not in params:
-                if name in self.needed:
+            if name in params or name in self.needed:
+                if name not in params:
                     raise ArrayError(f"param {name} {decl.shape} is missing; net.init(seed=0) makes all of them")
-                continue
-            array = params[name]
-            if not fits(array, kinds[name]):
-                array = convert(self.backend, decl, array, self.dtype)
-            if array.shape != decl.shape and tuple(array.shape) != decl.shape:
-                raise ArrayError(f"{called(decl)} has shape {tuple(array.shape)}, declared {decl.shape}")
-            values[name] = array
+                array = convert(self.backend, decl, params[name], self.dtype)
+                if tuple(array.shape) != decl.shape:
+                    raise ArrayError(f"{called(decl)} has shape {tuple(array.shape)}, declared {decl.shape}")
+                values[name] = array
         for name, decl in self.inputs.items():
             if name in arrays or name in self.needed:
                 if name not in arrays:
                     shape = expected(decl, self.batch_first)
                     raise ArrayError(f"input {name} is missing: pass {name}=..., of shape {shape}")
-                array = arrays[name]
-                if not fits(array, kinds[name]):
-                    array = convert(self.backend, decl, array, self.dtype)
+                array = convert(self.backend, decl, arrays[name], self.dtype)
                 values[name], batch = with_batch(decl, array, self.batch_first, found)
                 if decl.batched:
                     batches[name] = batch
@@ -257,9 +301,15 @@ class Binder:
                 )
 
 
-def _known(system: System, names: Mapping[str, Any], declared: Mapping[str, Decl], kind: str) -> None:
-    if names.keys() <= declared.keys():
-        return
+def _shapes(params: Any, given: Mapping[str, Any]) -> Any:
+    """Names and shapes; None where something is no array."""
+    try:
+        return tuple([(n, v.shape) for n, v in params.items()]), tuple([(n, v.shape) for n, v in given.items()])
+    except AttributeError:
+        return None
+
+
+def _declared(system: System, names: Mapping[str, Any], declared: Mapping[str, Decl], kind: str) -> None:
     for name in names:
         if name not in declared:
             there = ", ".join(n for n in declared if "~" not in n) or "none"

@@ -35,6 +35,8 @@ class Reader:
 
     def __call__(self, lengths: Any, arrays: Mapping[str, Any], directions: Mapping[str, Any]) -> Told:
         """The lengths of a call. Raises LengthError, ArrayError, naming the example."""
+        if lengths is None and not any(isinstance(v, (list, tuple)) for v in (*arrays.values(), *directions.values())):
+            return Told(arrays, directions, {})
         found: Ends = {}
         by: dict[str, str] = {}
         padded = [{n: self._padded(n, v, found, by) for n, v in given.items()} for given in (arrays, directions)]

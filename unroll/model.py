@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from . import backends
@@ -51,6 +51,7 @@ class Net:
         batch_first: bool = False,
         debug_nans: bool = False,
         without: Sequence[str] = (),
+        precision: str = "float32",
         device: Any = None,
         on_device: bool = False,
     ) -> None:
@@ -65,7 +66,7 @@ class Net:
         known = (*OPTIONAL, *self.backend.optional)
         if unknown := [name for name in without if name not in known]:
             raise BackendError(f"without={unknown[0]!r}: what {self.backend.name} can do without is {', '.join(known)}")
-        self._options = Options(dtype, debug_nans, tuple(without))
+        self._options = Options(dtype, debug_nans, tuple(without), self.backend.rounding(precision, dtype))
         self.backend.anticipate(system, self._options)
         self._maker = Maker(system, self.backend, self._options, batch_first)
         self._built: dict[Any, Made] = {}
@@ -76,7 +77,7 @@ class Net:
         self._lengths = Reader(system, self.backend, dtype, batch_first)
 
     def __repr__(self) -> str:
-        return f"<Net {self.system.name}: {self.backend.name}, {self.dtype}>"
+        return f"<Net {self.system.name}: {self.backend.name}, {self._options}>"
 
     @from_call
     def init(self, seed: Any = 0) -> dict[str, Any]:
@@ -316,7 +317,7 @@ class Net:
         """
         grad = grad and names is None and self.system.loss is not None
         built = self._program(names, grad)
-        title = f"{self.system.name} on {self.backend.name}, {self.dtype}: {'value_and_grad' if grad else 'run'}"
+        title = f"{self.system.name} on {self.backend.name}, {self._options}: {'value_and_grad' if grad else 'run'}"
         run = built.executable
         return explain(title, run.program, run.costs, used_ends(built.system), lengths, batch)
 
@@ -358,9 +359,8 @@ class Net:
 
     def _alike(self, system: System) -> Net:
         """A net for another system, made with the same options."""
-        name, nans, without = self.backend.name, self._options.debug_nans, self._options.without
-        how: dict[str, Any] = {"debug_nans": nans, "without": without, **self._devices}
-        return Net(system, name, dtype=self.dtype, batch_first=self.batch_first, **how)
+        how = {n: v for n, v in asdict(self._options).items() if n != "averaged"}
+        return Net(system, self.backend.name, batch_first=self.batch_first, **how, **self._devices)
 
     def _get(self, key: Any, make: Callable[[], System], directions: tuple[str, ...], *how: Any) -> Made:
         key = (key, *how)  # where no example is shorter than the arrays, the plain program serves

@@ -320,6 +320,7 @@ class Template(Shown):
         batch_first: bool = False,
         debug_nans: bool = False,
         without: Sequence[str] = (),
+        precision: str = "float32",
         device: int | None = None,
         on_device: bool = False,
     ) -> Net:
@@ -330,6 +331,9 @@ class Template(Shown):
         batch_first  True where arrays come as (B, T, ...) instead of (T, B, ...)
         debug_nans   True to stop at the first nan or infinity, naming variable, step and direction
         without      passes of the compiler to leave out, such as "merge" or "fuse"; an unknown name lists them all
+        precision    "cupy" alone: "tf32" lets products round their factors to 11 bits; "bfloat16" and "float16" keep
+                     what carries the batch, and the factors of products, in 16 bits, and add up in float32. What you
+                     give and get stays float32; params, their gradients and losses are float32 throughout
         device       for "cupy" the number of the GPU; by default CuPy's current device
         on_device    for "cupy" True to have params and results as CuPy arrays, for which the host does not wait; by
                      default they are NumPy arrays
@@ -340,7 +344,8 @@ class Template(Shown):
         """
         from .model import Net
 
-        how: dict[str, Any] = {"debug_nans": debug_nans, "without": without, "device": device, "on_device": on_device}
+        how: dict[str, Any] = {"debug_nans": debug_nans, "without": without, "precision": precision}
+        how |= {"device": device, "on_device": on_device}
         return Net(self.system, backend, dtype=dtype, batch_first=batch_first, **how)
 
     def __str__(self) -> str:

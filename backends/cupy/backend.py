@@ -7,19 +7,18 @@ from typing import Any
 from weakref import WeakSet
 
 from ...compiler import compile_system
-from ...errors import MemoryLimitError
+from ...errors import BackendError, MemoryLimitError
 from ...explain import Costs
 from ...ir import System
 from ...program import Program
-from ..base import AbstractBackend, AbstractExecutable, Options
+from ..base import PRECISIONS, AbstractBackend, AbstractExecutable, Options
 from ..memory import Idle, elements
 from ..numpy.arrays import NumpyArrays
-from ..numpy.backend import instead
+from ..numpy.backend import alone, instead
 from .emit import emit, unsupported
 from .frame import AbstractMachine
-from .plan import Plan
+from .plan import ITEM, Plan
 
-ITEM = {"float32": 4, "float64": 8}
 GRAPH = "graph"
 
 Make = Callable[[Plan, Options], AbstractMachine]
@@ -37,7 +36,7 @@ class CudaExecutable(AbstractExecutable):
         self.system = system
         without = [name for name in options.without if name != GRAPH]
         self.program = compile_system(system, without=("pack", *without))  # `fuse` makes wider kernels
-        self.plan = emit(self.program, options.dtype)
+        self.plan = emit(self.program, options.dtype, options.precision)
         self._machine = make(self.plan, options)
         self._idle = Idle()
         ALIVE.add(self)
@@ -110,6 +109,7 @@ class Cuda(NumpyArrays, AbstractBackend):
     """
 
     name = "cupy"
+    precisions = PRECISIONS
     optional = (GRAPH,)
     """All of a run as one CUDA graph, captured once for each shape."""
 
@@ -122,5 +122,11 @@ class Cuda(NumpyArrays, AbstractBackend):
 
     def build(self, system: System, options: Options) -> AbstractExecutable:
         """Compile; NumPy serves complex steps, the search for nans, and operations that are Python functions."""
-        served = instead(self.name, unsupported(system), system, options)
+        op = unsupported(system)
+        if options.precision != PRECISIONS[0] and (op or alone(options)):
+            why = f"ops.{op} is a Python function alone" if op else "debug_nans=True"
+            raise BackendError(
+                f"precision={options.precision!r}: {why} and runs on numpy, in float32; leave precision= out"
+            )
+        served = instead(self.name, op, system, options)
         return Hosted(served, self) if served else CudaExecutable(system, options, self._make)

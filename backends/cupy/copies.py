@@ -7,17 +7,25 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 
+from .storage import CONVERSIONS
+
+BRIEF = """\
+struct brief { unsigned short bits; };
+__device__ inline float widened(brief x) { return x.bits; }
+"""
+"""In place of conversions, where nothing is kept in 16 bits."""
 THREADS = 256
 CHUNK = THREADS * 16 * 4
 """Bytes that a block moves."""
 MANY = 64
 """Arrays that one launch takes: their addresses are an argument, and arguments have 4 KiB at most."""
-FIELDS = 10
+FIELDS = 11
 
 COPIED, SHARED, MEAN = 0, 1, 2
 """What becomes of an array on its way out: nothing, every element divided by the batch size, or one number."""
 
 TEXT = """\
+{conversions}
 typedef {real} real;
 typedef long long whole;
 struct Many {{ char* at[{many}]; }};
@@ -61,6 +69,13 @@ extern "C" __global__ void carry(Many arrays, const whole* pieces, whole count, 
         if (threadIdx.x == 0) *(real*)plain = part[0] / batch;
         return;
     }}
+    if (piece[10]) {{
+        for (whole at = first + threadIdx.x * sizeof(brief); at < end; at += {threads} * sizeof(brief)) {{
+            real value = widened(*(brief*)(place + away(piece, at)));
+            *(real*)(plain + 2 * at) = piece[9] == {shared} ? value / batch : value;
+        }}
+        return;
+    }}
     if (piece[9] == {shared}) {{
         for (whole at = first + threadIdx.x * sizeof(real); at < end; at += {threads} * sizeof(real))
             *(real*)(plain + at) = *(real*)(place + away(piece, at)) / batch;
@@ -76,10 +91,20 @@ extern "C" __global__ void carry(Many arrays, const whole* pieces, whole count, 
 """Inwards `batch` is 0. A mean is summed in one fixed order, by one block."""
 
 
-def text(dtype: str) -> str:
-    """The kernel `carry` for numbers of a dtype."""
+def text(dtype: str, precision: str = "float32") -> str:
+    """The kernel `carry` for numbers of a dtype, of which some are kept in 16 bits."""
     real = {"float32": "float", "float64": "double"}[dtype]
-    return TEXT.format(real=real, many=MANY, threads=THREADS, fields=FIELDS, chunk=CHUNK, shared=SHARED, mean=MEAN)
+    conversions = CONVERSIONS.get(precision, BRIEF)
+    return TEXT.format(
+        conversions=conversions,
+        real=real,
+        many=MANY,
+        threads=THREADS,
+        fields=FIELDS,
+        chunk=CHUNK,
+        shared=SHARED,
+        mean=MEAN,
+    )
 
 
 @dataclass(frozen=True)
@@ -91,6 +116,7 @@ class Part:
     strides: tuple[int, ...]
     item: int
     how: int = COPIED
+    brief: bool = False
 
     @property
     def bytes(self) -> int:
@@ -111,14 +137,25 @@ def carried(parts: Sequence[Part]) -> list[Carried]:
     """The launches that carry arrays, each in one piece of memory, to their parts of a frame, or back.
 
     A row: the first block, which array and the bytes into it, the address of the part, then rows, columns and bytes
-    that lie together, the strides of rows and columns, and what becomes of it.
+    that lie together, the strides of rows and columns, what becomes of it, and whether it becomes wider.
     """
     found = []
     for start in range(0, len(parts), MANY):
         rows, block = [], 0
         for n, part in enumerate(parts[start : start + MANY]):
             for offset, address, sizes, strides in _pieces(part):
-                rows.append((block, n, offset, address, *sizes, *strides, part.how))
+                rows.append(
+                    (
+                        block,
+                        n,
+                        2 * offset if part.brief else offset,
+                        address,
+                        *sizes,
+                        *strides,
+                        part.how,
+                        int(part.brief),
+                    )
+                )
                 block += 1 if part.how == MEAN else -(-math.prod(sizes) // CHUNK)
         if rows:
             found.append(Carried(tuple(rows), block, slice(start, start + MANY)))

@@ -10,10 +10,16 @@ from typing import Any
 from weakref import finalize
 
 from ...errors import BackendError
-from .plan import Matrices, laid
+from .plan import ITEM, Matrices, Plan, laid
 
-STRICT = 0
-"""CUBLAS_DEFAULT_MATH: float32 stays float32."""
+STRICT = 16
+"""CUBLAS_DEFAULT_MATH and CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION: no sum is of fewer bits than asked for."""
+TYPES = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 14}
+"""CUDA_R_32F and so on, by the dtype of a host."""
+IN_32, IN_TF32, IN_64 = 68, 77, 70
+"""CUBLAS_COMPUTE_32F, CUBLAS_COMPUTE_32F_FAST_TF32, CUBLAS_COMPUTE_64F: what products are added up in."""
+ANY = -1
+"""CUBLAS_GEMM_DEFAULT."""
 WORKSPACE = 32 << 20
 """Bytes; what NVIDIA advises for Hopper."""
 
@@ -22,20 +28,19 @@ class Cublas:
     """One handle, for one stream at a time.
 
     library   the loaded library
-    dtype     "float32" or "float64"
+    plan      whose products they are
     """
 
-    def __init__(self, library: Any, dtype: str) -> None:
-        self.library = library
+    def __init__(self, library: Any, plan: Plan) -> None:
+        self.library, self.kind = library, plan.kind
         self.handle = ctypes.c_void_p()
         self.done("cublasCreate", library.cublasCreate_v2(ctypes.byref(self.handle)))
         finalize(self, library.cublasDestroy_v2, self.handle).atexit = False  # the driver may be gone by then
         self.done("cublasSetMathMode", library.cublasSetMathMode(self.handle, STRICT))
-        single = dtype == "float32"
+        single = plan.dtype == "float32"
         number = ctypes.c_float if single else ctypes.c_double
-        self.multiply = library.cublasSgemmStridedBatched if single else library.cublasDgemmStridedBatched
         self.numbers = number(0), number(1)
-        self.item = ctypes.sizeof(number)
+        self.compute = (IN_TF32 if plan.precision == "tf32" else IN_32) if single else IN_64
 
     def on(self, stream: int, room: int) -> None:
         """What follows goes to a stream; `room` is the address of `WORKSPACE` bytes that nothing else uses by then."""
@@ -56,12 +61,15 @@ class Cublas:
         left = laid(rows, deep, (call.strides[0], call.strides[1]))
         right = laid(deep, columns, (call.strides[2], call.strides[3]))
         _, leading = laid(rows, columns, (call.strides[4], 1))
-        a, b, c = (address + at * self.item for address, at in zip(addresses, call.at, strict=True))
-        status = self.multiply(
+        kinds = [self.kind(host) for host in call.hosts]
+        types = [TYPES[kind] for kind in kinds]
+        a, b, c = (start + at * ITEM[kind] for start, at, kind in zip(addresses, call.at, kinds, strict=True))
+        status = self.library.cublasGemmStridedBatchedEx(
             self.handle, int(right[0]), int(left[0]), columns, rows, deep, ctypes.byref(self.numbers[1]),
-            ctypes.c_void_p(b), max(right[1], 1), ctypes.c_longlong(call.apart[1]),
-            ctypes.c_void_p(a), max(left[1], 1), ctypes.c_longlong(call.apart[0]),
+            ctypes.c_void_p(b), types[1], max(right[1], 1), ctypes.c_longlong(call.apart[1]),
+            ctypes.c_void_p(a), types[0], max(left[1], 1), ctypes.c_longlong(call.apart[0]),
             ctypes.byref(self.numbers[call.adds]),
-            ctypes.c_void_p(c), max(leading, 1), ctypes.c_longlong(call.apart[2]), call.count,
+            ctypes.c_void_p(c), types[2], max(leading, 1), ctypes.c_longlong(call.apart[2]), call.count,
+            self.compute, ANY,
         )  # fmt: skip
         self.done("a product", status)

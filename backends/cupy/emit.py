@@ -12,8 +12,10 @@ from ..contraction import NOTHING, Group, grouped
 from ..numpy.kernels import letters
 from ..place import Layout, Lives, layouts, lives, zeros
 from ..sizes import BATCH, ONE, ZERO, Size, count
+from . import sums
 from .kernels import Writer, by_row
-from .plan import Action, Launch, Loop, Plan, Product
+from .plan import Action, Launch, Loop, Need, Plan, Product, Scratch, touched
+from .storage import CONVERSIONS, narrow, written
 from .text import Operand, Where, operand, prelude
 from .values import CONTRACTIONS, KNOWN
 
@@ -23,14 +25,14 @@ def unsupported(system: System) -> str:
     return next((e.op for e in system.equations if e.operation.compute is not None or e.op not in KNOWN), "")
 
 
-def emit(program: Program, dtype: str) -> Plan:
-    """The plan of a program in float32 or float64."""
-    return _Emitter(program, dtype).emit()
+def emit(program: Program, dtype: str, precision: str = "float32") -> Plan:
+    """The plan of a program in float32 or float64; `precision` as in `unroll.backends.base.Options`."""
+    return _Emitter(program, dtype, precision).emit()
 
 
 class _Emitter:
-    def __init__(self, program: Program, dtype: str) -> None:
-        self.program, self.system, self.dtype = program, program.system, dtype
+    def __init__(self, program: Program, dtype: str, precision: str) -> None:
+        self.program, self.system, self.dtype, self.precision = program, program.system, dtype, precision
         self.layouts = layouts(program)
         self.absent = _absent(program)
         found = lives(program, self.layouts, self.absent)
@@ -39,26 +41,58 @@ class _Emitter:
         self.lives = Lives(first, found.final)
         hosts = dict.fromkeys(self.layouts[n].host for n in self.layouts if n not in self.absent)
         self.hosts = tuple(h for h in hosts if h in first)
-        self.texts: list[str] = [prelude(dtype)]
+        self.scratch: dict[str, Scratch] = {}
+        self.number = 0
+        self.short = precision in CONVERSIONS
+        self.narrow = narrow(program, self.layouts) if self.short else frozenset()
+        self.copies: dict[str, str] = {}
+        self.first: list[Action] = []
+        self.writes: set[str] = set()
+        self.texts: list[str] = [prelude(dtype) + ("\n" + CONVERSIONS[precision] if self.short else "")]
 
     def emit(self) -> Plan:
         """The whole plan."""
         actions: list[Action] = []
+        used: dict[str, int] = {}
         end = len(self.program.steps)
         for number in range(-1, end + 1):
+            self.number = number
             for host in self.hosts:
                 if min(self.lives.first[host], end) == number:
                     actions += self.cleared(host)
             if 0 <= number < end:
-                actions += self.step(self.program.steps[number], ())
+                step = self.program.steps[number]
+                self.first, self.writes = [], written(step, self.layouts)
+                made = self.step(step, ())
+                actions += [*self.first, *made]
+                used.update(dict.fromkeys(touched([*self.first, *made]), number))
+                self.copies = {host: copy for host, copy in self.copies.items() if host not in self.writes}
+        final = {h: at if at == end else used.get(h, self.lives.first[h]) for h, at in self.lives.final.items()}
+        self.lives = Lives(self.lives.first, final)  # of what has a copy, products read that alone
+        text, hosts = "\n".join(self.texts), (*self.hosts, *self.scratch)
         return Plan(
-            "\n".join(self.texts), tuple(actions), self.system, self.hosts, self.layouts, self.lives, self.dtype
+            text,
+            tuple(actions),
+            self.system,
+            hosts,
+            self.layouts,
+            self.lives,
+            self.dtype,
+            self.scratch,
+            self.precision,
+            self.narrow,
         )
+
+    def room(self, name: str, scratch: Scratch) -> None:
+        """Memory for the top-level step at hand."""
+        self.scratch[name] = scratch
+        first = min(self.number, self.lives.first.get(name, self.number))
+        self.lives = Lives({**self.lives.first, name: first}, {**self.lives.final, name: self.number})
 
     def writer(self, name: str, where: Where) -> Writer:
         """A new kernel."""
         plain = "".join(c if c.isascii() and c.isalnum() else "_" for c in name)
-        return Writer(f"k{len(self.texts)}_{plain}", self.layouts, where, self.dtype)
+        return Writer(f"k{len(self.texts)}_{plain}", self.layouts, where, self.dtype, self.narrow)
 
     # -- memory that begins as zeros ---------------------------------------------------------------------------------
 
@@ -67,7 +101,7 @@ class _Emitter:
         found: list[Action] = []
         for layout, ranges, k in zeros(self.program, self.layouts, self.absent, host):
             launch = self.zero(layout, ranges)
-            found.append(launch if k is None else replace(launch, needs=((count(layout.axes[0]), k),)))
+            found.append(launch if k is None else replace(launch, needs=(Need(count(layout.axes[0]), k),)))
         return found
 
     def zero(self, layout: Layout, ranges: tuple[Range, ...]) -> Launch:
@@ -124,13 +158,35 @@ class _Emitter:
         if len(rows) == len(body) and len({(r.reads, r.writes) for r in rows}) > 1 and len(body) > 1:
             launch = writer.rows(body, rows, inner)
         elif e.summed or (e.batched and not layout.batched):
-            launch = writer.sums(step)
+            return self.summed(step, where)
         elif len(body) == 1 and by_row(step, writer.values):
             launch = writer.exponentials(step)
         else:
             launch = writer.points(body, inner)
         self.texts.append(writer.k.text())
         return [launch]
+
+    def summed(self, step: Compute, where: Where) -> list[Action]:
+        """Sums over steps and examples, which blocks share where they are long and few."""
+        name = step.equation.out.name
+        first, second = self.writer(name, where), self.writer(f"{name}_joined", where)
+        shared = sums.shared(first, step)
+        scratch = f"{name} in pieces {len(self.texts)}" if shared is not None else ""
+        launch = sums.added(first, step, scratch)
+        self.texts.append(first.k.text())
+        if shared is None:
+            return [launch]
+        self.room(scratch, shared)
+        alone, several = sums.times_over(launch, 1), sums.times_over(launch, sums.PIECES)
+        joined = sums.joined(second, step, scratch)
+        self.texts.append(second.k.text())
+        long, few = shared.needs
+        return [
+            replace(alone, needs=(replace(long, above=-1, upto=long.above),)),
+            replace(alone, needs=(long, replace(few, above=sums.FEW, upto=None))),
+            replace(several, needs=shared.needs),
+            replace(joined, needs=shared.needs),
+        ]
 
     # -- products ----------------------------------------------------------------------------------------------------
 
@@ -162,9 +218,14 @@ class _Emitter:
             rows, columns, deep = columns.turned(), rows.turned(), deep.turned()
         if not (_lies(rows.left, deep.left, rows, deep) and _lies(deep.right, columns.right, deep, columns)):
             return None
+        again = any(steps[2].get(key, ZERO) == ZERO for key, _ in loops)
+        if self.short:
+            chosen = self.operands(a, b, c.place.host, again)
+            if chosen is None:
+                return None
+            a, b = chosen
         first, second, third = steps
         moves = tuple((n, first.get(key, ZERO), second.get(key, ZERO), third.get(key, ZERO)) for key, n in loops)
-        again = any(out == ZERO for _, _, _, out in moves)
         adds = step.mode == "add"
         strides = rows.left, deep.left, deep.right, columns.right, rows.out
         extents = rows.extent, columns.extent, deep.extent
@@ -172,6 +233,32 @@ class _Emitter:
         kept = tuple(r for r in where.spans if r.axis in e.out.running)
         clear = replace(where, spans=kept, batched="batch" in c.lead)
         return [*([self.fill(e.out, clear)] if again and not adds else []), made]
+
+    def operands(self, a: Operand, b: Operand, out: str, again: bool) -> tuple[Operand, Operand] | None:
+        """Both factors in 16 bits, or, where one is written too often for a copy, in float32; None where they differ.
+
+        again  several products meet in one result, which is therefore no place for 16 bits
+        """
+        hosts = a.place.host, b.place.host
+        if again and out in self.narrow:
+            return None
+        if any(host not in self.narrow and host in self.writes for host in hosts):
+            return None if self.narrow & {*hosts, out} else (a, b)
+        return self.copied(a), self.copied(b)
+
+    def copied(self, x: Operand) -> Operand:
+        """An operand in 16 bits; its copy is made before the top-level step at hand."""
+        host = x.place.host
+        if host in self.narrow:
+            return x
+        elements = self.layouts[host].elements
+        if host not in self.copies:
+            self.copies[host] = f"{host} in 16 bits {len(self.texts)}"
+            writer = self.writer(f"narrow_{host}", Where({}, (), False))
+            self.first.append(writer.narrowed(host, self.copies[host], elements))
+            self.texts.append(writer.k.text())
+        self.room(self.copies[host], Scratch(elements, "brief"))
+        return replace(x, place=replace(x.place, host=self.copies[host]))
 
 
 def _steps(x: Operand, letters_: Sequence[str]) -> dict[str, Size]:

@@ -8,6 +8,9 @@ from typing import Any
 
 from .plan import Plan
 
+RAW = {"float16": "uint16", "bfloat16": "uint16"}
+"""Bits, of which no arithmetic is done here."""
+
 
 class AbstractFrame(ABC):
     """The memory of runs at one shape.
@@ -23,10 +26,13 @@ class AbstractFrame(ABC):
         self.arrays: dict[str, Any] = {}
         for host, size in plan.sizes(numbers).items():
             part = raw[where[host] : where[host] + size]
-            self.arrays[host] = part.view(plan.kind(host)).reshape(plan.shape(host, numbers))
+            self.arrays[host] = part.view(RAW.get(plan.kind(host), plan.kind(host))).reshape(plan.shape(host, numbers))
         decls = plan.system.decls
-        self.given = {h: self.arrays[h][(*plan.inside(h, numbers), ...)] for h in plan.hosts if decls[h].given}
+        self.given = {
+            h: self.arrays[h][(*plan.inside(h, numbers), ...)] for h in plan.hosts if h in decls and decls[h].given
+        }
         places = {name: plan.result(ref, numbers) for name, ref in plan.system.outputs.items()}
+        self.hosts = {n: h for n, (h, _) in places.items()}
         self.results = {n: self.arrays[h][p if ... in p else (*p, ...)] for n, (h, p) in places.items()}  # views
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""Kernels in three forms: a thread for every point, a block for every row, a block for 32 sums. No float atomics."""
+"""Kernels in two forms: a thread for every point, a block for every row. Those that sum over steps are in `sums`."""
 
 from __future__ import annotations
 
@@ -8,14 +8,20 @@ from ...ops.shapes import negative_axes
 from ...program import Access, Compute, Row
 from ..place import Layout
 from ..sizes import BATCH, Size, count, product
-from .plan import Launch
-from .text import TYPES, Kernel, Points, Where, operand
+from .plan import ITEM, Launch
+from .text import Kernel, Points, Where, operand, times
 from .values import POINTWISE, Typed, Values, convert
+from .vectors import lanes, same
 
 THREADS = 256
 """Threads of a block."""
-LANES = 32
-"""Sums of a block, side by side, where there are as many; threads that share one add up in one fixed order."""
+FEWEST = 64
+"""Threads of a block at least, where each takes several elements: as many blocks as if it took one."""
+
+SHORTS = 8
+"""Numbers of 16 bits that a thread stores at once."""
+WARP = 32
+"""Threads that run side by side."""
 
 Segment = list[Compute]
 
@@ -32,7 +38,7 @@ def total_of(dims: Points) -> Size:
 
 def block(width: int) -> int:
     """The threads for a row: a power of two."""
-    return min(THREADS, max(LANES, 1 << (width - 1).bit_length()))
+    return min(THREADS, max(WARP, 1 << (width - 1).bit_length()))
 
 
 def by_row(step: Compute, values: Values) -> bool:
@@ -48,8 +54,10 @@ def by_row(step: Compute, values: Values) -> bool:
 class Writer:
     """Writes one kernel for one or several statements."""
 
-    def __init__(self, name: str, layouts: Mapping[str, Layout], where: Where, dtype: str) -> None:
-        self.k = Kernel(name, layouts)
+    def __init__(
+        self, name: str, layouts: Mapping[str, Layout], where: Where, dtype: str, narrow: frozenset[str]
+    ) -> None:
+        self.k = Kernel(name, layouts, narrow)
         self.where, self.dtype, self.layouts = where, dtype, layouts
         self.values = Values(self.k, where, dtype)
 
@@ -60,7 +68,7 @@ class Writer:
 
     def launch(self, points: Size, each: int, threads: int) -> Launch:
         """The kernel as a part of a plan."""
-        return Launch(self.k.name, tuple(self.k.arguments), points, each, threads)
+        return Launch(self.k.name, tuple(self.k.arguments), points, each, threads, sizes=tuple(self.k.sizes))
 
     # -- a thread for every point ------------------------------------------------------------------------------------
 
@@ -71,15 +79,63 @@ class Writer:
         shape = max((self.layouts[s.equation.out.name].shape for s in body), key=len)
         running = {a.name for a in body[0].equation.out.running}
         lead = [(key, size) for key, size in self.spans(out.batched) if key == "batch" or key in running]
-        dims = [*lead, *features(shape)]
-        k.line(f"whole point = (whole)blockIdx.x * {THREADS} + threadIdx.x;")
+        n = lanes(body, inner, shape[-1], self.item(body, inner), self.values.operand) if shape else 1
+        groups = (*shape[:-1], shape[-1] // n) if shape else ()
+        dims = [*lead, *features(groups)]
+        threads = max(THREADS // n, FEWEST)
+        k.line(f"place point = (place)blockIdx.x * {threads} + threadIdx.x;")
         k.line(f"if (point >= {k.size(total_of(dims))}) return;")
         found = k.coordinates("point", dims)
-        place = [found[key] for key, _ in features(shape)]
+        place = [found[key] for key, _ in features(groups)]
+        if n > 1:
+            self.together(body, inner, found, place, n)
+            return self.launch(total_of(dims), threads, threads)
         for step in body:
             value = self.at(step, found, place, keep=len(body) > 1)
             self.done(step, found, place, value, step.equation.out.name not in inner)
-        return self.launch(total_of(dims), THREADS, THREADS)
+        return self.launch(total_of(dims), threads, threads)
+
+    def item(self, body: Sequence[Compute], inner: Sequence[str]) -> int:
+        """Bytes of the smallest float that statements have in memory."""
+        names = {a.ref.name for s in body for a in (*s.args, Access(s.equation.out)) if isinstance(a, Access)}
+        short = any(self.layouts[n].host in self.k.narrow for n in names if n not in inner)
+        return 2 if short else ITEM[self.dtype]
+
+    def together(
+        self, body: Sequence[Compute], inner: Sequence[str], lead: Mapping[str, str], place: list[str], n: int
+    ) -> None:
+        """All statements at `n` points side by side: what they read first, then each point, then what they store."""
+        k, held = self.k, self.values.held
+        if place[-1] != "0":
+            place[-1] = times(place[-1], str(n))
+        ready: set[Access] = set()
+        for step in body:
+            target = Access(step.equation.out)
+            for arg in [*step.args, *([target] if step.mode == "add" else [])]:
+                if isinstance(arg, Access) and arg not in ready and arg not in held:
+                    x = self.values.operand(arg)
+                    if same(x):
+                        text, kind = self.values.read(arg, lead, place)
+                        held[arg] = k.new(kind, text, "x"), kind
+                    else:
+                        name = k.together(x, lead, place, n)
+                        held[arg] = k.read(x.place.host, f"{name}.at[lane]"), x.kind
+            ready.add(target)
+        kept = [s for s in body if s.equation.out.name not in inner]
+        stores = [(self.values.operand(Access(s.equation.out)), k.names.fresh("y")) for s in kept]
+        for x, name in stores:
+            k.line(f"{k.lanes(x, n)} {name};")
+        names = {id(s): name for s, (_, name) in zip(kept, stores, strict=True)}
+        k.line("#pragma unroll")
+        with k.block(f"for (int lane = 0; lane < {n}; lane++)"):
+            for step in body:
+                value = self.at(step, lead, place, keep=False)
+                self.done(step, lead, place, value, stored=False)
+                if id(step) in names:
+                    host = self.layouts[step.equation.out.name].host
+                    k.line(f"{names[id(step)]}.at[lane] = {k.kept(host, value)};")
+        for x, name in stores:
+            k.put(x, lead, place, n, name)
 
     def at(self, step: Compute, lead: Mapping[str, str], place: Sequence[str], keep: bool) -> str:
         """The value of a statement at a point, as a variable; `keep` has what it reads read once."""
@@ -109,47 +165,24 @@ class Writer:
         if stored:
             self.k.store(operand(self.layouts, target, self.where), lead, place, value)
 
-    # -- a block for 32 sums -----------------------------------------------------------------------------------------
-
-    def sums(self, step: Compute) -> Launch:
-        """A statement whose values at several steps or examples meet in one place."""
-        k, e = self.k, step.equation
-        out = self.layouts[e.out.name]
-        running = {a.name for a in e.out.running}
-        spans = self.spans(e.batched)
-        gone = [(key, size) for key, size in spans if key not in running and (key != "batch" or not out.batched)]
-        kept = [(key, size) for key, size in self.spans(out.batched) if (key, size) not in gone]
-        dims = [*kept, *features(out.shape)]
-        kind = "int" if out.kind == "int" else "float"
-        points = total_of(dims)
-        lanes = LANES
-        if points.known:
-            lanes = min(LANES, 1 << max(points.factor - 1, 0).bit_length())
-        slices = THREADS // lanes
-        empty = "0" if e.combine == "sum" else "-ENDLESS"
-        k.line(f"__shared__ {TYPES[kind]} part[{THREADS}];")
-        k.line(f"int lane = threadIdx.x % {lanes}, slice = threadIdx.x / {lanes};")
-        k.line(f"whole point = (whole)blockIdx.x * {lanes} + lane;")
-        k.line(f"bool inside = point < {k.size(points)};")
-        found = k.coordinates("point", dims)
-        place = [found[key] for key, _ in features(out.shape)]
-        meets = k.new(kind, empty, "sum")
-        size = k.size(total_of(gone))
-        with k.block(f"for (whole next = slice; inside && next < {size}; next += {slices})"):
-            flat = k.new("int", "next", "at")
-            deep = k.coordinates(flat, gone)
-            value = convert(self.values.value(step, {**found, **deep}, place), kind)
-            k.line(f"{meets} = {self.joined(step, meets, value)};")
-        k.line(f"part[threadIdx.x] = {meets};")
-        k.line("__syncthreads();")
-        with k.block("if (inside && slice == 0)"):
-            with k.block(f"for (int n = 1; n < {slices}; n++)"):
-                k.line(f"{meets} = {self.joined(step, meets, f'part[n * {lanes} + lane]')};")
-            value = convert((meets, kind), out.kind)
-            if step.mode == "add":
-                value = self.joined(step, self.before(step, found, place), value)
-            k.store(operand(self.layouts, Access(e.out), self.where), found, place, value)
-        return self.launch(points, lanes, THREADS)
+    def narrowed(self, host: str, copy: str, elements: Size) -> Launch:
+        """A host copied to one of 16 bits."""
+        k = self.k
+        n = 1 if elements.factor % SHORTS else SHORTS
+        threads, points = max(THREADS // n, FEWEST), Size(elements.factor // n, elements.symbols)
+        k.line(f"place point = (place)blockIdx.x * {threads} + threadIdx.x;")
+        k.line(f"if (point >= {k.size(points)}) return;")
+        source, target = k.given("host", host, host), k.scratch(copy, "brief", written=True)
+        if n == 1:
+            k.line(f"{target}[point] = narrowed({source}[point]);")
+            return self.launch(points, threads, threads)
+        x, y = k.names.fresh("x"), k.names.fresh("y")
+        k.line(f"Lanes<real, {n}> {x} = *(const Lanes<real, {n}>*)&{source}[point * {n}];")
+        k.line(f"Lanes<brief, {n}> {y};")
+        k.line("#pragma unroll")
+        k.line(f"for (int lane = 0; lane < {n}; lane++) {y}.at[lane] = narrowed({x}.at[lane]);")
+        k.line(f"*(Lanes<brief, {n}>*)&{target}[point * {n}] = {y};")
+        return self.launch(points, threads, threads)
 
     # -- a block for every row of one operation ----------------------------------------------------------------------
 
@@ -163,7 +196,7 @@ class Writer:
         dims = [*spans, *features(shape)]
         threads = block(width)
         k.line(f"__shared__ real part[{threads}];")
-        k.line("whole point = blockIdx.x;")
+        k.line("place point = blockIdx.x;")
         found = k.coordinates("point", dims)
         lead = [found[key] for key, _ in features(shape)]
 
@@ -208,7 +241,7 @@ class Writer:
         threads = block(widest.reads)
         dims = [*self.spans(body[0].equation.batched), *features(widest.lead)]
         k.line(f"__shared__ real part[{threads}];")
-        k.line("whole point = blockIdx.x;")
+        k.line("place point = blockIdx.x;")
         found = k.coordinates("point", dims)
         lead = [found[key] for key, _ in features(widest.lead)]
         segments = divided(body, wide)

@@ -22,8 +22,9 @@ from .arrays import DeviceArrays
 from .backend import GRAPH, Cuda
 from .copies import COPIED, MEAN, SHARED, text
 from .cublas import WORKSPACE, Cublas
-from .frame import AbstractFrame, AbstractMachine
+from .frame import RAW, AbstractFrame, AbstractMachine
 from .plan import Call, Plan, calls
+from .text import WIDE
 from .transfer import ALIGNED, Carrier, Pinned
 
 INSTEAD = "or choose backend='native'"
@@ -31,6 +32,8 @@ INSTALL = "pip install 'unroll-graph[cuda12]' (or [cuda13])"
 PACKAGES = ("cupy", "cupy-cuda11x", "cupy-cuda12x", "cupy-cuda13x")
 NODES = 2**18
 """Calls beyond which a run is no graph: a node takes a kilobyte or so, on the device too."""
+AMPERE = 80
+"""The first compute capability that rounds to bfloat16."""
 LARGEST = 2**31
 """What a grid and the sizes that cuBLAS takes stay below."""
 
@@ -120,19 +123,30 @@ class Machine(AbstractMachine):
         self.lock = Lock()
         """Held while products go to a stream: there is one handle for all frames."""
         decls = plan.system.decls
+        if plan.precision == "bfloat16" and (able := int(cupy.cuda.Device(device).compute_capability)) < AMPERE:
+            raise BackendError(
+                "precision='bfloat16' needs a GPU of compute capability 8.0 or later, and this one has "
+                f"{able / 10}: choose precision='float16', or leave it out"
+            )
         with cupy.cuda.Device(device), _guarded(cupy, "to prepare a program"):
-            self.multiply = Cublas(_cublas(), plan.dtype) if plan.multiplies else None
-            self.kernels = self._compiled(plan.text, plan.kernels)
-            self.carry = self._compiled(text(plan.dtype), ("carry",))["carry"]
-            fixed = {h: decls[h].detail for h in plan.hosts if decls[h].kind == "constant"}
+            self.multiply = Cublas(_cublas(), plan) if plan.multiplies else None
+            self._kernels = {False: self._compiled(plan.text, plan.kernels)}
+            self.carry = self._compiled(text(plan.dtype, plan.precision), ("carry",))["carry"]
+            fixed = {h: decls[h].detail for h in plan.hosts if h in decls and decls[h].kind == "constant"}
             self.constants = {h: cupy.asarray(np.asarray(v, plan.kind(h), order="C")) for h, v in fixed.items()}
             cupy.cuda.get_current_stream().synchronize()
 
-    def _compiled(self, code: str, names: tuple[str, ...]) -> dict[str, Any]:
+    def kernels(self, wide: bool) -> dict[str, Any]:
+        """The kernels by name; with indices of 64 bits, or of 32."""
+        if wide not in self._kernels:
+            self._kernels[wide] = self._compiled(self.plan.text, self.plan.kernels, f"-D{WIDE}")
+        return self._kernels[wide]
+
+    def _compiled(self, code: str, names: tuple[str, ...], *options: str) -> dict[str, Any]:
         """Kernels by name. Raises BackendError without a compiler."""
         cuda = self.cupy.cuda
         try:
-            module = self.cupy.RawModule(code=code, options=("--std=c++17",))
+            module = self.cupy.RawModule(code=code, options=("--std=c++17", *options))
             return {name: module.get_function(name) for name in names}
         except (cuda.compiler.CompileException, cuda.runtime.CUDARuntimeError, cuda.driver.CUDADriverError):
             raise
@@ -172,14 +186,19 @@ class Frame(AbstractFrame):
         self.room = memory.ptr + size
         self.own = cupy.cuda.Stream(non_blocking=True)
         self.done, self.begun, self.ended = (cupy.cuda.Event(disable_timing=True) for _ in range(3))
+        wide = plan.wide(numbers)
+        self.kernels = machine.kernels(wide)
+        self.index = np.int64 if wide else np.int32
         self.graph: Any = None
         self.issued = 0
         with self.own:
             how = {n: machine.averaged.get(name, COPIED) for n, name in enumerate(self.results)}
+            brief = {n for n, name in enumerate(self.results) if plan.kind(self.hosts[name]) in RAW}
             self.inwards = Carrier(cupy, machine.carry, list(self.given.values()), 0, {})
-            self.outwards = Carrier(cupy, machine.carry, list(self.results.values()), numbers["B"], how)
+            self.outwards = Carrier(cupy, machine.carry, list(self.results.values()), numbers["B"], how, brief)
         self.kinds = [
-            (() if how[n] == MEAN else part.shape, part.dtype) for n, part in enumerate(self.results.values())
+            (() if how[n] == MEAN else part.shape, np.dtype("float32") if n in brief else part.dtype)
+            for n, part in enumerate(self.results.values())
         ]
         self.done.record(self.own)
         self.staged = Pinned(cupy)
@@ -272,8 +291,8 @@ class Frame(AbstractFrame):
             if max(sizes) >= LARGEST:
                 raise BackendError(f"{max(sizes):,} is beyond what one launch takes: give fewer examples at once")
             if isinstance(call, Call):
-                given = tuple(np.uintp(where[x]) if isinstance(x, str) else np.int64(x) for x in call.arguments)
-                machine.kernels[call.launch.kernel]((call.blocks,), (call.launch.threads,), given)
+                given = tuple(np.uintp(where[x]) if isinstance(x, str) else self.index(x) for x in call.arguments)
+                self.kernels[call.launch.kernel]((call.blocks,), (call.launch.threads,), given)
             else:
                 left, right, out = (where[host] for host in call.hosts)
                 assert machine.multiply is not None

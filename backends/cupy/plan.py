@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -13,16 +13,51 @@ from ...timeindex import Axis, Index, last
 from ..place import Layout, Lives, offsets
 from ..sizes import Size
 
+REACH = 2**31 - 2**20
+"""What indices of 32 bits count up to, with room for a last block and for steps beyond an end."""
+
+ITEM = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8, "int64": 8, "bool": 1}
+"""Bytes of an element."""
+
 Number = tuple[str, Any]
-"""What a kernel is given: ("host", name), ("end", name) of a length or of "B", or ("step", axis) of a loop."""
+"""What a kernel is given: ("host", name), ("end", name) of a length or of "B", ("step", axis), ("count", n)."""
+
+
+@dataclass(frozen=True)
+class Need:
+    """A size that must be more than one number, and no more than another."""
+
+    size: Size
+    above: int = -1
+    upto: int | None = None
+
+    def holds(self, numbers: Mapping[str, int]) -> bool:
+        """True at these lengths and this batch size."""
+        size = self.size.at(numbers)
+        return self.above < size and (self.upto is None or size <= self.upto)
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """Memory that is no variable's: elements of a kind, wanted where every need holds."""
+
+    elements: Size
+    kind: str
+    needs: tuple[Need, ...] = ()
+
+    def at(self, numbers: Mapping[str, int]) -> int:
+        """How many elements."""
+        return self.elements.at(numbers) if all(need.holds(numbers) for need in self.needs) else 0
 
 
 @dataclass(frozen=True)
 class Launch:
     """One kernel: a block for every `each` of its points.
 
-    needs   it is left out unless that many steps are more than that number
+    needs   it is left out unless they all hold
     guards  what must hold of the loops around it
+    sizes   every extent and step in its text, which its indices stay within
+    copies  blocks that do the same points
     """
 
     kernel: str
@@ -30,8 +65,10 @@ class Launch:
     points: Size
     each: int
     threads: int
-    needs: tuple[tuple[Size, int], ...] = ()
+    needs: tuple[Need, ...] = ()
     guards: Guard = ()
+    sizes: tuple[Size, ...] = ()
+    copies: int = 1
 
 
 @dataclass(frozen=True)
@@ -86,9 +123,34 @@ class Loop:
 Action = Launch | Product | Loop
 
 
+def flat(actions: Iterable[Action]) -> Iterator[Launch | Product]:
+    """All launches and products, in the order in which they are written."""
+    pending = list(actions)[::-1]
+    while pending:
+        action = pending.pop()
+        if isinstance(action, Loop):
+            pending.extend(reversed(action.body))
+        else:
+            yield action
+
+
+def touched(actions: Iterable[Action]) -> set[str]:
+    """The hosts that they read or write."""
+    found: set[str] = set()
+    for action in flat(actions):
+        if isinstance(action, Product):
+            found |= {action.left.host, action.right.host, action.out.host}
+        else:
+            found |= {which for kind, which in action.arguments if kind == "host"}
+    return found
+
+
 @dataclass(frozen=True)
 class Plan:
-    """The text of all kernels, and what is done in order; one plan serves all lengths and batch sizes."""
+    """The text of all kernels, and what is done in order; one plan serves all lengths and batch sizes.
+
+    narrow  the hosts that are kept in 16 bits
+    """
 
     text: str
     actions: tuple[Action, ...]
@@ -97,34 +159,45 @@ class Plan:
     layouts: Mapping[str, Layout]
     lives: Lives
     dtype: str
+    scratch: Mapping[str, Scratch]
+    precision: str
+    narrow: frozenset[str]
 
-    def every(self) -> Iterator[Action]:
-        """Each action, those within loops included."""
-        pending = list(reversed(self.actions))
-        while pending:
-            action = pending.pop()
-            yield action
-            if isinstance(action, Loop):
-                pending.extend(reversed(action.body))
+    @property
+    def launches(self) -> Iterator[Launch]:
+        """Every launch, wherever it stands."""
+        return (action for action in flat(self.actions) if isinstance(action, Launch))
 
     @property
     def kernels(self) -> tuple[str, ...]:
         """The names of the kernels."""
-        return tuple(dict.fromkeys(action.kernel for action in self.every() if isinstance(action, Launch)))
+        return tuple(dict.fromkeys(launch.kernel for launch in self.launches))
 
     @property
     def multiplies(self) -> bool:
         """True where there are products of matrices."""
-        return any(isinstance(action, Product) for action in self.every())
+        return any(isinstance(action, Product) for action in flat(self.actions))
+
+    def wide(self, numbers: Mapping[str, int]) -> bool:
+        """True where indices need 64 bits: the text is then compiled with the macro `text.WIDE`."""
+        sizes = {size for launch in self.launches for size in (launch.points, *launch.sizes)}
+        counts = [*(size.at(numbers) for size in sizes), *(self.elements(h, numbers) for h in self.hosts)]
+        return max(counts, default=0) > REACH
 
     def kind(self, host: str) -> str:
         """The dtype of a host in memory."""
-        return {"float": self.dtype, "int": "int64", "bool": "bool"}[self.layouts[host].kind]
+        kind = self.scratch[host].kind if host in self.scratch else self.layouts[host].kind
+        kind = "brief" if host in self.narrow else kind
+        return {"float": self.dtype, "int": "int64", "bool": "bool", "brief": self.precision}[kind]
+
+    def elements(self, host: str, numbers: Mapping[str, int]) -> int:
+        """How many elements a host holds."""
+        found = self.scratch[host] if host in self.scratch else self.layouts[host].elements
+        return found.at(numbers)
 
     def sizes(self, numbers: Mapping[str, int]) -> dict[str, int]:
         """Bytes of every host."""
-        item = {"float32": 4, "float64": 8, "int64": 8, "bool": 1}
-        return {h: self.layouts[h].elements.at(numbers) * item[self.kind(h)] for h in self.hosts}
+        return {h: self.elements(h, numbers) * ITEM[self.kind(h)] for h in self.hosts}
 
     def arena(self, numbers: Mapping[str, int], shared: bool = True) -> tuple[dict[str, int], int]:
         """Bytes at which every host begins in one piece of memory, and its size.
@@ -136,6 +209,8 @@ class Plan:
 
     def shape(self, host: str, numbers: Mapping[str, int]) -> tuple[int, ...]:
         """The shape of a host as an array."""
+        if host in self.scratch:
+            return (self.elements(host, numbers),)
         layout = self.layouts[host]
         steps = [len(r.steps(numbers)) for r in layout.axes]
         return (*steps, *([numbers["B"]] if layout.batched else []), *layout.shape)
@@ -209,12 +284,12 @@ def _holds(step: int, sign: str, edge: int) -> bool:
 
 def _call(launch: Launch, numbers: Mapping[str, int], running: Mapping[Axis, int]) -> Iterator[Call]:
     points = launch.points.at(numbers)
-    if not points or any(size.at(numbers) <= least for size, least in launch.needs):
+    if not points or not all(need.holds(numbers) for need in launch.needs):
         return
     given = []
     for kind, which in launch.arguments:
-        given.append(which if kind == "host" else numbers[which] if kind == "end" else running[which])
-    yield Call(launch, -(-points // launch.each), tuple(given))
+        given.append(which if kind in ("host", "count") else numbers[which] if kind == "end" else running[which])
+    yield Call(launch, -(-points // launch.each) * launch.copies, tuple(given))
 
 
 def _product(p: Product, numbers: Mapping[str, int], running: Mapping[Axis, int]) -> Iterator[Matrices]:

@@ -14,27 +14,45 @@ from ..sizes import ONE, Size
 from ..source import Names, difference, linear
 from .plan import Number, Place
 
-TYPES = {"float": "real", "int": "whole", "bool": "bool"}
+TYPES = {"float": "real", "int": "whole", "bool": "bool", "index": "place", "brief": "brief"}
+"""Of values, of the places where they lie, and of floats kept in 16 bits."""
 RESERVED = {
     "auto", "bool", "break", "case", "catch", "char", "class", "const", "continue", "default", "delete", "do",
     "double", "else", "enum", "explicit", "extern", "false", "float", "for", "friend", "goto", "if", "inline", "int",
     "long", "main", "mutable", "namespace", "new", "operator", "private", "protected", "public", "register", "return",
     "short", "signed", "sizeof", "static", "struct", "switch", "template", "this", "throw", "true", "try", "typedef",
     "union", "unsigned", "using", "virtual", "void", "volatile", "wchar_t", "abs", "exp", "expm1", "log", "log1p",
-    "sqrt", "sin", "cos", "tan", "tanh", "pow", "real", "whole", "steps", "larger", "smaller", "sigmoid", "softplus",
+    "sqrt", "sin", "cos", "tan", "tanh", "pow", "real", "whole", "place", "steps", "larger", "smaller", "sigmoid",
     "sign", "gathered", "size", "within", "is_finite", "part", "lane", "slice", "next", "inside", "point",
     "threadIdx", "blockIdx", "blockDim", "gridDim", "unix", "linux", "j0", "j1", "jn", "y0", "y1", "yn", "gamma",
     "signgam", "time", "index", "INFINITY", "NAN", "asm", "typeid", "typename", "not", "and", "or", "xor", "half",
+    "WIDE", "ENDLESS", "softplus", "Lanes", "fitting", "lanes", "slices", "piece", "share", "stop", "hits",
+    "tile", "spot", "word", "left", "atomicOr", "brief", "widened", "narrowed",
 }  # fmt: skip
 """What no name of a user's may become."""
+
+WIDE = "WIDE"
+"""The macro with which the text counts in 64 bits."""
 
 PRELUDE = """\
 typedef {real} real;
 typedef long long whole;
+#ifdef {wide}
+typedef long long place;
+#else
+typedef int place;
+#endif
 #define ENDLESS ((real)(1.0 / 0.0))
 
-__device__ inline whole steps(whole n) {{ return n > 0 ? n : 0; }}
-__device__ inline whole within(whole n, whole size) {{ return n < 0 ? 0 : n < size ? n : size - 1; }}
+template <class X, int n> struct alignas(sizeof(X) * n < 16 ? sizeof(X) * n : 16) Lanes {{ X at[n]; }};
+
+__device__ inline place steps(place n) {{ return n > 0 ? n : 0; }}
+__device__ inline place within(whole n, place size) {{ return n < 0 ? 0 : n < size ? n : size - 1; }}
+__device__ inline int fitting(place n) {{
+    int lanes = 32;
+    while (lanes > 1 && lanes / 2 >= n) lanes /= 2;
+    return lanes;
+}}
 __device__ inline bool is_finite(real x) {{ return fabs(x) < ENDLESS; }}
 __device__ inline real larger(real x, real y) {{ return x > y || x != x ? x : y; }}
 __device__ inline real smaller(real x, real y) {{ return x < y || x != x ? x : y; }}
@@ -66,8 +84,8 @@ __device__ inline real gathered(real x, real* part, bool largest) {{
 
 
 def prelude(dtype: str) -> str:
-    """What stands before the kernels."""
-    return PRELUDE.format(real={"float32": "float", "float64": "double"}[dtype])
+    """What stands before the kernels, and before what converts to 16 bits."""
+    return PRELUDE.format(real={"float32": "float", "float64": "double"}[dtype], wide=WIDE)
 
 
 Points = list[tuple[str, Size]]
@@ -114,14 +132,19 @@ def viewed(x: Operand, view: View) -> Operand:
 
 
 class Kernel:
-    """The text of one kernel as it grows, and what it is given."""
+    """The text of one kernel as it grows, and what it is given.
 
-    def __init__(self, name: str, layouts: Mapping[str, Layout]) -> None:
-        self.name, self.layouts = name, layouts
+    narrow  hosts kept in 16 bits
+    """
+
+    def __init__(self, name: str, layouts: Mapping[str, Layout], narrow: frozenset[str] = frozenset()) -> None:
+        self.name, self.layouts, self.narrow = name, layouts, narrow
         self.lines: list[str] = []
         self.names = Names(RESERVED)
         self.arguments: dict[Number, str] = {}
+        self.sizes: dict[Size, None] = {}
         self.written: set[str] = set()
+        self.kinds: dict[str, str] = {}
         self.depth = 1
 
     def line(self, text: str) -> None:
@@ -150,7 +173,7 @@ class Kernel:
             yield "0"
             return
         name = self.names.fresh("n")
-        with self.block(f"for (whole {name} = {start}; {name} < {self.size(size)}; {name} += {step})"):
+        with self.block(f"for (place {name} = {start}; {name} < {self.size(size)}; {name} += {step})"):
             yield name
 
     def given(self, kind: str, which: object, wish: str) -> str:
@@ -160,12 +183,19 @@ class Kernel:
             self.arguments[key] = self.names(f"{wish}\0{kind}") if kind != "host" else self.names(wish)
         return self.arguments[key]
 
+    def scratch(self, host: str, kind: str, written: bool = False) -> str:
+        """The name of a host that is no variable's."""
+        self.kinds[host] = kind
+        self.written |= {host} if written else set()
+        return self.given("host", host, host)
+
     def end(self, end: str) -> str:
         """The length of an axis, or the batch size."""
         return self.given("end", end, end)
 
     def size(self, size: Size) -> str:
         """A size as an expression."""
+        self.sizes[size] = None
         parts = [str(size.factor)] if size.factor != 1 or not size.symbols else []
         for end, k in size.symbols:
             parts.append(f"steps({self.end(end)} {'+-'[k < 0]} {abs(k)})" if k else self.end(end))
@@ -186,8 +216,40 @@ class Kernel:
                 found.append(times(text, self.size(stride)))
         return found
 
+    def kind(self, host: str) -> str:
+        """The kind of a host in memory."""
+        return "brief" if host in self.narrow else self.kinds.get(host) or self.layouts[host].kind
+
+    def read(self, host: str, text: str) -> str:
+        """What lies in a host, as a value."""
+        return f"widened({text})" if self.kind(host) == "brief" else text
+
+    def kept(self, host: str, value: str) -> str:
+        """A value as it lies in a host."""
+        return f"narrowed({value})" if self.kind(host) == "brief" else value
+
+    def lanes(self, x: Operand, n: int) -> str:
+        """The type of `n` elements of an operand side by side."""
+        return f"Lanes<{TYPES[self.kind(x.place.host)]}, {n}>"
+
+    def together(self, x: Operand, lead: Mapping[str, str], inner: Sequence[str], n: int) -> str:
+        """The name of `n` elements read at once."""
+        first, kind = self.at(x, lead, inner), self.lanes(x, n)
+        name = self.names.fresh("x")
+        self.line(f"{kind} {name} = *(const {kind}*)&{first};")
+        return name
+
+    def put(self, x: Operand, lead: Mapping[str, str], inner: Sequence[str], n: int, name: str) -> None:
+        """Store `n` elements at once."""
+        self.written.add(x.place.host)
+        self.line(f"*({self.lanes(x, n)}*)&{self.at(x, lead, inner)} = {name};")
+
     def element(self, x: Operand, lead: Mapping[str, str], inner: Sequence[str]) -> str:
         """One element; `inner` are the places along its per-example axes, the last ones where there are more."""
+        return self.read(x.place.host, self.at(x, lead, inner))
+
+    def at(self, x: Operand, lead: Mapping[str, str], inner: Sequence[str]) -> str:
+        """Where that element lies."""
         host = self.given("host", x.place.host, x.place.host)
         terms = self.start(x.place)
         terms += [times(lead[key], self.size(s)) for key, s in x.lead.items() if lead.get(key, "0") != "0"]
@@ -200,7 +262,7 @@ class Kernel:
     def store(self, x: Operand, lead: Mapping[str, str], inner: Sequence[str], value: str) -> None:
         """Put a value into memory."""
         self.written.add(x.place.host)
-        self.line(f"{self.element(x, lead, inner)} = {value};")
+        self.line(f"{self.at(x, lead, inner)} = {self.kept(x.place.host, value)};")
 
     def coordinates(self, flat: str, dims: Points) -> dict[str, str]:
         """The place along each dimension, from the number of a point, which is used up."""
@@ -210,7 +272,7 @@ class Kernel:
             if (key, size) == wide[0]:
                 found[key] = flat
             else:
-                found[key] = self.new("int", f"{flat} % {times('', self.size(size))}", "at")
+                found[key] = self.new("index", f"{flat} % {times('', self.size(size))}", "at")
                 self.line(f"{flat} /= {times('', self.size(size))};")
         return {key: found.get(key, "0") for key, _ in dims}
 
@@ -220,9 +282,9 @@ class Kernel:
         for (kind, which), name in self.arguments.items():
             if kind == "host":
                 const = "" if which in self.written else "const "
-                shown.append(f"{const}{TYPES[self.layouts[str(which)].kind]}* {name}")
+                shown.append(f"{const}{TYPES[self.kind(str(which))]}* {name}")
             else:
-                shown.append(f"whole {name}")
+                shown.append(f"place {name}")
         head = f'extern "C" __global__ void {self.name}({", ".join(shown)}) {{'
         return "\n".join([head, *self.lines, "}", ""])
 

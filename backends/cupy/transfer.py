@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from .copies import COPIED, MANY, THREADS, Carried, Part, carried
 
 ALIGNED = 256
+NOTHING: Set[int] = frozenset()
 
 
 STRUCT = np.dtype([("at", np.uint64, (MANY,))])
@@ -19,13 +20,19 @@ STRUCT = np.dtype([("at", np.uint64, (MANY,))])
 class Carrier:
     """Carries arrays, each in one piece, into parts of a frame (`batch` 0) or out of them.
 
-    how  by number of a part, what becomes of it
+    how    by number of a part, what becomes of it
+    brief  numbers of the parts of 16 bits, which become float32
     """
 
-    def __init__(self, cupy: Any, kernel: Any, parts: list[Any], batch: int, how: Mapping[int, int]) -> None:
+    def __init__(
+        self, cupy: Any, kernel: Any, parts: list[Any], batch: int, how: Mapping[int, int], brief: Set[int] = NOTHING
+    ) -> None:
         self.kernel, self.batch = kernel, np.int64(batch)
         found = carried(
-            [Part(p.data.ptr, p.shape, p.strides, p.dtype.itemsize, how.get(n, COPIED)) for n, p in enumerate(parts)]
+            [
+                Part(p.data.ptr, p.shape, p.strides, p.dtype.itemsize, how.get(n, COPIED), n in brief)
+                for n, p in enumerate(parts)
+            ]
         )
         self.launches: list[tuple[Carried, Any, np.int64]] = [
             (c, cupy.asarray(np.array(c.rows, np.int64)), np.int64(len(c.rows))) for c in found

@@ -99,7 +99,7 @@ class Values:
             kind = "bool" if isinstance(arg.value, bool) else "int" if isinstance(arg.value, int) else "float"
             return literal(arg.value, kind, self.dtype), kind
         if not isinstance(arg, Access):
-            return self.k.end(arg.axis.end), "int"
+            return f"(whole){self.k.end(arg.axis.end)}", "int"
         if arg in self.held:
             return self.held[arg]
         x = self.operand(arg)
@@ -258,7 +258,7 @@ class Values:
         flat = "0"
         for n, at in zip(target, inner[len(inner) - len(target) :], strict=True):
             flat = at if flat == "0" else f"({flat} * {n} + {at})"
-        flat = self.k.new("int", flat, "flat")
+        flat = self.k.new("index", flat, "flat")
         place = [f"({flat} / {math.prod(shape[i + 1 :])} % {n})" if n != 1 else "0" for i, n in enumerate(shape)]
         return self.read(step.args[0], lead, place)
 
@@ -310,7 +310,7 @@ class Values:
 
     def index(self, arg: Argument, lead: Mapping[str, str], inner: Sequence[str], size: int) -> str:
         """An index, held inside its table: given ones are checked before, a computed one may lie anywhere."""
-        return self.k.new("int", f"within({convert(self.read(arg, lead, inner), 'int')}, {size})", "row")
+        return self.k.new("index", f"within({convert(self.read(arg, lead, inner), 'int')}, {size})", "row")
 
     def taken(self, step: Compute, attrs: dict[str, object], lead: Mapping[str, str], inner: list[str]) -> Typed:
         """Rows of a table, or one element of each row, by integer index."""

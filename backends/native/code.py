@@ -1,4 +1,4 @@
-"""LLVM code by hand: types, loops with vector bodies and scalar tails, and the pointers that run along with them."""
+"""LLVM code by hand: types, loops over vectors of several widths, and the pointers that run along with them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import reduce
+from math import gcd
 from typing import Any
 
 from llvmlite import ir
@@ -226,20 +227,21 @@ class Code:
         operands: Sequence[Strided],
         body: Callable[[Point], None],
         wide: bool = True,
-        ragged: bool = False,
     ) -> None:
-        """Run `body` at every point of `dims`, the last innermost; wide, where the operands allow, along the last.
-
-        ragged  what is left of a last dimension of known size is one narrower vector, of the last of its `lanes`
-        """
-        self._level(dims, tuple(o.pointer for o in operands), operands, body, wide, {}, ragged)
+        """Run `body` at every point of `dims`, the last innermost; wide, where the operands allow, along the last."""
+        self._level(dims, tuple(o.pointer for o in operands), operands, body, wide, {})
 
     def lanes(self, extent: Size, wide: bool) -> list[int]:
-        """The widths of vectors that cover a dimension of known size."""
+        """The widths of vectors that cover a dimension: as many of the first as fit, then of the last what is left.
+
+        Of a known size that is one narrower vector; of any other, vectors as wide as divide it for all lengths.
+        """
         if not wide:
             return [1]
         whole, rest = divmod(extent.factor, self.width)
-        return [self.width] * (whole > 0) + [rest] * (rest > 0)
+        if extent.known:
+            return [self.width] * (whole > 0) + [rest] * (rest > 0) or [1]
+        return [self.width] + [gcd(rest, self.width)] * (rest > 0)
 
     def _level(
         self,
@@ -249,7 +251,6 @@ class Code:
         body: Callable[[Point], None],
         wide: bool,
         index: Mapping[str, Value],
-        ragged: bool,
     ) -> None:
         """One loop of a nest and those inside it: no deeper than a value has axes."""
         if not dims:
@@ -260,9 +261,8 @@ class Code:
         if rest:
             with self.loop(self.i64(0), stop) as i:
                 moved = self._at(pointers, operands, key, i)
-                self._level(rest, moved, operands, body, wide, {**index, key: i}, ragged)
+                self._level(rest, moved, operands, body, wide, {**index, key: i})
             return
-        width = self.width if wide and not (extent.known and extent.factor < self.width) else 1
         inner = tuple(o.along(key) != ZERO for o in operands)
         with self.when(self.b.icmp_signed(">", stop, self.i64(0))):
             ahead = {
@@ -270,10 +270,10 @@ class Code:
                 for n, o in enumerate(operands)
                 if not inner[n] and not o.fresh
             }  # fmt: skip
-            widths = [width, 1] if extent.factor % width else [width]
             start = self.i64(0)
-            for lanes in self.lanes(extent, wide) if ragged else widths:
-                past = self.b.and_(stop, self.i64(-lanes)) if lanes == width and width > 1 else stop
+            widths = self.lanes(extent, wide)
+            for lanes in widths:
+                past = stop if lanes == widths[-1] else self.b.and_(stop, self.i64(-lanes))
                 with self.loop(start, past, lanes) as i:
                     body(Point(lanes, self._at(pointers, operands, key, i), inner, ahead, {**index, key: i}))
                 start = past

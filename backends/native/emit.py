@@ -151,9 +151,11 @@ class _Emitter:
         c = self.c
         lo, hi = (self.memory.step(i, Where({}, (), False)) for i in loop.steps)
         start, end = (lo, hi) if loop.direction > 0 else (hi, lo)
+        outside, self.sharing.repeated = self.sharing.repeated, True
         with c.loop(start, c.b.add(end, c.i64(loop.direction)), loop.direction) as i:
             for inner in loop.body:
                 self.step(inner, (*loops, (loop, i)))
+        self.sharing.repeated = outside
 
     def divided(self, loop: Repeat) -> None:
         """A loop over steps, its examples divided between the threads where they are many and never meet in it."""

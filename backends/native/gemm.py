@@ -45,7 +45,7 @@ class Gemm:
         """``z (+)= x @ y``, columns of z side by side; zeros where nothing is summed."""
         c, parts = self.c, self.sharing.parts
         total = c.b.mul(c.size(rows.extent), c.b.mul(c.size(columns.extent), c.size(deep.extent)))
-        large = c.b.icmp_signed(">=", total, c.i64(ENOUGH))
+        large = c.b.icmp_signed(">=", total, c.i64(self.sharing.worth(ENOUGH)))
         sizes = (
             rows.extent, columns.extent, deep.extent, rows.left, deep.left, columns.right, deep.right, rows.out,
             parts, self.sharing.outer, c.i64(int(adds)),

@@ -7,15 +7,15 @@ its reductions gave, and so on. What one loop leaves for another lies in a buffe
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ...ir import Ref, System
 from ...program import REDUCTIONS, Access, Argument, Compute, Row, row
 from ..sizes import ONE
-from .code import Dims, Point, Strided, Value, can_be_wide, collapsed
+from .code import Dims, Point, Strided, can_be_wide, collapsed
 from .pointwise import Typed, convert, larger, pointwise
 from .spread import Spread
-from .statement import Combine, Statements, Where, features, keys
+from .statement import Combine, Partial, Statements, Where, features, keys
 
 LAST = ".-1"
 """The dimension of a row."""
@@ -74,14 +74,6 @@ def staged(body: Sequence[Compute], rows: Sequence[Row]) -> Stages:
         if rows[n].writes > 1 and after[n] and vectors[n] <= 1:
             stage[n] = max(stage[n], min(stage[m] - (stage[m] % 2 == 0) for m in after[n]))
     return [tuple(s for s, at in zip(body, stage, strict=True) if at == k) for k in range(max(stage) + 1)]
-
-
-@dataclass(frozen=True)
-class _Reduction:
-    """A reduction while its row is read: partial results, by how many lanes they have."""
-
-    combine: Combine
-    slots: Mapping[int, Value]
 
 
 class _Kernel:
@@ -215,24 +207,17 @@ class _Kernel:
         last: Dims = [(LAST, self.dims[-1][1])]
         wide = can_be_wide(last, operands)
         sums = {id(s): self._reduction(s, c.lanes(last[0][1], wide)) for s in reductions}
-        c.nest(last, operands, self._at(stage, operands, places, homes, sums), wide, ragged=True)
+        c.nest(last, operands, self._at(stage, operands, places, homes, sums), wide)
         self.homes.update(homes)
         for step in reductions:
-            found = sums[id(step)]
-            parts = [c.total(c.b.load(slot), found.combine.join) for slot in found.slots.values()]
-            total = parts[0] if len(parts) == 1 else found.combine.join(*parts)
-            self._number(step, self._computed(step, self._scalar, (total, "float")))
+            self._number(step, self._computed(step, self._scalar, (sums[id(step)].total(), "float")))
 
-    def _reduction(self, step: Compute, widths: Sequence[int]) -> _Reduction:
-        """Partial results, set to what changes nothing."""
+    def _reduction(self, step: Compute, widths: Sequence[int]) -> Partial:
+        """Nothing yet."""
         c = self.c
         greatest = Combine(lambda x, y: larger(c, x, y), float("-inf"))
-        combine = greatest if step.equation.op == "max" else Combine(lambda x, y: c.b.fadd(x, y), 0)
-        slots = {}
-        for width in widths:
-            slots[width] = c.slot(c.type("float", width))
-            c.b.store(c.constant("float", combine.identity, width), slots[width])
-        return _Reduction(combine, slots)
+        sum_ = Combine(lambda x, y: c.b.fadd(x, y), 0)
+        return Partial(c, "float", widths, greatest if step.equation.op == "max" else sum_)
 
     def _at(
         self,
@@ -240,7 +225,7 @@ class _Kernel:
         operands: Sequence[Strided],
         places: Mapping[int, int],
         stores: Mapping[Access, int],
-        sums: Mapping[int, _Reduction],
+        sums: Mapping[int, Partial],
     ) -> Callable[[Point], None]:
         """What happens at one point of a loop; `places` tells which of `operands` stands for which of the kernel."""
         c = self.c
@@ -261,11 +246,8 @@ class _Kernel:
 
             for step in stage:
                 if id(step) in sums:
-                    found = sums[id(step)]
                     (arg,) = step.args
-                    slot, kind = found.slots[point.width], c.type("float", point.width)
-                    x = convert(c, value(arg), "float")
-                    c.b.store(found.combine.join(c.b.load(slot, typ=kind), x), slot)
+                    sums[id(step)].join(convert(c, value(arg), "float"), point.width)
                 else:
                     here[Access(step.equation.out)] = self._computed(step, value)
             for access, n in stores.items():

@@ -13,7 +13,7 @@ from ..sizes import ONE, ZERO, Size, in_order
 from .code import I64, Code, Dims, Point, Strided, Value, can_be_wide
 from .elementary import emit
 from .pointwise import Typed, call, convert, larger
-from .statement import Combine, Operand, Statements, Where, features, keys
+from .statement import Combine, Operand, Partial, Statements, Where, features, keys
 
 METHODS = {
     "sum": "reduction", "max": "reduction", "sum_to": "copy", "broadcast_to": "copy", "transpose": "rearranged",
@@ -332,22 +332,13 @@ class Operations:
         """The combination of a changed row."""
         c = self.c
         wide = can_be_wide(deep, [read]) and read.along(deep[-1][0]) == ONE if deep else False
-        widths = {1, c.width} if wide else {1}
-        slots = {}
-        for width in sorted(widths):
-            slots[width] = c.slot(c.type("float", width))
-            c.b.store(c.constant("float", combine.identity, width), slots[width])
+        partial = Partial(c, "float", c.lanes(deep[-1][1], wide) if deep else [1], combine)
 
         def at(point: Point) -> None:
-            x = change(c.load(point.pointers[0], "float", point.width))
-            joined = combine.join(c.b.load(slots[point.width], typ=c.type("float", point.width)), x)
-            c.b.store(joined, slots[point.width])
+            partial.join(change(c.load(point.pointers[0], "float", point.width)), point.width)
 
         c.nest(deep, [replace(read, fresh=True)], at, wide)
-        total = c.b.load(slots[1], typ=c.type("float"))
-        if wide and c.width > 1:
-            total = combine.join(total, c.total(c.b.load(slots[c.width], typ=c.type("float", c.width)), combine.join))
-        return total
+        return partial.total()
 
     def soft(
         self,

@@ -14,7 +14,8 @@ from .folding import number
 
 ENOUGH = 2**17
 """Multiplications worth sharing with another thread: some microseconds."""
-
+ONCE = 16
+"""How much more work must be that is done once, not at every step: to wake a thread takes as long as much of it."""
 
 _SERIAL = count(1)
 
@@ -56,6 +57,11 @@ class Sharing:
         self.c = code
         self.helpers = helpers
         self.state: tuple[Value, Value, Value] = (None, code.i64(helpers + 1), code.i64(0))
+        self.repeated = False
+
+    def worth(self, enough: int) -> int:
+        """How much work is worth sharing, here, if so much is at every step of a loop."""
+        return enough if self.repeated else enough * ONCE
 
     def begin(self) -> None:
         """At the entry of the program: nobody was asked."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from math import gcd
 
 from ..sizes import Size, product
 from .code import Code, Dims, Strided
 from .sharing import Job, Sharing
 
 ENOUGH = 2**14
-"""Cycles of a kernel worth sharing with another thread."""
+"""Cycles of a kernel worth sharing with another thread, at every step of a loop."""
 PIECE = " piece"
 """The size of a thread's part, among the lengths."""
 
@@ -24,14 +25,14 @@ class Spread:
     def run(self, dims: Dims, operands: list[Strided], cost: int, nest: Callable[[Dims, list[Strided]], None]) -> None:
         """`nest` over all of `dims`; every point costs so many cycles of one lane."""
         c = self.c
-        least = -(-ENOUGH * c.width // max(cost, 1))
+        least = -(-self.sharing.worth(ENOUGH) * c.width // max(cost, 1))
         total = product(tuple(n for _, n in dims))
         if not self.sharing.helpers or not dims or (total.known and total.factor < least):
             nest(dims, operands)
             return
         (key, extent), *rest = dims
         unit = c.width if not rest else 1  # so that all parts begin at a whole vector
-        whole = extent.factor % unit == 0
+        grain = gcd(extent.factor, unit)  # of which all parts are a multiple, and what is left for the last too
         large = c.b.icmp_signed(">=", c.size(total), c.i64(least))
         shares = c.b.select(large, self.sharing.parts, c.i64(1))
         ends = list(c.inputs)
@@ -43,15 +44,14 @@ class Spread:
             size = c.size(extent)
             units = e.sdiv(e.add(size, c.i64(unit - 1)), c.i64(unit))
             each = e.sdiv(e.add(units, e.sub(parts, c.i64(1))), parts)
-            first = e.mul(job.share, each)
-            start, each = e.mul(first, c.i64(unit)), e.mul(each, c.i64(1 if whole else unit))
-            left = e.sub(units, first) if whole else e.sub(size, start)
+            start, each = e.mul(e.mul(job.share, each), c.i64(unit)), e.mul(each, c.i64(unit // grain))
+            left = e.sdiv(e.sub(size, start), c.i64(grain))
             c.inputs[PIECE] = e.select(e.icmp_signed("<", left, each), left, each)
             moved = [
                 p if not o.along(key).factor else c.moved(p, o.kind, c.b.mul(start, c.size(o.along(key))))
                 for o, p in zip(operands, job.pointers, strict=True)
             ]
-            part = [(key, Size(unit if whole else 1, ((PIECE, 0),))), *rest]
+            part = [(key, Size(grain, ((PIECE, 0),))), *rest]
             nest(part, [replace(o, pointer=p) for o, p in zip(operands, moved, strict=True)])
 
         sizes = [*(c.inputs[end] for end in ends), shares]

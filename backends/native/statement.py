@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any
 
 from ...ir import Const
@@ -21,6 +22,26 @@ class Combine:
 
     join: Callable[[Value, Value], Value]
     identity: float
+
+
+class Partial:
+    """The partial results of a reduction, one for each width of the vectors that cover what it runs along."""
+
+    def __init__(self, code: Code, kind: str, widths: Sequence[int], combine: Combine) -> None:
+        self.c, self.kind, self.combine = code, kind, combine
+        self.slots = {width: code.slot(code.type(kind, width)) for width in widths}
+        for width, slot in self.slots.items():
+            code.b.store(code.constant(kind, combine.identity, width), slot)
+
+    def join(self, value: Value, width: int) -> None:
+        """One more value, or vector of values."""
+        before = self.c.b.load(self.slots[width], typ=self.c.type(self.kind, width))
+        self.c.b.store(self.combine.join(before, value), self.slots[width])
+
+    def total(self) -> Value:
+        """All together."""
+        join, kinds = self.combine.join, {w: self.c.type(self.kind, w) for w in self.slots}
+        return reduce(join, (self.c.total(self.c.b.load(s, typ=kinds[w]), join) for w, s in self.slots.items()))
 
 
 @dataclass(frozen=True)
@@ -209,25 +230,15 @@ class Statements:
 
         def row(point: Point) -> None:
             inner = [replace(o, pointer=p) for o, p in zip(operands, point.pointers, strict=True)]
-            slots: dict[int, Value] = {}
+            partial = Partial(c, target.kind, c.lanes(last[1], wide), combine)
 
             def at(deep: Point) -> None:
                 whole = replace(deep, index={**point.index, **deep.index})
-                slot = slots[deep.width]
-                kind = c.type(target.kind, deep.width)
-                joined = combine.join(c.b.load(slot, typ=kind), convert(c, value(whole, inner), target.kind))
-                c.b.store(joined, slot)
+                partial.join(convert(c, value(whole, inner), target.kind), deep.width)
 
-            for width in {1, c.width if wide else 1}:
-                slots[width] = c.slot(c.type(target.kind, width))
-                c.b.store(c.constant(target.kind, combine.identity, width), slots[width])
             c.nest([last], inner, at, wide)
-            total = c.b.load(slots[1], typ=c.type(target.kind))
-            if wide and c.width > 1:
-                lanes = c.b.load(slots[c.width], typ=c.type(target.kind, c.width))
-                total = combine.join(total, c.total(lanes, combine.join))
             before = c.load(point.pointers[-1], target.kind)
-            c.store(combine.join(before, total), point.pointers[-1], target.kind)
+            c.store(combine.join(before, partial.total()), point.pointers[-1], target.kind)
 
         c.nest(outer, operands, row, False)
 

@@ -278,3 +278,18 @@ def test_specimens_run_in_float32_too(cuda: World) -> None:
     exact = it.net().value_and_grad(it.params, **it.arrays)
     same({"loss": first[0], **first[1]}, {"loss": exact[0], **exact[1]}, 1e-4, "float32")
     same({"loss": again[0], **again[1]}, {"loss": first[0], **first[1]}, 0, "float32")
+
+
+@pytest.mark.parametrize("precision", ["tf32", "bfloat16", "float16"])
+def test_results_of_16_bits_come_in_float32(precision: str, cuda: World) -> None:
+    inputs, params = made(), {n: np.float32(v) for n, v in PARAMS.items()}
+    inputs["x"] = np.float32(inputs["x"])
+    wrt = (["W", "x", ("h", 2)], ["h", "o"])
+    value, grads, others = small().compile("numpy").value_and_grad(params, *wrt, **inputs)
+    expected = {"loss": value, **grads, **others}
+    one = small().compile("cupy", precision=precision, on_device=True)
+    for _ in range(2):
+        value, grads, others = one.value_and_grad(params, *wrt, **inputs)
+        got = back({"loss": value, **grads, **others})
+        assert {v.dtype.name for v in got.values()} == {"float32"}
+        same(got, expected, 2e-2, precision)

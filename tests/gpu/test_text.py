@@ -14,25 +14,44 @@ from unroll.backends.cupy.values import KNOWN
 from unroll.compiler import compile_system
 
 GOLDEN = """\
-extern "C" __global__ void k2_h_1(whole B_end, const real* x, whole t_step, real* h) {
-    whole point = (whole)blockIdx.x * 256 + threadIdx.x;
-    if (point >= 4 * B_end) return;
-    whole at = point % 4;
-    point /= 4;
-    real x_2 = x[(t_step - 1) * (4 * B_end) + point * 4 + at];
-    real x_3 = h[(t_step - 1) * (4 * B_end) + point * 4 + at];
+extern "C" __global__ void k2_h_1(place B_end, const real* x, place t_step, real* h) {
+    place point = (place)blockIdx.x * 256 + threadIdx.x;
+    if (point >= 3 * B_end) return;
+    place at = point % 3;
+    point /= 3;
+    real x_2 = x[(t_step - 1) * (3 * B_end) + point * 3 + at];
+    real x_3 = h[(t_step - 1) * (3 * B_end) + point * 3 + at];
     real v = (x_2 + x_3);
     real v_2 = tanh(v);
     real v_3 = v_2;
-    h[t_step * (4 * B_end) + point * 4 + at] = v_3;
+    h[t_step * (3 * B_end) + point * 3 + at] = v_3;
+}
+"""
+FOUR_AT_ONCE = """\
+extern "C" __global__ void k2_h_1(place B_end, const real* x, place t_step, real* h) {
+    place point = (place)blockIdx.x * 64 + threadIdx.x;
+    if (point >= 3 * B_end) return;
+    place at = point % 3;
+    point /= 3;
+    Lanes<real, 4> x_2 = *(const Lanes<real, 4>*)&x[(t_step - 1) * (12 * B_end) + point * 12 + (at * 4)];
+    Lanes<real, 4> x_3 = *(const Lanes<real, 4>*)&h[(t_step - 1) * (12 * B_end) + point * 12 + (at * 4)];
+    Lanes<real, 4> y;
+    #pragma unroll
+    for (int lane = 0; lane < 4; lane++) {
+        real v = (x_2.at[lane] + x_3.at[lane]);
+        real v_2 = tanh(v);
+        real v_3 = v_2;
+        y.at[lane] = v_3;
+    }
+    *(Lanes<real, 4>*)&h[t_step * (12 * B_end) + point * 12 + (at * 4)] = y;
 }
 """
 
 
-def leaky() -> Template:
+def leaky(width: int) -> Template:
     """A recurrence of one fused kernel a step."""
     g = Template("leaky")
-    x, h = g.input("x", 4), g.variable("h", 4)
+    x, h = g.input("x", width), g.variable("h", width)
     h[0] = 0
     h[t] = ops.tanh(x[t] + h[t - 1])
     g.output("h", h[t])
@@ -46,9 +65,10 @@ def plan(g: Template, dtype: str = "float32", grad: bool = False) -> Plan:
 
 
 def test_one_kernel_letter_by_letter() -> None:
-    text = plan(leaky()).text
+    text = plan(leaky(3)).text
     assert text.startswith(prelude("float32"))
     assert text.split("\n\n")[-1] == GOLDEN
+    assert plan(leaky(12)).text.split("\n\n")[-1] == FOUR_AT_ONCE
 
 
 def test_every_operation_has_a_form() -> None:

@@ -509,11 +509,11 @@ class RawModule:
     def __init__(
         self, code: Any = None, *, path: Any = None, options: Any = (), backend: str = "nvrtc", **_: Any
     ) -> None:
-        self.code = code
+        self.code, self.options = code, tuple(x for x in options if x.startswith("-D"))
 
     def get_function(self, name: str) -> RawKernel:
         WORLD.note("compile")
-        return RawKernel(self.code, name, compiled(self.code))
+        return RawKernel(self.code, name, compiled(self.code, self.options))
 
 
 class RawKernel:
@@ -552,10 +552,10 @@ class Blas:
 
     def __init__(self) -> None:
         self.stream = 0
-        self.own = {kind: emulator.Blas(kind) for kind in ("float32", "float64")}
+        self.own = emulator.Blas()
 
     def __getattr__(self, name: str) -> Any:
-        inner = getattr(self.own["float64" if name.startswith("cublasD") else "float32"], name)
+        inner = getattr(self.own, name)
 
         @wraps(inner)
         def call(*args: Any) -> int:

@@ -24,23 +24,37 @@ def library() -> Any:
     return None
 
 
-def compiled(nvrtc: Any, text: str, architecture: str) -> tuple[bytes, str]:
+def compiled(nvrtc: Any, text: str, architecture: str, *macros: str) -> tuple[bytes, str]:
     """The binary and what the compiler reports of registers and spills. Raises ValueError with its messages."""
-    program, size = ctypes.c_void_p(), ctypes.c_size_t()
-    options = [f"--gpu-architecture={architecture}".encode(), b"--std=c++17", b"--ptxas-options=-v"]
-    table = (ctypes.c_char_p * len(options))(*options)
+    image, log = _made(nvrtc, text, "CUBIN", architecture, "ptxas-options=-v", *(f"define-macro={m}" for m in macros))
+    return image, log.rstrip(b"\0").decode()
+
+
+def assembly(nvrtc: Any, text: str, architecture: str) -> str:
+    """PTX: the instructions, before registers are given out. Raises ValueError with the compiler's messages."""
+    return _made(nvrtc, text, "PTX", architecture)[0].rstrip(b"\0").decode()
+
+
+def _made(nvrtc: Any, text: str, what: str, architecture: str, *options: str) -> tuple[bytes, bytes]:
+    program = ctypes.c_void_p()
+    given = [f"--{o}".encode() for o in (f"gpu-architecture={architecture}", "std=c++17", *options)]
+    table = (ctypes.c_char_p * len(given))(*given)
     nvrtc.nvrtcCreateProgram(ctypes.byref(program), text.encode(), b"kernels.cu", 0, None, None)
-    status = nvrtc.nvrtcCompileProgram(program, len(options), table)
-    nvrtc.nvrtcGetProgramLogSize(program, ctypes.byref(size))
-    log = ctypes.create_string_buffer(size.value)
-    nvrtc.nvrtcGetProgramLog(program, log)
+
+    def got(which: str) -> bytes:
+        size = ctypes.c_size_t()
+        getattr(nvrtc, f"nvrtcGet{which}Size")(program, ctypes.byref(size))
+        room = ctypes.create_string_buffer(size.value)
+        getattr(nvrtc, f"nvrtcGet{which}")(program, room)
+        return room.raw
+
+    status = nvrtc.nvrtcCompileProgram(program, len(given), table)
+    log = got("ProgramLog")
     if status:
-        raise ValueError(log.value.decode())
-    nvrtc.nvrtcGetCUBINSize(program, ctypes.byref(size))
-    image = ctypes.create_string_buffer(size.value)
-    nvrtc.nvrtcGetCUBIN(program, image)
+        raise ValueError(log.rstrip(b"\0").decode())
+    image = got(what)
     nvrtc.nvrtcDestroyProgram(ctypes.byref(program))
-    return image.raw, log.value.decode()
+    return image, log
 
 
 def registers(report: str) -> dict[str, int]:

@@ -37,11 +37,20 @@ def data(**more):
     }
 
 
-@pytest.fixture(params=["numpy", "reference"])
+@pytest.fixture(params=["numpy", "reference", "numpy, called before"])
 def names(request):
+    """A net, new or with good calls behind it, whose names and shapes it remembers."""
+    backend, _, before = request.param.partition(",")
     g = elman()
-    net = g.compile(request.param)
-    return data(g=g, net=net, P=net.init(seed=0))
+    net = g.compile(backend)
+    found = data(g=g, net=net, P=net.init(seed=0))
+    if before:
+        X, Y = found["X"], found["Y"]
+        net.run(found["P"], x=X)
+        for x, y in ((X, Y), (X[:, 0], Y[:, 0])):
+            net.value_and_grad(found["P"], x=x, y=y)
+            net.run(found["P"], "loss", x=x, y=y)
+    return found
 
 
 # -- missing and unknown ----------------------------------------------------------------------------------------------

@@ -129,7 +129,11 @@ def poison(net: Net) -> None:
         for workspaces in executable._idle.values():
             for workspace in workspaces:
                 for array in workspace.arrays.values() if hasattr(workspace, "arrays") else [workspace.arena]:
-                    array.fill({"f": np.nan, "c": np.nan, "i": -9, "b": True, "u": 255}[array.dtype.kind])
+                    array.fill(
+                        {"f": np.nan, "c": np.nan, "i": -9, "b": True, "u": (1 << 8 * array.itemsize) - 1}[
+                            array.dtype.kind
+                        ]
+                    )
 
 
 def check_backend(it: Specimen, backend: str = "numpy") -> None:

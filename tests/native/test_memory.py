@@ -90,3 +90,21 @@ def test_a_buffer_of_more_elements_than_32_bits_count() -> None:
         np.testing.assert_array_equal(found["last"], value)
         np.testing.assert_array_equal(found["most"], value)
         np.testing.assert_array_equal(found["total"], value * (steps // 2 + 1))
+
+
+def test_results_are_arrays_of_their_own() -> None:
+    """Of one number too, which a view into the arena must not be mistaken for."""
+    g = Template("leak")
+    x, a, h = g.input("x"), g.param("a"), g.variable("h", ())
+    h[0] = 0
+    h[t] = a * h[t - 1] + x[t]
+    g.output("last", h[T])
+    g.loss = ops.sum(h[t], over=t)
+    net = g.compile("native")
+    x1, x2 = np.arange(3.0, dtype=np.float32), np.ones(3, np.float32)
+    for call in (lambda a, x: net.value_and_grad({"a": a}, x=x)[1], lambda a, x: net.run({"a": a}, x=x)):
+        first = call(np.float32(0.5), x1)
+        kept = {name: np.array(value) for name, value in first.items()}
+        second = call(np.float32(0.25), x2)
+        assert first == kept
+        assert first != second

@@ -1,0 +1,212 @@
+"""Sums over steps and examples: a block for 32 of them, or 32 blocks whose sums are added up after; the order is fixed.
+
+Which of the two follows from the sizes alone, so that every device gives the same bits. No float atomics.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+
+from ...program import Access, Compute
+from ..sizes import Size
+from .kernels import THREADS, Writer, features, total_of
+from .plan import Launch, Need, Scratch
+from .text import TYPES, Points, operand, times
+from .values import convert
+
+LANES = 32
+"""Sums of a block, side by side, where there are as many; threads that share one meet in a tree."""
+PIECES = 32
+"""Blocks that share a long sum."""
+LONG = 32
+"""Terms of one thread above which a sum counts as long."""
+FEW = 8192
+"""Sums up to which blocks share them: more of them fill a device by themselves."""
+TILE = 1024
+"""Entries of a table's gradient that a block compares with its row before it adds up those that are the row's."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a statement sums over, and what for.
+
+    kept, gone  dimensions of steps and examples
+    dims        those of the sums: `kept`, then per-example axes
+    """
+
+    kept: Points
+    gone: Points
+    dims: Points
+
+    @property
+    def points(self) -> Size:
+        """How many sums there are."""
+        return total_of(self.dims)
+
+    @property
+    def lanes(self) -> int | None:
+        """Sums of a block; None where their number is not known."""
+        points = self.points
+        return min(LANES, 1 << max(points.factor - 1, 0).bit_length()) if points.known else None
+
+
+def shape_of(w: Writer, step: Compute) -> Shape:
+    """What is summed."""
+    e = step.equation
+    out = w.layouts[e.out.name]
+    running = {a.name for a in e.out.running}
+    gone = [(k, n) for k, n in w.spans(e.batched) if k not in running and (k != "batch" or not out.batched)]
+    kept = [(k, n) for k, n in w.spans(out.batched) if (k, n) not in gone]
+    if e.op == "scatter":
+        gone += [(f"|{i}", Size(n)) for i, n in enumerate(w.values.shape(step.args[1]))]
+    return Shape(kept, gone, [*kept, *features(out.shape)])
+
+
+def shared(w: Writer, step: Compute) -> Scratch | None:
+    """Where the sums of pieces go, and at which sizes there are any; None where blocks never share these sums."""
+    s = shape_of(w, step)
+    if s.points.known and s.points.factor > FEW:
+        return None
+    slices = 1 if step.equation.op == "scatter" else THREADS // (s.lanes or LANES)
+    needs = Need(total_of(s.gone), LONG * slices), Need(s.points, upto=FEW)
+    return Scratch(Size(PIECES) * s.points, _kind(w, step), needs)
+
+
+def _kind(w: Writer, step: Compute) -> str:
+    return "int" if w.layouts[step.equation.out.name].kind == "int" else "float"
+
+
+def added(w: Writer, step: Compute, scratch: str) -> Launch:
+    """The sums: each by one block or, with the name of a scratch host, by as many as the launch says."""
+    return _rows_of_a_table(w, step, scratch) if step.equation.op == "scatter" else _side_by_side(w, step, scratch)
+
+
+def times_over(launch: Launch, pieces: int) -> Launch:
+    """A launch in which so many blocks share each sum."""
+    given = tuple((kind, pieces if kind == "count" else which) for kind, which in launch.arguments)
+    return replace(launch, arguments=given, copies=pieces)
+
+
+def _part(w: Writer, gone: Points, scratch: str) -> tuple[str, str, str]:
+    """The number of a block among those that do the same, and the first and the last but one of what it adds up."""
+    k, size = w.k, w.k.size(total_of(gone))
+    if not scratch:
+        return "blockIdx.x", "0", size
+    pieces = k.given("count", "", "pieces")
+    k.line(f"place piece = blockIdx.x % {pieces}, share = ({size} + {pieces} - 1) / {pieces};")
+    k.line(f"place stop = (piece + 1) * share < {size} ? (piece + 1) * share : {size};")
+    return f"(blockIdx.x / {pieces})", "piece * share", "stop"
+
+
+def _side_by_side(w: Writer, step: Compute, scratch: str) -> Launch:
+    k, e = w.k, step.equation
+    s, kind = shape_of(w, step), _kind(w, step)
+    points = k.size(s.points)
+    k.line(f"__shared__ {TYPES[kind]} part[{THREADS}];")
+    k.line(f"int lanes = {s.lanes or f'fitting({points})'}, slices = {THREADS} / lanes;")
+    k.line("int lane = threadIdx.x % lanes, slice = threadIdx.x / lanes;")
+    block, first, stop = _part(w, s.gone, scratch)
+    k.line(f"place point = (place){block} * lanes + lane;")
+    k.line(f"bool inside = point < {points};")
+    which = k.new("index", "point", "which") if scratch else ""
+    found = k.coordinates("point", s.dims)
+    place = [found[key] for key, _ in s.dims if key.startswith(".")]
+    meets = k.new(kind, "0" if e.combine == "sum" else "-ENDLESS", "sum")
+    k.line("#pragma unroll 4")  # four loads on their way at once
+    with k.block(f"for (place next = {first} + slice; inside && next < {stop}; next += slices)"):
+        deep = k.coordinates(k.new("index", "next", "at"), s.gone)
+        value = convert(w.values.value(step, {**found, **deep}, place), kind)
+        k.line(f"{meets} = {w.joined(step, meets, value)};")
+    k.line(f"part[threadIdx.x] = {meets};")
+    with k.block("for (int half = slices / 2; half; half /= 2)"):
+        k.line("__syncthreads();")
+        other = w.joined(step, "part[threadIdx.x]", "part[threadIdx.x + half * lanes]")
+        k.line(f"if (slice < half) part[threadIdx.x] = {other};")
+    with k.block("if (inside && slice == 0)"):
+        _store(w, step, found, place, "part[lane]", which, scratch)
+    return w.launch(s.points, s.lanes or LANES, THREADS)
+
+
+def _rows_of_a_table(w: Writer, step: Compute, scratch: str) -> Launch:
+    """A block for a row of a table and 256 of its elements: it looks for its row's entries, and adds up those."""
+    k = w.k
+    values, which = step.args
+    s = shape_of(w, step)
+    rows, *rest = w.layouts[step.equation.out.name].shape
+    width = math.prod(rest)
+    blocks = [*s.kept, ("row", Size(rows)), ("chunk", Size(-(-width // THREADS)))]
+    k.line(f"__shared__ unsigned hits[{TILE // 32}];")
+    block, first, stop = _part(w, s.gone, scratch)
+    k.line(f"place point = {block};")
+    found = k.coordinates("point", blocks)
+    column = k.new("index", f"{found['chunk']} * {THREADS} + threadIdx.x", "column")
+    k.line(f"bool inside = {column} < {width};")
+    across = k.coordinates(k.new("index", column, "at"), features(rest))
+    place = [across[key] for key, _ in features(rest)]
+    total = k.new("float", "0", "sum")
+
+    def entry(number: str) -> tuple[Mapping[str, str], list[str]]:
+        deep = k.coordinates(k.new("index", number, "entry"), s.gone)
+        return {**found, **deep}, [deep[key] for key, _ in s.gone if key.startswith("|")]
+
+    with k.block(f"for (place tile = {first}; tile < {stop}; tile += {TILE})"):
+        k.line(f"if (threadIdx.x < {TILE // 32}) hits[threadIdx.x] = 0;")
+        k.line("__syncthreads();")
+        with k.block(f"for (int spot = threadIdx.x; spot < {TILE} && tile + spot < {stop}; spot += {THREADS})"):
+            lead, inner = entry("tile + spot")
+            row = w.values.index(which, lead, inner, rows)
+            k.line(f"if ({row} == {found['row']}) atomicOr(&hits[spot / 32], 1u << spot % 32);")
+        k.line("__syncthreads();")
+        with (
+            k.block(f"for (int word = 0; word < {TILE // 32}; word++)"),
+            k.block("for (unsigned left = inside ? hits[word] : 0; left; left &= left - 1)"),
+        ):
+            lead, inner = entry("tile + word * 32 + __ffs(left) - 1")
+            k.line(f"{total} += {convert(w.values.read(values, lead, [*inner, *place]), 'float')};")
+        k.line("__syncthreads();")
+    with k.block("if (inside)"):
+        flat = ""
+        if scratch:
+            before = "0"
+            for key, size in [*s.kept, ("row", Size(rows))]:
+                before = f"({before} * {k.size(size)} + {found[key]})"
+            flat = f"({before} * {width} + {column})"
+        _store(w, step, found, [found["row"], *place], total, flat, scratch)
+    return w.launch(total_of(blocks), 1, THREADS)
+
+
+def _store(
+    w: Writer, step: Compute, lead: Mapping[str, str], place: list[str], value: str, which: str, scratch: str
+) -> None:
+    """A sum to its place; or to that of its piece, where there are several."""
+    k, kind = w.k, _kind(w, step)
+    if scratch:
+        host = k.scratch(scratch, kind, written=True)
+        at = times("piece", k.size(shape_of(w, step).points))
+        k.line(f"if ({k.given('count', '', 'pieces')} > 1) {host}[{at} + {which}] = {value};")
+    value = convert((value, kind), w.layouts[step.equation.out.name].kind)
+    with k.block("else") if scratch else nullcontext():
+        if step.mode == "add":
+            value = w.joined(step, w.before(step, lead, place), value)
+        k.store(operand(w.layouts, Access(step.equation.out), w.where), lead, place, value)
+
+
+def joined(w: Writer, step: Compute, scratch: str) -> Launch:
+    """The sums of pieces added up, in their order."""
+    k, kind, s = w.k, _kind(w, step), shape_of(w, step)
+    points = k.size(s.points)
+    k.line(f"place point = (place)blockIdx.x * {THREADS} + threadIdx.x;")
+    k.line(f"if (point >= {points}) return;")
+    host = k.scratch(scratch, kind)
+    meets = k.new(kind, f"{host}[point]", "sum")
+    k.line("#pragma unroll")
+    with k.block(f"for (int piece = 1; piece < {PIECES}; piece++)"):
+        part = f"{host}[{times('piece', points)} + point]"
+        k.line(f"{meets} = {w.joined(step, meets, part)};")
+    found = k.coordinates("point", s.dims)
+    place = [found[key] for key, _ in s.dims if key.startswith(".")]
+    _store(w, step, found, place, meets, "", "")
+    return w.launch(s.points, THREADS, THREADS)

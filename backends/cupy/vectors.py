@@ -1,0 +1,77 @@
+"""Several elements of a last axis at once: where it is proved that they lie together at a multiple of 16 bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from ...program import Access, Compute
+from ..place import ALIGNED
+from ..sizes import ONE, ZERO
+from .text import Operand
+from .values import POINTWISE
+
+BYTES = 16
+"""The widest load of a thread."""
+assert ALIGNED % BYTES == 0
+
+See = Callable[[Access], Operand]
+PLAIN = {*POINTWISE, "broadcast_to"}
+"""Operations that read every argument at the point at hand."""
+
+
+def lanes(body: Sequence[Compute], inner: Sequence[str], width: int, item: int, see: See) -> int:
+    """How many elements of a last axis of `width` a thread takes; 1 where one by one is all that is safe.
+
+    item  bytes of the smallest float in memory
+    see   the operand of an access
+    """
+    return next((n for n in widths(item) if width % n == 0 and _together(body, inner, width, n, see)), 1)
+
+
+def widths(item: int) -> tuple[int, ...]:
+    """The numbers of elements to try: 16 bytes of the smallest float, or half as many where it has but two bytes."""
+    return (BYTES // item,) if item > 2 else (BYTES // item, BYTES // item // 2)
+
+
+def same(x: Operand) -> bool:
+    """True for an operand that is the same along the last axis."""
+    return not x.shape or x.shape[-1] == 1 or x.strides[-1] == ZERO
+
+
+def _together(body: Sequence[Compute], inner: Sequence[str], width: int, n: int, see: See) -> bool:
+    held: set[Access] = set()
+    written: list[Operand] = []
+    for step in body:
+        target = Access(step.equation.out)
+        if step.equation.op not in PLAIN:
+            return False
+        read = [a for a in step.args if isinstance(a, Access)] + ([target] if step.mode == "add" else [])
+        for access in read:
+            x = see(access)
+            if access not in held and (_touched(x, written) or not (same(x) or _lies(x, width, n))):
+                return False
+            held.add(access)
+        if target.ref.name not in inner:
+            x = see(target)
+            if not _lies(x, width, n):
+                return False
+            written.append(x)
+        held.add(target)
+    return True
+
+
+def _lies(x: Operand, width: int, n: int) -> bool:
+    """True where every group of `n` along the last axis begins at a multiple of `n` elements into the host."""
+    if not x.shape or x.shape[-1] != width or x.strides[-1] != ONE:
+        return False
+    moves = [stride for _, _, stride in x.place.moves]
+    inner = [stride for size, stride in zip(x.shape[:-1], x.strides, strict=False) if size != 1]
+    return not any(stride.factor % n for stride in (*moves, *x.lead.values(), *inner)) and x.place.offset % n == 0
+
+
+def _touched(x: Operand, written: Sequence[Operand]) -> bool:
+    """True where an earlier statement may have written what is now read first: all is loaded before any is stored."""
+    host = x.place.host
+    name = x.access.ref.name
+    names = {w.access.ref.name for w in written if w.place.host == host}
+    return bool(names) and (name in names or name == host or host in names)

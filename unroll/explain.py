@@ -36,11 +36,15 @@ class Report:
 
 @dataclass(frozen=True)
 class Costs:
-    """Bytes at given lengths: of each name with memory of its own, of all at once, and of the results."""
+    """Bytes at given lengths: of each name with memory of its own, of all at once, and of the results.
+
+    remarks  what else a backend does, a line each
+    """
 
     names: Mapping[str, int]
     arena: int
     results: int
+    remarks: tuple[str, ...] = ()
 
 
 Estimate = Callable[[Mapping[str, int], int], Costs | None]
@@ -90,6 +94,7 @@ def explain(
         lines.append(f"    kept from one loop to another {amount(kept)}: {', '.join(names) or 'nothing'}")
         largest = sorted(costs.names.items(), key=lambda item: (-item[1], item[0]))[:LISTED]
         lines.append("    largest: " + ", ".join(f"{name} {amount(n)}" for name, n in largest))
+        lines += [f"  {remark}" for remark in costs.remarks]
     products, kernels, others = zip(*counts, strict=True)
     memory = None if costs is None else costs.arena + costs.results
     return Report("\n".join(lines), products, kernels, others, kept, memory)

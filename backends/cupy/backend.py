@@ -17,9 +17,10 @@ from ..numpy.arrays import NumpyArrays
 from ..numpy.backend import alone, instead
 from .emit import emit, unsupported
 from .frame import AbstractMachine
+from .persistent import remark
 from .plan import ITEM, Plan
 
-GRAPH = "graph"
+GRAPH, PERSISTENT = "graph", "persistent"
 
 Make = Callable[[Plan, Options], AbstractMachine]
 
@@ -34,9 +35,9 @@ class CudaExecutable(AbstractExecutable):
 
     def __init__(self, system: System, options: Options, make: Make) -> None:
         self.system = system
-        without = [name for name in options.without if name != GRAPH]
+        without = [name for name in options.without if name not in Cuda.optional]
         self.program = compile_system(system, without=("pack", *without))  # `fuse` makes wider kernels
-        self.plan = emit(self.program, options.dtype, options.precision)
+        self.plan = emit(self.program, options.dtype, options.precision, PERSISTENT not in options.without)
         self._machine = make(self.plan, options)
         self._idle = Idle()
         ALIVE.add(self)
@@ -50,7 +51,9 @@ class CudaExecutable(AbstractExecutable):
         numbers = self.numbers(lengths, batch)
         decls = self.program.system.decls
         counts = (elements(decls[r.name], r, numbers) for r in self.system.outputs.values())
-        return Costs(self.plan.sizes(numbers), self.plan.arena(numbers)[1], sum(counts) * ITEM[self.plan.dtype])
+        item = ITEM[self.plan.dtype]
+        remarks = [remark(loop, numbers, item) for loop in self.plan.persistent]
+        return Costs(self.plan.sizes(numbers), self.plan.arena(numbers)[1], sum(counts) * item, tuple(remarks))
 
     def __call__(self, values: Mapping[str, Any], lengths: Mapping[str, int], batch: int) -> dict[str, Any]:
         numbers = self.numbers(lengths, batch)
@@ -110,8 +113,8 @@ class Cuda(NumpyArrays, AbstractBackend):
 
     name = "cupy"
     precisions = PRECISIONS
-    optional = (GRAPH,)
-    """All of a run as one CUDA graph, captured once for each shape."""
+    optional = (GRAPH, PERSISTENT)
+    """All of a run as one CUDA graph, captured once for each shape; a loop as one kernel, with its weights on chip."""
 
     def __init__(self, make: Make, lacks: Callable[[], str]) -> None:
         self._make, self._lacks = make, lacks

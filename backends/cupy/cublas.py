@@ -10,7 +10,7 @@ from typing import Any
 from weakref import finalize
 
 from ...errors import BackendError
-from .plan import ITEM, Matrices, Plan, laid
+from .plan import ITEM, Matrices, Plan
 
 STRICT = 16
 """CUBLAS_DEFAULT_MATH and CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION: no sum is of fewer bits than asked for."""
@@ -73,3 +73,11 @@ class Cublas:
             self.compute, ANY,
         )  # fmt: skip
         self.done("a product", status)
+
+
+def laid(rows: int, columns: int, strides: tuple[int, int]) -> tuple[bool, int]:
+    """Whether a matrix lies by columns, and the elements from one of its rows (or columns) to the next."""
+    by_row, by_column = strides
+    if by_column == 1 or columns == 1:
+        return False, by_row if rows > 1 else max(columns, 1)
+    return True, by_column

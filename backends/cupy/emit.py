@@ -14,6 +14,7 @@ from ..place import Layout, Lives, layouts, lives, zeros
 from ..sizes import BATCH, ONE, ZERO, Size, count
 from . import sums
 from .kernels import Writer, by_row
+from .persistent import persistent
 from .plan import Action, Launch, Loop, Need, Plan, Product, Scratch, touched
 from .storage import CONVERSIONS, narrow, written
 from .text import Operand, Where, operand, prelude
@@ -25,9 +26,12 @@ def unsupported(system: System) -> str:
     return next((e.op for e in system.equations if e.operation.compute is not None or e.op not in KNOWN), "")
 
 
-def emit(program: Program, dtype: str, precision: str = "float32") -> Plan:
-    """The plan of a program in float32 or float64; `precision` as in `unroll.backends.base.Options`."""
-    return _Emitter(program, dtype, precision).emit()
+def emit(program: Program, dtype: str, precision: str = "float32", whole: bool = True) -> Plan:
+    """The plan of a program in float32 or float64; `precision` as in `unroll.backends.base.Options`.
+
+    whole  has loops as one kernel where they can be
+    """
+    return _Emitter(program, dtype, precision).emit(whole)
 
 
 class _Emitter:
@@ -50,7 +54,7 @@ class _Emitter:
         self.writes: set[str] = set()
         self.texts: list[str] = [prelude(dtype) + ("\n" + CONVERSIONS[precision] if self.short else "")]
 
-    def emit(self) -> Plan:
+    def emit(self, whole: bool) -> Plan:
         """The whole plan."""
         actions: list[Action] = []
         used: dict[str, int] = {}
@@ -69,10 +73,15 @@ class _Emitter:
                 self.copies = {host: copy for host, copy in self.copies.items() if host not in self.writes}
         final = {h: at if at == end else used.get(h, self.lives.first[h]) for h, at in self.lives.final.items()}
         self.lives = Lives(self.lives.first, final)  # of what has a copy, products read that alone
+        done = tuple(actions)
+        if whole:
+            kinds = {name: scratch.kind for name, scratch in self.scratch.items()}
+            done, texts = persistent(done, self.layouts, kinds, self.narrow, self.precision)
+            self.texts += texts
         text, hosts = "\n".join(self.texts), (*self.hosts, *self.scratch)
         return Plan(
             text,
-            tuple(actions),
+            done,
             self.system,
             hosts,
             self.layouts,
@@ -140,10 +149,10 @@ class _Emitter:
             return self.write(body, inner, where)
         (inside,) = wanted
         always = [s for s, g in zip(body, guards, strict=True) if not g]
-        found = [replace(a, guards=inside) for a in self.write(body, inner, where) if not isinstance(a, Loop)]
+        found = [replace(a, guards=inside) for a in self.write(body, inner, where) if isinstance(a, (Launch, Product))]
         if not always:
             return list(found)
-        rest = [a for a in self.write(always, inner, where) if not isinstance(a, Loop)]
+        rest = [a for a in self.write(always, inner, where) if isinstance(a, (Launch, Product))]
         return [*found, *(replace(a, guards=outside) for a in rest for outside in _outside(inside))]
 
     def write(self, body: Sequence[Compute], inner: Sequence[str], where: Where) -> list[Action]:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from ...ops.shapes import negative_axes
 from ...program import Access, Compute, Row
 from ..place import Layout
-from ..sizes import BATCH, Size, count, product
-from .plan import ITEM, Launch
+from ..sizes import BATCH, ONE, Size, count, product
+from .grid import THREADS
+from .plan import ITEM, Launch, Owner
 from .text import Kernel, Points, Where, operand, times
 from .values import POINTWISE, Typed, Values, convert
-from .vectors import lanes, same
+from .vectors import PLAIN, lanes, same
 
-THREADS = 256
-"""Threads of a block."""
 FEWEST = 64
 """Threads of a block at least, where each takes several elements: as many blocks as if it took one."""
 
@@ -68,7 +68,19 @@ class Writer:
 
     def launch(self, points: Size, each: int, threads: int) -> Launch:
         """The kernel as a part of a plan."""
-        return Launch(self.k.name, tuple(self.k.arguments), points, each, threads, sizes=tuple(self.k.sizes))
+        k = self.k
+        written, sizes = tuple(sorted(k.written)), tuple(k.sizes)
+        return Launch(
+            k.name,
+            tuple(k.arguments),
+            points,
+            each,
+            threads,
+            written,
+            k.part[0] if k.part else "",
+            bool(k.each),
+            sizes=sizes,
+        )
 
     # -- a thread for every point ------------------------------------------------------------------------------------
 
@@ -83,17 +95,31 @@ class Writer:
         groups = (*shape[:-1], shape[-1] // n) if shape else ()
         dims = [*lead, *features(groups)]
         threads = max(THREADS // n, FEWEST)
-        k.line(f"place point = (place)blockIdx.x * {threads} + threadIdx.x;")
+        k.each = threads
         k.line(f"if (point >= {k.size(total_of(dims))}) return;")
         found = k.coordinates("point", dims)
         place = [found[key] for key, _ in features(groups)]
+        own = self.own(body, inner, shape) if lead == [("batch", BATCH)] and len(shape) == 1 else {}
         if n > 1:
             self.together(body, inner, found, place, n)
-            return self.launch(total_of(dims), threads, threads)
-        for step in body:
+        for step in body if n == 1 else ():
             value = self.at(step, found, place, keep=len(body) > 1)
             self.done(step, found, place, value, step.equation.out.name not in inner)
-        return self.launch(total_of(dims), threads, threads)
+        owner = Owner(shape[0], n, own, tuple(k.stores)) if own else None
+        return replace(self.launch(total_of(dims), threads, threads), owner=owner)
+
+    def own(self, body: Sequence[Compute], inner: Sequence[str], shape: Sequence[int]) -> dict[str, tuple[int, Size]]:
+        """The hosts of `Owner`, for statements about one axis of each example."""
+        if not all(s.equation.op in PLAIN for s in body):
+            return {}
+        found: dict[str, set[tuple[int, Size] | None]] = {}
+        for access in [a for s in body for a in (*s.args, Access(s.equation.out)) if isinstance(a, Access)]:
+            if access.ref.name not in inner:
+                x = self.values.operand(access)
+                plain = x.lead.keys() == {"batch"} and x.shape == tuple(shape) and x.strides == (ONE,)
+                place = (x.place.offset % shape[0], x.lead["batch"]) if plain else None
+                found.setdefault(x.place.host, set()).add(place)
+        return {host: place for host, (place, *more) in found.items() if place and not more}
 
     def item(self, body: Sequence[Compute], inner: Sequence[str]) -> int:
         """Bytes of the smallest float that statements have in memory."""
@@ -170,7 +196,7 @@ class Writer:
         k = self.k
         n = 1 if elements.factor % SHORTS else SHORTS
         threads, points = max(THREADS // n, FEWEST), Size(elements.factor // n, elements.symbols)
-        k.line(f"place point = (place)blockIdx.x * {threads} + threadIdx.x;")
+        k.each = threads
         k.line(f"if (point >= {k.size(points)}) return;")
         source, target = k.given("host", host, host), k.scratch(copy, "brief", written=True)
         if n == 1:
@@ -195,8 +221,8 @@ class Writer:
         spans = [(key, size) for key, size in self.spans(out.batched) if key == "batch" or key in running]
         dims = [*spans, *features(shape)]
         threads = block(width)
-        k.line(f"__shared__ real part[{threads}];")
-        k.line("place point = blockIdx.x;")
+        k.shares("real", "part", threads)
+        k.line("place point = block;")
         found = k.coordinates("point", dims)
         lead = [found[key] for key, _ in features(shape)]
 
@@ -205,7 +231,7 @@ class Writer:
             with k.loop(Size(width), "threadIdx.x", str(threads)) as n:
                 value = change.format(convert(self.values.read(step.args[0], found, [*lead, n]), "float"))
                 k.line(f"{meets} = {self.values.join(meets, value, largest)};")
-            return k.new("float", f"gathered({meets}, part, {'true' if largest else 'false'})", "total")
+            return k.new("float", f"gathered({meets}, part, {threads}, {'true' if largest else 'false'})", "total")
 
         def store(place: Sequence[str], value: str) -> None:
             value = convert((value, "float"), out.kind)
@@ -240,8 +266,8 @@ class Writer:
         wide = {id(s): r for s, r in zip(body, rows, strict=True) if r.reads > 1}
         threads = block(widest.reads)
         dims = [*self.spans(body[0].equation.batched), *features(widest.lead)]
-        k.line(f"__shared__ real part[{threads}];")
-        k.line("place point = blockIdx.x;")
+        k.shares("real", "part", threads)
+        k.line("place point = block;")
         found = k.coordinates("point", dims)
         lead = [found[key] for key, _ in features(widest.lead)]
         segments = divided(body, wide)
@@ -300,7 +326,7 @@ class Writer:
             target = Access(step.equation.out)
             kind = self.layouts[target.ref.name].kind
             largest = "true" if step.equation.op == "max" else "false"
-            gathered: Typed = f"gathered({name}, part, {largest})", "float"
+            gathered: Typed = f"gathered({name}, part, {threads}, {largest})", "float"
             value = convert(gathered, kind)
             if step.mode == "add":
                 value = self.joined(step, self.before(step, found, [*lead, "0"]), value)

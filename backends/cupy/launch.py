@@ -20,10 +20,11 @@ from ...explain import amount
 from ..base import Options
 from .arrays import DeviceArrays
 from .backend import GRAPH, Cuda
+from .cooperative import Cooperative
 from .copies import COPIED, MEAN, SHARED, text
 from .cublas import WORKSPACE, Cublas
 from .frame import RAW, AbstractFrame, AbstractMachine
-from .plan import Call, Plan, calls
+from .plan import Call, Plan, Whole, calls
 from .text import WIDE
 from .transfer import ALIGNED, Carrier, Pinned
 
@@ -182,12 +183,15 @@ class Frame(AbstractFrame):
         self._afford(total, numbers)
         # Not from CuPy's pool: that may hand memory on while a graph still runs in it; to free this waits for the run.
         memory = cupy.cuda.MemoryPointer(cupy.cuda.Memory(total), 0)
-        super().__init__(plan, numbers, cupy.ndarray((size,), np.uint8, memory), where)
+        raw = cupy.ndarray((size,), np.uint8, memory)
         self.room = memory.ptr + size
         self.own = cupy.cuda.Stream(non_blocking=True)
         self.done, self.begun, self.ended = (cupy.cuda.Event(disable_timing=True) for _ in range(3))
         wide = plan.wide(numbers)
         self.kernels = machine.kernels(wide)
+        self.loops = Cooperative(cupy, plan, self.kernels, wide)
+        with self.own:
+            super().__init__(plan, numbers, raw, where, self.loops.fits(numbers), self.loops.meeting())
         self.index = np.int64 if wide else np.int32
         self.graph: Any = None
         self.issued = 0
@@ -223,6 +227,7 @@ class Frame(AbstractFrame):
             stream = cupy.cuda.get_current_stream()
             try:
                 stream.wait_event(self.done)
+                self.meeting.check()  # of the run before, where nobody waited for it
                 given = self._on_device(values, stream)  # held until the launch: another thread may share the stream
                 self.inwards([a.data.ptr for a in given])
                 self._run(stream)
@@ -231,6 +236,7 @@ class Frame(AbstractFrame):
                     self.outwards([array.data.ptr for array in found])
                 else:
                     found = self.fetched.out(self.kinds, self.outwards, stream)
+                    self.meeting.check()
                 self.done.record(stream)
             except (cupy.cuda.runtime.CUDARuntimeError, cupy.cuda.driver.CUDADriverError):
                 with _guarded(cupy, "a run"):
@@ -270,23 +276,30 @@ class Frame(AbstractFrame):
             return how()
 
     def _captured(self) -> Any:
+        """A graph of everything; with loops as launches where the driver takes no other loop into a graph."""
+        cuda = self.cupy.cuda
         self.own.begin_capture()
         try:
             self._enqueue()
-        except BaseException:
-            cuda = self.cupy.cuda
+            return self.own.end_capture()
+        except BaseException as error:
             with suppress(cuda.runtime.CUDARuntimeError, cuda.driver.CUDADriverError):  # it may be invalid already
                 self.own.end_capture()  # or nothing else could run on the stream
-            raise
-        return self.own.end_capture()
+            if not self.fits or not isinstance(error, Exception):
+                raise
+        self.fits.clear()
+        return self._captured()
 
     def _enqueue(self) -> None:
         """Everything in order, on the current stream."""
         machine = self.machine
         where = {host: array.data.ptr for host, array in self.arrays.items()}
         self.issued = 0
-        for call in calls(self.plan, self.numbers):
+        for call in calls(self.plan, self.numbers, self.fits):
             self.issued += 1
+            if isinstance(call, Whole):
+                self.loops.launch(call, self.meeting, where, self.own.ptr)
+                continue
             sizes = (call.blocks,) if isinstance(call, Call) else (*call.sizes, *call.strides, call.count)
             if max(sizes) >= LARGEST:
                 raise BackendError(f"{max(sizes):,} is beyond what one launch takes: give fewer examples at once")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
+from types import MappingProxyType
 from typing import Any
 
 from ...ir import Ref, System
@@ -51,11 +52,30 @@ class Scratch:
 
 
 @dataclass(frozen=True)
+class Owner:
+    """Points that are the columns of examples, `lanes` of `width` side by side to a thread.
+
+    hosts   those read and written at a thread's own example and columns alone, or multiples of `width` away: where
+            their columns begin, modulo `width`, and the elements of an example
+    stores  what is written
+    """
+
+    width: int
+    lanes: int
+    hosts: Mapping[str, tuple[int, Size]]
+    stores: tuple[Place, ...]
+
+
+@dataclass(frozen=True)
 class Launch:
     """One kernel: a block for every `each` of its points.
 
+    writes  the hosts that it writes to
+    part    type of the elements that the threads of a block share; "" where there are none
+    alone   whether every thread has points of its own: its function is given a point, not a block
     needs   it is left out unless they all hold
     guards  what must hold of the loops around it
+    owner   where a thread has a part of an example as its own, what that is
     sizes   every extent and step in its text, which its indices stay within
     copies  blocks that do the same points
     """
@@ -65,8 +85,12 @@ class Launch:
     points: Size
     each: int
     threads: int
+    writes: tuple[str, ...]
+    part: str
+    alone: bool
     needs: tuple[Need, ...] = ()
     guards: Guard = ()
+    owner: Owner | None = None
     sizes: tuple[Size, ...] = ()
     copies: int = 1
 
@@ -117,21 +141,52 @@ class Loop:
     axis: Axis
     direction: int
     steps: tuple[Index, Index]
-    body: tuple[Launch | Product | Loop, ...]
+    body: tuple[Action, ...]
 
 
-Action = Launch | Product | Loop
+@dataclass(frozen=True)
+class Panel:
+    """A product with the weights as its right operand: their `deep` rows, and columns, `gates` times `units`."""
+
+    deep: Size
+    units: Size
+    gates: int
+    rows: Size
+
+
+@dataclass(frozen=True)
+class Persistent:
+    """A loop as one kernel, all of whose blocks run at once; or the loop, where the device cannot take it so.
+
+    panels  of every product
+    tasks   points of each other phase, and how many a block takes at once
+    """
+
+    kernel: str
+    arguments: tuple[Number, ...]
+    panels: tuple[Panel, ...]
+    tasks: tuple[tuple[Size, int], ...]
+    loop: Loop
+
+
+Action = Launch | Product | Loop | Persistent
+
+
+def every(actions: Iterable[Action]) -> Iterator[Action]:
+    """All actions in the order in which they are written, each before those inside it."""
+    pending = list(actions)[::-1]
+    while pending:
+        action = pending.pop()
+        yield action
+        if isinstance(action, Loop):
+            pending.extend(reversed(action.body))
+        elif isinstance(action, Persistent):
+            pending.append(action.loop)
 
 
 def flat(actions: Iterable[Action]) -> Iterator[Launch | Product]:
     """All launches and products, in the order in which they are written."""
-    pending = list(actions)[::-1]
-    while pending:
-        action = pending.pop()
-        if isinstance(action, Loop):
-            pending.extend(reversed(action.body))
-        else:
-            yield action
+    return (action for action in every(actions) if isinstance(action, (Launch, Product)))
 
 
 def touched(actions: Iterable[Action]) -> set[str]:
@@ -171,7 +226,8 @@ class Plan:
     @property
     def kernels(self) -> tuple[str, ...]:
         """The names of the kernels."""
-        return tuple(dict.fromkeys(launch.kernel for launch in self.launches))
+        found = [launch.kernel for launch in self.launches]
+        return tuple(dict.fromkeys([*found, *(loop.kernel for loop in self.persistent)]))
 
     @property
     def multiplies(self) -> bool:
@@ -183,6 +239,11 @@ class Plan:
         sizes = {size for launch in self.launches for size in (launch.points, *launch.sizes)}
         counts = [*(size.at(numbers) for size in sizes), *(self.elements(h, numbers) for h in self.hosts)]
         return max(counts, default=0) > REACH
+
+    @property
+    def persistent(self) -> tuple[Persistent, ...]:
+        """The loops that may run as one kernel."""
+        return tuple(action for action in every(self.actions) if isinstance(action, Persistent))
 
     def kind(self, host: str) -> str:
         """The dtype of a host in memory."""
@@ -262,8 +323,28 @@ class Matrices:
     adds: bool
 
 
-def calls(plan: Plan, numbers: Mapping[str, int]) -> Iterator[Call | Matrices]:
-    """All that a run does, in order, with every loop written out."""
+@dataclass(frozen=True)
+class Fit:
+    """How a loop runs as one kernel: so many blocks at once, which share rows in `down` parts; bytes for each block."""
+
+    blocks: int
+    down: int
+    shared: int
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A loop as one kernel at one place of a run, and the numbers or hosts that it is given."""
+
+    kernel: str
+    fit: Fit
+    arguments: tuple[str | int, ...]
+
+
+def calls(
+    plan: Plan, numbers: Mapping[str, int], fits: Mapping[str, Fit] = MappingProxyType({})
+) -> Iterator[Call | Matrices | Whole]:
+    """All that a run does, in order, with every loop written out but those that fit the device, by kernel."""
     pending: list[tuple[Action, dict[Axis, int]]] = [(a, {}) for a in reversed(plan.actions)]
     while pending:
         action, running = pending.pop()
@@ -272,6 +353,11 @@ def calls(plan: Plan, numbers: Mapping[str, int]) -> Iterator[Call | Matrices]:
             steps = range(lo, hi + 1) if action.direction > 0 else range(hi, lo - 1, -1)
             for k in reversed(steps):
                 pending.extend((inner, {**running, action.axis: k}) for inner in reversed(action.body))
+        elif isinstance(action, Persistent):
+            if (fit := fits.get(action.kernel)) is None:
+                pending.append((action.loop, running))
+            else:
+                yield Whole(action.kernel, fit, _given(action.arguments, numbers, running))
         elif all(_holds(running[axis], sign, edge.at({}, numbers)) for axis, sign, edge in action.guards):
             yield from (
                 _call(action, numbers, running) if isinstance(action, Launch) else _product(action, numbers, running)
@@ -286,10 +372,16 @@ def _call(launch: Launch, numbers: Mapping[str, int], running: Mapping[Axis, int
     points = launch.points.at(numbers)
     if not points or not all(need.holds(numbers) for need in launch.needs):
         return
-    given = []
-    for kind, which in launch.arguments:
-        given.append(which if kind in ("host", "count") else numbers[which] if kind == "end" else running[which])
-    yield Call(launch, -(-points // launch.each) * launch.copies, tuple(given))
+    yield Call(launch, -(-points // launch.each) * launch.copies, _given(launch.arguments, numbers, running))
+
+
+def _given(
+    arguments: tuple[Number, ...], numbers: Mapping[str, int], running: Mapping[Axis, int]
+) -> tuple[str | int, ...]:
+    found = []
+    for kind, which in arguments:
+        found.append(which if kind in ("host", "count") else numbers[which] if kind == "end" else running[which])
+    return tuple(found)
 
 
 def _product(p: Product, numbers: Mapping[str, int], running: Mapping[Axis, int]) -> Iterator[Matrices]:
@@ -308,11 +400,3 @@ def _product(p: Product, numbers: Mapping[str, int], running: Mapping[Axis, int]
         at = [s + sum(k * loop[n] for k, loop in zip(where, loops, strict=True)) for n, s in enumerate(starts, 1)]
         if count:
             yield Matrices(hosts, tuple(at), sizes, strides, count, tuple(moves), p.adds)  # type: ignore[arg-type]
-
-
-def laid(rows: int, columns: int, strides: tuple[int, int]) -> tuple[bool, int]:
-    """Whether a matrix lies by columns, and the elements from one of its rows (or columns) to the next."""
-    by_row, by_column = strides
-    if by_column == 1 or columns == 1:
-        return False, by_row if rows > 1 else max(columns, 1)
-    return True, by_column

@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 
 from ...program import Access, Compute
 from ..sizes import Size
-from .kernels import THREADS, Writer, features, total_of
+from .grid import THREADS
+from .kernels import Writer, features, total_of
 from .plan import Launch, Need, Scratch
 from .text import TYPES, Points, operand, times
 from .values import convert
@@ -94,22 +95,22 @@ def _part(w: Writer, gone: Points, scratch: str) -> tuple[str, str, str]:
     """The number of a block among those that do the same, and the first and the last but one of what it adds up."""
     k, size = w.k, w.k.size(total_of(gone))
     if not scratch:
-        return "blockIdx.x", "0", size
+        return "block", "0", size
     pieces = k.given("count", "", "pieces")
-    k.line(f"place piece = blockIdx.x % {pieces}, share = ({size} + {pieces} - 1) / {pieces};")
+    k.line(f"place piece = block % {pieces}, share = ({size} + {pieces} - 1) / {pieces};")
     k.line(f"place stop = (piece + 1) * share < {size} ? (piece + 1) * share : {size};")
-    return f"(blockIdx.x / {pieces})", "piece * share", "stop"
+    return f"(block / {pieces})", "piece * share", "stop"
 
 
 def _side_by_side(w: Writer, step: Compute, scratch: str) -> Launch:
     k, e = w.k, step.equation
     s, kind = shape_of(w, step), _kind(w, step)
     points = k.size(s.points)
-    k.line(f"__shared__ {TYPES[kind]} part[{THREADS}];")
+    k.shares(TYPES[kind], "part", THREADS)
     k.line(f"int lanes = {s.lanes or f'fitting({points})'}, slices = {THREADS} / lanes;")
     k.line("int lane = threadIdx.x % lanes, slice = threadIdx.x / lanes;")
     block, first, stop = _part(w, s.gone, scratch)
-    k.line(f"place point = (place){block} * lanes + lane;")
+    k.line(f"place point = {block} * lanes + lane;")
     k.line(f"bool inside = point < {points};")
     which = k.new("index", "point", "which") if scratch else ""
     found = k.coordinates("point", s.dims)
@@ -138,7 +139,7 @@ def _rows_of_a_table(w: Writer, step: Compute, scratch: str) -> Launch:
     rows, *rest = w.layouts[step.equation.out.name].shape
     width = math.prod(rest)
     blocks = [*s.kept, ("row", Size(rows)), ("chunk", Size(-(-width // THREADS)))]
-    k.line(f"__shared__ unsigned hits[{TILE // 32}];")
+    k.shares("unsigned", "hits", TILE // 32)
     block, first, stop = _part(w, s.gone, scratch)
     k.line(f"place point = {block};")
     found = k.coordinates("point", blocks)
@@ -198,7 +199,7 @@ def joined(w: Writer, step: Compute, scratch: str) -> Launch:
     """The sums of pieces added up, in their order."""
     k, kind, s = w.k, _kind(w, step), shape_of(w, step)
     points = k.size(s.points)
-    k.line(f"place point = (place)blockIdx.x * {THREADS} + threadIdx.x;")
+    k.each = THREADS
     k.line(f"if (point >= {points}) return;")
     host = k.scratch(scratch, kind)
     meets = k.new(kind, f"{host}[point]", "sum")

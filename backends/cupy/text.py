@@ -24,6 +24,8 @@ RESERVED = {
     "union", "unsigned", "using", "virtual", "void", "volatile", "wchar_t", "abs", "exp", "expm1", "log", "log1p",
     "sqrt", "sin", "cos", "tan", "tanh", "pow", "real", "whole", "place", "steps", "larger", "smaller", "sigmoid",
     "sign", "gathered", "size", "within", "is_finite", "part", "lane", "slice", "next", "inside", "point",
+    "block", "room", "down", "target", "meeting", "told",
+    "meet", "load", "fetch", "multiply", "look", "nanoseconds", "Four",
     "threadIdx", "blockIdx", "blockDim", "gridDim", "unix", "linux", "j0", "j1", "jn", "y0", "y1", "yn", "gamma",
     "signgam", "time", "index", "INFINITY", "NAN", "asm", "typeid", "typename", "not", "and", "or", "xor", "half",
     "WIDE", "ENDLESS", "softplus", "Lanes", "fitting", "lanes", "slices", "piece", "share", "stop", "hits",
@@ -65,10 +67,10 @@ __device__ inline whole sign(whole x) {{ return (x > 0) - (x < 0); }}
 __device__ inline real sigmoid(real x) {{ real e = exp(-fabs(x)); return (x >= 0 ? (real)1 : e) / (1 + e); }}
 __device__ inline real softplus(real x) {{ return larger(x, (real)0) + log1p(exp(-fabs(x))); }}
 
-__device__ inline real gathered(real x, real* part, bool largest) {{
+__device__ inline real gathered(real x, real* part, unsigned threads, bool largest) {{
     part[threadIdx.x] = x;
     __syncthreads();
-    for (unsigned half = blockDim.x / 2; half; half /= 2) {{
+    for (unsigned half = threads / 2; half; half /= 2) {{
         if (threadIdx.x < half) {{
             real other = part[threadIdx.x + half];
             part[threadIdx.x] = largest ? larger(part[threadIdx.x], other) : part[threadIdx.x] + other;
@@ -135,6 +137,8 @@ class Kernel:
     """The text of one kernel as it grows, and what it is given.
 
     narrow  hosts kept in 16 bits
+    part    type, name and number of the elements that the threads of a block share
+    each    points of a block, where its text is that of one point; 0 where it is that of a whole block
     """
 
     def __init__(self, name: str, layouts: Mapping[str, Layout], narrow: frozenset[str] = frozenset()) -> None:
@@ -145,7 +149,14 @@ class Kernel:
         self.sizes: dict[Size, None] = {}
         self.written: set[str] = set()
         self.kinds: dict[str, str] = {}
+        self.stores: list[Place] = []
+        self.part: tuple[str, str, int] | None = None
+        self.each = 0
         self.depth = 1
+
+    def shares(self, type_: str, name: str, elements: int) -> None:
+        """Have the threads of a block share so many elements."""
+        self.part = type_, name, elements
 
     def line(self, text: str) -> None:
         """One more line."""
@@ -154,7 +165,7 @@ class Kernel:
     @contextmanager
     def block(self, head: str) -> Iterator[None]:
         """Lines within braces."""
-        self.line(f"{head} {{")
+        self.line(f"{head} {{".lstrip())
         self.depth += 1
         yield
         self.depth -= 1
@@ -242,6 +253,7 @@ class Kernel:
     def put(self, x: Operand, lead: Mapping[str, str], inner: Sequence[str], n: int, name: str) -> None:
         """Store `n` elements at once."""
         self.written.add(x.place.host)
+        self.stores.append(x.place)
         self.line(f"*({self.lanes(x, n)}*)&{self.at(x, lead, inner)} = {name};")
 
     def element(self, x: Operand, lead: Mapping[str, str], inner: Sequence[str]) -> str:
@@ -262,6 +274,7 @@ class Kernel:
     def store(self, x: Operand, lead: Mapping[str, str], inner: Sequence[str], value: str) -> None:
         """Put a value into memory."""
         self.written.add(x.place.host)
+        self.stores.append(x.place)
         self.line(f"{self.at(x, lead, inner)} = {self.kept(x.place.host, value)};")
 
     def coordinates(self, flat: str, dims: Points) -> dict[str, str]:
@@ -276,8 +289,8 @@ class Kernel:
                 self.line(f"{flat} /= {times('', self.size(size))};")
         return {key: found.get(key, "0") for key, _ in dims}
 
-    def text(self) -> str:
-        """The whole kernel."""
+    def parameters(self) -> list[str]:
+        """What it is given, with types."""
         shown = []
         for (kind, which), name in self.arguments.items():
             if kind == "host":
@@ -285,8 +298,21 @@ class Kernel:
                 shown.append(f"{const}{TYPES[self.kind(str(which))]}* {name}")
             else:
                 shown.append(f"place {name}")
-        head = f'extern "C" __global__ void {self.name}({", ".join(shown)}) {{'
-        return "\n".join([head, *self.lines, "}", ""])
+        return shown
+
+    def text(self) -> str:
+        """The whole kernel: what a point or a block does, as a function that other kernels can call, and the kernel."""
+        given, parts = self.parameters(), [self.part] if self.part else []
+        mine, here = (
+            ("point", f"(place)blockIdx.x * {self.each} + threadIdx.x") if self.each else ("block", "blockIdx.x")
+        )
+        takes = [f"place {mine}", *(f"{type_}* {name}" for type_, name, _ in parts), *given]
+        head = f"__device__ inline void {self.name}_body({', '.join(takes)}) {{"
+        kernel = [f'extern "C" __global__ void {self.name}({", ".join(given)}) {{']
+        kernel += [f"    __shared__ {type_} {name}[{elements}];" for type_, name, elements in parts]
+        passed = [here, *(name for _, name, _ in parts), *self.arguments.values()]
+        kernel.append(f"    {self.name}_body({', '.join(passed)});")
+        return "\n".join([head, *self.lines, "}", *kernel, "}", ""])
 
 
 def times(left: str, right: str) -> str:

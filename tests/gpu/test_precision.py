@@ -179,7 +179,8 @@ def test_memory_is_foreseen() -> None:
 
 def test_float32_is_as_it_was() -> None:
     g = ZOO["attention"]()
-    assert short(g, "float32").text == short(g, "tf32").text == plan(g, grad=True).text
+    assert short(g, "float32").text == plan(g, grad=True).text
+    assert short(g, "tf32").text.startswith(plan(g, grad=True, whole=False).text)
     assert "brief" not in plan(g, grad=True).text
 
 

@@ -14,8 +14,7 @@ from unroll.backends.cupy.values import KNOWN
 from unroll.compiler import compile_system
 
 GOLDEN = """\
-extern "C" __global__ void k2_h_1(place B_end, const real* x, place t_step, real* h) {
-    place point = (place)blockIdx.x * 256 + threadIdx.x;
+__device__ inline void k2_h_1_body(place point, place B_end, const real* x, place t_step, real* h) {
     if (point >= 3 * B_end) return;
     place at = point % 3;
     point /= 3;
@@ -26,10 +25,12 @@ extern "C" __global__ void k2_h_1(place B_end, const real* x, place t_step, real
     real v_3 = v_2;
     h[t_step * (3 * B_end) + point * 3 + at] = v_3;
 }
+extern "C" __global__ void k2_h_1(place B_end, const real* x, place t_step, real* h) {
+    k2_h_1_body((place)blockIdx.x * 256 + threadIdx.x, B_end, x, t_step, h);
+}
 """
 FOUR_AT_ONCE = """\
-extern "C" __global__ void k2_h_1(place B_end, const real* x, place t_step, real* h) {
-    place point = (place)blockIdx.x * 64 + threadIdx.x;
+__device__ inline void k2_h_1_body(place point, place B_end, const real* x, place t_step, real* h) {
     if (point >= 3 * B_end) return;
     place at = point % 3;
     point /= 3;
@@ -45,6 +46,27 @@ extern "C" __global__ void k2_h_1(place B_end, const real* x, place t_step, real
     }
     *(Lanes<real, 4>*)&h[t_step * (12 * B_end) + point * 12 + (at * 4)] = y;
 }
+extern "C" __global__ void k2_h_1(place B_end, const real* x, place t_step, real* h) {
+    k2_h_1_body((place)blockIdx.x * 64 + threadIdx.x, B_end, x, t_step, h);
+}
+"""
+LOOP = """\
+extern "C" __global__ void __launch_bounds__(256, 1) loop0_t(unsigned* meeting, unsigned* told, int down, \
+place T_end, place B_end, const real* x, real* h) {
+    extern __shared__ Four room[];
+    unsigned target = 0;
+    if (look(meeting + 1)) return;
+    __syncthreads();
+    #pragma unroll 1
+    for (place t_step = 1; t_step <= T_end; t_step++) {
+        if (meet(meeting, told, target)) return;
+        #pragma unroll 1
+        for (place point = (place)blockIdx.x * 256 + threadIdx.x; point < 3 * B_end; \
+point += (place)gridDim.x * 256) {
+            k2_h_1_body(point, B_end, x, t_step, h);
+        }
+    }
+}
 """
 
 
@@ -58,17 +80,23 @@ def leaky(width: int) -> Template:
     return g
 
 
-def plan(g: Template, dtype: str = "float32", grad: bool = False) -> Plan:
+def plan(g: Template, dtype: str = "float32", grad: bool = False, whole: bool = True) -> Plan:
     """The plan of a template, or of its adjoint."""
     system = (g.adjoint() if grad else g).system
-    return emit(compile_system(system, without=("pack",)), dtype)
+    return emit(compile_system(system, without=("pack",)), dtype, whole=whole)
 
 
 def test_one_kernel_letter_by_letter() -> None:
-    text = plan(leaky(3)).text
+    text = plan(leaky(3), whole=False).text
     assert text.startswith(prelude("float32"))
     assert text.split("\n\n")[-1] == GOLDEN
-    assert plan(leaky(12)).text.split("\n\n")[-1] == FOUR_AT_ONCE
+    assert plan(leaky(12), whole=False).text.split("\n\n")[-1] == FOUR_AT_ONCE
+
+
+def test_a_loop_as_one_kernel_letter_by_letter() -> None:
+    text = plan(leaky(3)).text
+    assert text.startswith(plan(leaky(3), whole=False).text)
+    assert text.split("\n\n")[-1] == LOOP
 
 
 def test_every_operation_has_a_form() -> None:
@@ -90,8 +118,10 @@ def test_names_that_are_words_of_the_language() -> None:
     assert "real* tanh_2" in plan(g).text
 
 
-@pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
-@pytest.mark.parametrize("name", ["lstm_eight_matrices", "attention", "many_operations"])
+@pytest.mark.parametrize(
+    ("name", "architecture"),
+    [("lstm_eight_matrices", "sm_80"), ("lstm_eight_matrices", "sm_90"), ("attention", "sm_90"), ("grid", "sm_80")],
+)
 def test_nvidias_compiler_takes_it_without_spilling(name: str, architecture: str) -> None:
     library = nvrtc.library()
     if library is None:
@@ -101,5 +131,8 @@ def test_nvidias_compiler_takes_it_without_spilling(name: str, architecture: str
     assert image[:4] == b"\x7fELF"
     used = nvrtc.registers(report)
     assert set(used) == set(made.kernels)
-    assert max(used.values()) <= 64, "more would leave less than four blocks of 256 threads on a multiprocessor"
+    loops = {loop.kernel for loop in made.persistent}
+    rest = [n for name, n in used.items() if name not in loops]
+    assert max(rest) <= 64, "more would leave less than four blocks of 256 threads on a multiprocessor"
+    assert {used[name] <= 255 for name in loops} == {True}, "more would leave no block of 256 threads"
     assert nvrtc.spilled(report) == 0

@@ -15,9 +15,12 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from unroll.backends.base import Options, averaged
+from unroll.backends.cupy.cooperative import Meeting
 from unroll.backends.cupy.cublas import IN_32, IN_64, IN_TF32, TYPES, Cublas
 from unroll.backends.cupy.frame import RAW, AbstractFrame, AbstractMachine
-from unroll.backends.cupy.plan import Call, Plan, calls
+from unroll.backends.cupy.grid import HARDWARE
+from unroll.backends.cupy.persistent import fit
+from unroll.backends.cupy.plan import Call, Plan, Whole, calls
 from unroll.backends.cupy.storage import CONVERSIONS, widened
 from unroll.backends.cupy.text import WIDE
 
@@ -33,6 +36,7 @@ MATHS = "".join(
 """Declared by hand: the header takes g++ as long as all else."""
 
 SHIM = """\
+#include <setjmp.h>
 #include <ucontext.h>
 extern "C" double pow(double, double); extern "C" float powf(float, float);
 inline float pow(float x, float y) { return powf(x, y); }
@@ -41,54 +45,108 @@ inline float pow(float x, float y) { return powf(x, y); }
 #define __shared__ static
 #define __ffs __builtin_ffs
 static unsigned atomicOr(unsigned *at, unsigned bits) { unsigned old = *at; *at |= bits; return old; }
-static struct { unsigned x; } threadIdx, blockIdx, blockDim;
-enum { MOST = 256, ROOM = 16384 };
-static ucontext_t home, fibre[MOST];
-static char stacks[MOST][ROOM];
-static bool waits[MOST];
+#define __noinline__
+#define __launch_bounds__(...)
+#define __threadfence()
+static struct { unsigned x; } threadIdx, blockIdx, gridDim;
+enum { BLOCKS = 8, MOST = 256, ROOM = 16384, READY = 0, WAITING, LOOKING, DONE, NEW };
+static jmp_buf home, here[BLOCKS][MOST];
+static ucontext_t begin[BLOCKS][MOST];
+static char stacks[BLOCKS][MOST][ROOM], *rooms[BLOCKS];
+static int state[BLOCKS][MOST], vote[BLOCKS][MOST], first;
 static void **given;
 static void (*body)();
-static void __syncthreads() {
-    unsigned me = threadIdx.x;
-    waits[me] = true;
-    swapcontext(&fibre[me], &home);
+static void leave(int as) {
+    unsigned b = blockIdx.x - first, n = threadIdx.x;
+    state[b][n] = as;
+    if (!_setjmp(here[b][n])) _longjmp(home, 1);
 }
-static int run_block(unsigned threads) {
-    for (unsigned n = 0; n < threads; n++) {
-        getcontext(&fibre[n]);
-        fibre[n].uc_stack.ss_sp = stacks[n];
-        fibre[n].uc_stack.ss_size = ROOM;
-        fibre[n].uc_link = &home;
-        makecontext(&fibre[n], body, 0);
+static void enter() { body(); leave(DONE); }
+static void resume(unsigned b, unsigned n) {
+    blockIdx.x = first + b;
+    threadIdx.x = n;
+    int was = state[b][n];
+    state[b][n] = READY;
+    if (_setjmp(home)) return;
+    if (was != NEW) _longjmp(here[b][n], 1);
+    if (!begin[b][n].uc_stack.ss_sp) {
+        getcontext(&begin[b][n]);
+        begin[b][n].uc_stack.ss_sp = stacks[b][n];
+        begin[b][n].uc_stack.ss_size = ROOM;
+        makecontext(&begin[b][n], enter, 0);
     }
-    for (unsigned waiting = threads; waiting;) {
-        waiting = 0;
-        for (unsigned n = 0; n < threads; n++) {
-            threadIdx.x = n;
-            waits[n] = false;
-            swapcontext(&home, &fibre[n]);
-            waiting += waits[n];
+    setcontext(&begin[b][n]);
+}
+static void __syncthreads() { leave(WAITING); }
+static int __syncthreads_or(int x) {
+    unsigned b = blockIdx.x - first, n = threadIdx.x;
+    vote[b][n] = x;
+    leave(WAITING);
+    int any = 0;
+    for (int i = 0; i < MOST; i++) any |= vote[b][i];
+    leave(WAITING);
+    vote[b][n] = 0;
+    return any;
+}
+static unsigned atomicAdd(unsigned *at, unsigned x) { *at += x; return *at - x; }
+static void atomicExch(unsigned *at, unsigned x) { *at = x; }
+static long long clock_now;
+static long long nanoseconds() { return clock_now += 1000000000; }
+static unsigned look(const unsigned *at) { leave(LOOKING); return *at; }
+static int together(int blocks, int threads) {
+    static unsigned turn;
+    for (int b = 0; b < blocks; b++) for (int n = 0; n < threads; n++) state[b][n] = NEW;
+    for (bool busy = true; busy;) {
+        busy = false;
+        bool backwards = (turn = turn * 1103515245 + 12345) >> 30 & 1;
+        for (int i = 0; i < blocks; i++) {
+            int b = backwards ? blocks - 1 - i : i, waiting, done, looking;
+            do {
+                waiting = done = looking = 0;
+                for (int n = 0; n < threads; n++) {
+                    if (state[b][n] != WAITING && state[b][n] != DONE) resume(b, n);
+                    waiting += state[b][n] == WAITING;
+                    done += state[b][n] == DONE;
+                    looking += state[b][n] == LOOKING;
+                }
+                if (waiting && done && !looking) return 1;
+                if (!looking) for (int n = 0; n < waiting; n++) state[b][n] = READY;
+            } while (waiting && !looking);
+            busy |= done != threads;
         }
-        if (waiting && waiting != threads) return 1;
     }
     return 0;
 }
 extern "C" int run(void (*kernel)(), long long blocks, int threads, int meets, void **arguments) {
     given = arguments;
     body = kernel;
-    blockDim.x = threads;
+    gridDim.x = blocks;
     for (long long block = 0; block < blocks; block++) {
-        blockIdx.x = block;
+        blockIdx.x = first = block;
         if (meets) {
-            if (run_block(threads)) return 1;
+            if (together(1, threads)) return 1;
         } else {
             for (int n = 0; n < threads; n++) { threadIdx.x = n; body(); }
         }
     }
     return 0;
 }
+extern "C" int run_together(
+    void (*kernel)(), int blocks, char *shared, long long bytes, void **arguments
+) {
+    given = arguments;
+    body = kernel;
+    gridDim.x = blocks;
+    first = 0;
+    for (int b = 0; b < blocks; b++) rooms[b] = shared + b * bytes;
+    return together(blocks, MOST);
+}
 """
-"""Threads that meet at __syncthreads are fibres; a block of which only some arrive there is an error."""
+"""Threads are fibres that stop where they meet, and wherever one looks whether the other blocks have come.
+
+A block of which only some threads arrive at a barrier is an error. Blocks take turns, in one order or the other,
+each until it looks for the others. The clock goes on by a second whenever it is read.
+"""
 
 SHORTS = {
     "float16": """\
@@ -119,8 +177,11 @@ def wrapped(text: str) -> str:
     """The text with, for each kernel, a function that takes its arguments out of `given`."""
     for precision, conversions in CONVERSIONS.items():
         text = text.replace(conversions, SHORTS[precision])
+    text = text.replace(HARDWARE, "").replace(
+        "extern __shared__ Four room[];", "Four* room = (Four*)rooms[blockIdx.x];"
+    )
     parts = [MATHS, SHIM, text]
-    for name, arguments in re.findall(r"__global__ void (\w+)\(([^)]*)\) \{", text):
+    for name, arguments in re.findall(r"__global__ void (?:__launch_bounds__\(.*?\) )?(\w+)\(([^)]*)\) \{", text):
         types = [a.rpartition(" ")[0] for a in re.split(r",\s*", arguments)]
         values = ", ".join(f"*({kind}*)given[{n}]" for n, kind in enumerate(types))
         parts.append(f'extern "C" void call_{name}() {{ {name}({values}); }}')
@@ -143,7 +204,7 @@ def launch(library: Any, text: str, kernel: str, blocks: int, threads: int, held
     """Run one kernel of a text on the values of its arguments, which ctypes holds."""
     table = (ctypes.c_void_p * len(held))(*map(ctypes.addressof, held))
     own = text.partition(f"void {kernel}(")[2].partition("\n}\n")[0]
-    meets = "__syncthreads" in own or "gathered" in own
+    meets = "__syncthreads" in own or "__shared__" in own
     status = library.run(getattr(library, f"call_{kernel}"), ctypes.c_longlong(blocks), threads, int(meets), table)
     assert status == 0, f"{kernel}: only some threads of a block arrive at a barrier"
 
@@ -152,39 +213,75 @@ class EmulatedFrame(AbstractFrame):
     """A run on NumPy memory."""
 
     def __init__(self, machine: Emulator, numbers: Mapping[str, int]) -> None:
-        where, size = machine.plan.arena(numbers)
-        raw = np.full(size + 64, 255, np.uint8)  # nan, and no index
-        start = -raw.ctypes.data % 64
-        super().__init__(machine.plan, numbers, raw[start : start + size], where)
+        plan = machine.plan
+        where, size = plan.arena(numbers)
+        item = np.dtype(plan.dtype).itemsize
+        found = {loop.kernel: fit(loop, numbers, machine.processors, machine.room, item) for loop in plan.persistent}
+        meeting = Meeting(np.zeros(2, np.uint32), (ctypes.c_uint * 1)())
+        fits = {n: f for n, f in found.items() if f is not None}
+        super().__init__(plan, numbers, aligned(size), where, fits, meeting)
+        self.library = machine.library(plan.wide(numbers))
         self.options = machine.options
-        self.library = machine.library(machine.plan.wide(numbers))
-        self.multiply = Cublas(Blas(), machine.plan)
+        self.multiply = Cublas(Blas(), plan)
 
     def __call__(self, values: Mapping[str, Any]) -> dict[str, Any]:
         for host, part in self.given.items():
             decl = self.plan.system.decls[host]
             part[...] = decl.detail if decl.kind == "constant" else values[host]
         self.run()
+        self.meeting.check()
         found = {name: widened(np.array(x), self.plan.kind(self.hosts[name])) for name, x in self.results.items()}
         return averaged(found, self.options, self.numbers["B"])
 
     def run(self) -> None:
-        for call in calls(self.plan, self.numbers):
+        for call in calls(self.plan, self.numbers, self.fits):
             if isinstance(call, Call):
-                self.launch(call)
+                meets, values = bool(call.launch.part), self.values(call.arguments)
+                kernel = getattr(self.library, f"call_{call.launch.kernel}")
+                blocks = ctypes.c_longlong(call.blocks)
+                status = self.library.run(kernel, blocks, call.launch.threads, int(meets), values)
+                assert status == 0, f"{call.launch.kernel}: only some threads of a block arrive at a barrier"
+            elif isinstance(call, Whole):
+                self.together(call)
             else:
                 left, right, out = (self.address(host) for host in call.hosts)
                 self.multiply(call, (left, right, out))
 
-    def launch(self, call: Call) -> None:
-        values = [self.address(x) if isinstance(x, str) else x for x in call.arguments]
-        held = [ctypes.c_longlong(x) for x in values]
-        launch(self.library, self.plan.text, call.launch.kernel, call.blocks, call.launch.threads, held)
+    def values(self, arguments: Sequence[str | int]) -> Any:
+        """A table of addresses of what a kernel is given."""
+        held = [ctypes.c_longlong(self.address(x) if isinstance(x, str) else x) for x in arguments]
+        table = (ctypes.c_void_p * len(held))(*map(ctypes.addressof, held))
+        table.held = held
+        return table
+
+    def together(self, call: Whole) -> None:
+        """All blocks of a loop at once."""
+        self.meeting.words[0] = 0
+        words, told = self.meeting.words.ctypes.data, ctypes.addressof(self.meeting.told)
+        table = self.values((words, told, call.fit.down, *call.arguments))
+        at_once(self.library, call.kernel, call.fit.blocks, call.fit.shared, table)
 
     def address(self, host: str) -> int:
         """Where a host begins."""
         found: int = self.arrays[host].__array_interface__["data"][0]
         return found
+
+
+def at_once(library: Any, kernel: str, blocks: int, shared: int, table: Any) -> None:
+    """A cooperative launch; the end of the memory that each block shares is watched."""
+    fence = shared + 64
+    memory = aligned(blocks * fence)
+    room, each = ctypes.c_void_p(memory.ctypes.data), ctypes.c_longlong(fence)
+    status = library.run_together(getattr(library, f"call_{kernel}"), blocks, room, each, table)
+    assert status == 0, f"{kernel}: only some threads of a block arrive at a barrier"
+    assert (memory.reshape(-1, fence)[:, -64:] == 255).all(), f"{kernel}: beyond its shared memory"
+
+
+def aligned(size: int) -> Any:
+    """Memory full of nan, and of no index."""
+    raw = np.full(size + 64, 255, np.uint8)
+    start = -raw.ctypes.data % 64
+    return raw[start : start + size]
 
 
 class Blas:
@@ -260,7 +357,9 @@ def narrowed(x: Any, kind: str) -> Any:
 
 
 class Emulator(AbstractMachine):
-    """Compiles a plan with g++."""
+    """Compiles a plan with g++; a loop as one kernel has as many blocks as there are `processors`, up to 8."""
+
+    processors, room = 3, 227 * 1024
 
     def __init__(self, plan: Plan, options: Options) -> None:
         self.plan, self.options = plan, options

@@ -475,6 +475,10 @@ def empty(shape: Any, dtype: Any = float, order: str = "C") -> ndarray:
     return ndarray(shape, dtype)
 
 
+def zeros(shape: Any, dtype: Any = float, order: str = "C") -> ndarray:
+    return made(np.zeros(shape, dtype))
+
+
 def asarray(a: Any, dtype: Any = None, order: Any = None, *, copy: Any = None, blocking: bool = False) -> ndarray:
     get_current_stream().refuse("a synchronous copy")
     WORLD.note("asarray")
@@ -589,8 +593,9 @@ def module() -> Any:
     """The package."""
     cupy: Any = ModuleType("cupy")
     cupy.__spec__ = ModuleSpec("cupy", None)
-    for thing in (ndarray, empty, asarray, ascontiguousarray, asnumpy, from_dlpack, RawModule, RawKernel):
+    for thing in (ndarray, empty, zeros, asarray, ascontiguousarray, asnumpy, from_dlpack, RawModule, RawKernel):
         setattr(cupy, thing.__name__, thing)
+    cupy.uint32, cupy.dtype = np.uint32, np.dtype
     cupy.get_default_memory_pool = get_default_memory_pool
     cuda = cupy.cuda = ModuleType("cupy.cuda")
     for thing in (Stream, Event, Graph, Device, Memory, MemoryPointer, MemoryPool, PinnedMemoryPointer):
@@ -598,6 +603,8 @@ def module() -> Any:
     cuda.get_current_stream, cuda.alloc, cuda.alloc_pinned_memory = get_current_stream, alloc, alloc_pinned_memory
     cuda.runtime = SimpleNamespace(
         CUDARuntimeError=CUDARuntimeError, getDeviceCount=getDeviceCount, memGetInfo=memGetInfo,
+        deviceGetAttribute=lambda attribute, device: attribute, cudaDevAttrCooperativeLaunch=0,
+        cudaDevAttrMultiProcessorCount=132, cudaDevAttrMaxSharedMemoryPerBlockOptin=232448,
         memcpyAsync=memcpyAsync, getDeviceProperties=getDeviceProperties, memcpyHostToDevice=1, memcpyDeviceToHost=2,
         driverGetVersion=lambda: 12040, runtimeGetVersion=lambda: 12090,
     )  # fmt: skip

@@ -1,0 +1,101 @@
+"""Loops as one kernel on a device: what fits it, the launch of all blocks at once, and what to say if one is stuck.
+
+Every wait inside such a kernel is for the other blocks, and ends after `LIMIT` seconds with a flag that makes all of
+them leave: nothing else in it is without an end, so that it cannot hang a process. It relies on CUDA 11.1, since which
+a stream that is being captured takes a cooperative launch as a node of its graph. It has not run on a device yet.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Mapping
+from typing import Any
+
+from ...errors import BackendError
+from .grid import LIMIT, THREADS
+from .persistent import fit
+from .plan import Fit, Plan, Whole
+
+WAY_OUT = 'compile(without=("persistent",)) runs the loop as a launch for every step'
+
+
+class Meeting:
+    """Where the blocks of a loop meet.
+
+    words  two numbers on the device, zero: how many blocks have come, and whether one came too late
+    told   one number that the host sees too, a ctypes array, zero: whether one came too late
+    """
+
+    def __init__(self, words: Any, told: Any) -> None:
+        self.words, self.told = words, told
+
+    def check(self) -> None:
+        """Raise BackendError where a block came too late, and make ready for the next run. After a run has ended."""
+        if not self.told[0]:
+            return
+        self.told[0] = 0
+        self.words[...] = 0
+        raise BackendError(
+            f"a loop that ran as one kernel gave up: some of its blocks waited over {LIMIT} s for the others. "
+            f"The results of this run are lost, the next one may work; {WAY_OUT}"
+        )
+
+
+class Cooperative:
+    """The loops of one plan on the current device.
+
+    kernels  by name, as CuPy's RawModule has them
+    wide     whether they count in 64 bits
+    """
+
+    def __init__(self, cupy: Any, plan: Plan, kernels: Mapping[str, Any], wide: bool) -> None:
+        self.index = ctypes.c_longlong if wide else ctypes.c_int
+        self.cupy, self.plan = cupy, plan
+        self.kernels = {loop.kernel: kernels[loop.kernel] for loop in plan.persistent}
+        runtime, device = cupy.cuda.runtime, cupy.cuda.Device().id
+        able, self.processors, self.room = (
+            runtime.deviceGetAttribute(getattr(runtime, f"cudaDevAttr{name}"), device)
+            for name in ("CooperativeLaunch", "MultiProcessorCount", "MaxSharedMemoryPerBlockOptin")
+        )
+        self.able = bool(able)
+        for kernel in self.kernels.values() if self.able else ():
+            kernel.max_dynamic_shared_size_bytes = self.room
+
+    def fits(self, numbers: Mapping[str, int]) -> dict[str, Fit]:
+        """The loops that run as one kernel at these lengths and this batch size, with a block on each processor."""
+        found = {}
+        for loop in self.plan.persistent if self.able else ():
+            made = fit(loop, numbers, self.processors, self.room, self.cupy.dtype(self.plan.dtype).itemsize)
+            if made is not None and self._resident(loop.kernel, made):
+                found[loop.kernel] = made
+        return found
+
+    def _resident(self, kernel: str, made: Fit) -> bool:
+        ask = self.cupy.cuda.driver.occupancyMaxActiveBlocksPerMultiprocessor
+        return bool(ask(self.kernels[kernel].kernel.ptr, THREADS, made.shared) >= 1)
+
+    def meeting(self) -> Meeting:
+        """A new one; its second part lies in memory of the host that the device writes to."""
+        told = (ctypes.c_uint * 1).from_buffer(self.cupy.cuda.alloc_pinned_memory(4))
+        told[0] = 0
+        return Meeting(self.cupy.zeros(2, self.cupy.uint32), told)
+
+    def launch(self, call: Whole, meeting: Meeting, where: Mapping[str, int], stream: int) -> None:
+        """Put a loop onto a stream. Raises BackendError where the driver refuses it."""
+        words = meeting.words.data.ptr
+        given = [
+            ctypes.c_void_p(words),
+            ctypes.c_void_p(ctypes.addressof(meeting.told)),
+            ctypes.c_int(call.fit.down),
+            *(ctypes.c_void_p(where[x]) if isinstance(x, str) else self.index(x) for x in call.arguments),
+        ]
+        table = (ctypes.c_void_p * len(given))(*map(ctypes.addressof, given))
+        driver = self.cupy.cuda.driver
+        self.cupy.cuda.runtime.memsetAsync(words, 0, 4, stream)  # they count from 0 in every launch
+        try:
+            driver.launchCooperativeKernel(
+                self.kernels[call.kernel].kernel.ptr, call.fit.blocks, 1, 1, THREADS, 1, 1, call.fit.shared, stream,
+                ctypes.addressof(table),
+            )  # fmt: skip
+        except driver.CUDADriverError as error:
+            raise BackendError(f"the driver refuses a loop as one kernel ({error}); {WAY_OUT}") from error

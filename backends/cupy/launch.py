@@ -24,7 +24,7 @@ from .cooperative import Cooperative
 from .copies import COPIED, MEAN, SHARED, text
 from .cublas import WORKSPACE, Cublas
 from .frame import RAW, AbstractFrame, AbstractMachine
-from .plan import Call, Plan, Whole, calls
+from .plan import Call, Plan, Product, Whole, calls, flat
 from .text import WIDE
 from .transfer import ALIGNED, Carrier, Pinned
 
@@ -130,7 +130,8 @@ class Machine(AbstractMachine):
                 f"{able / 10}: choose precision='float16', or leave it out"
             )
         with cupy.cuda.Device(device), _guarded(cupy, "to prepare a program"):
-            self.multiply = Cublas(_cublas(), plan) if plan.multiplies else None
+            multiplies = any(isinstance(action, Product) for action in flat(plan.actions))
+            self.multiply = Cublas(_cublas(), plan) if multiplies else None
             self._kernels = {False: self._compiled(plan.text, plan.kernels)}
             self.carry = self._compiled(text(plan.dtype, plan.precision), ("carry",))["carry"]
             fixed = {h: decls[h].detail for h in plan.hosts if h in decls and decls[h].kind == "constant"}

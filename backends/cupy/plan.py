@@ -229,11 +229,6 @@ class Plan:
         found = [launch.kernel for launch in self.launches]
         return tuple(dict.fromkeys([*found, *(loop.kernel for loop in self.persistent)]))
 
-    @property
-    def multiplies(self) -> bool:
-        """True where there are products of matrices."""
-        return any(isinstance(action, Product) for action in flat(self.actions))
-
     def wide(self, numbers: Mapping[str, int]) -> bool:
         """True where indices need 64 bits: the text is then compiled with the macro `text.WIDE`."""
         sizes = {size for launch in self.launches for size in (launch.points, *launch.sizes)}

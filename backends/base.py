@@ -23,6 +23,8 @@ class Options:
     dtype       "float32", "float64" or "complex128" (for complex-step checks)
     debug_nans  stop at the first nan or infinity
     without     names out of `unroll.compiler.OPTIONAL` and the backend's own `optional`, to leave out
+    averaged    outputs that are averaged over the batch: the first has a number for each example and becomes their
+                mean, the others are sums over the examples
     precision   one of `PRECISIONS`: what the factors of products, and what carries the batch, are rounded to in between
     """
 
@@ -30,10 +32,21 @@ class Options:
     debug_nans: bool = False
     without: tuple[str, ...] = ()
     precision: str = "float32"
+    averaged: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """The dtype, and the precision where it is another than strict."""
         return self.dtype if self.precision == PRECISIONS[0] else f"{self.dtype}, precision {self.precision}"
+
+
+def averaged(results: dict[str, Any], options: Options, batch: int) -> dict[str, Any]:
+    """Results with those of `options.averaged` averaged."""
+    if options.averaged:
+        loss, *sums = options.averaged
+        results[loss] = results[loss].mean() if batch != 1 else results[loss][0]
+        if batch != 1:
+            results.update({name: results[name] / batch for name in sums})
+    return results
 
 
 class AbstractExecutable(ABC):
@@ -78,6 +91,17 @@ class AbstractBackend(ABC):
         """Why it cannot run on this machine, and the way out; "" where it can."""
         return ""
 
+    def devices(self) -> list[str]:
+        """The devices here, each in a few words; none for what runs on the CPU."""
+        return []
+
+    def at(self, device: Any, on_device: bool) -> AbstractBackend:
+        """The backend for one of several devices, results staying there or not. Raises BackendError without any."""
+        if device is not None or on_device:
+            given = f"device={device!r}" if device is not None else "on_device=True"
+            raise BackendError(f"{given}: backend {self.name!r} computes on the CPU; backend='cupy' has devices")
+        return self
+
     def rounding(self, precision: str, dtype: str) -> str:
         """The precision, where it can be had with a dtype. Raises BackendError."""
         if precision not in PRECISIONS:
@@ -106,8 +130,20 @@ class AbstractBackend(ABC):
         """True for an array that `asarray` would return as it is."""
 
     @abstractmethod
-    def bounds(self, array: Any) -> tuple[float, float]:
-        """Smallest and largest element of a non-empty array, as Python numbers."""
+    def misplaced(self, value: Any, name: str) -> str:
+        """Why an array cannot be taken from the device that it lies on, and the way out; "" where it can."""
+
+    @abstractmethod
+    def bounds(self, array: Any) -> tuple[float, float] | None:
+        """Smallest and largest element of a non-empty array, as Python numbers; None where that would take a wait."""
+
+    @abstractmethod
+    def host(self, array: Any) -> Any:
+        """An array of this backend as NumPy's."""
+
+    @abstractmethod
+    def placed(self, array: Any) -> Any:
+        """A NumPy array as results are."""
 
     @abstractmethod
     def pad(self, arrays: Sequence[Any], axes: int) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from ..errors import MemoryLimitError
@@ -60,19 +61,26 @@ KEPT = 2
 class Idle(dict[tuple[int, ...], list[Any]]):
     """Workspaces that no run is using, by batch size and lengths; those of the lengths used longest ago go first."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._lock = Lock()
+
     def take(self, shape: tuple[int, ...], make: Callable[[], Any]) -> Any:
         """An idle workspace, or a new one."""
-        idle = self.get(shape)
-        return idle.pop() if idle else make()
+        with self._lock:
+            if idle := self.get(shape):
+                return idle.pop()
+        return make()
 
     def keep(self, shape: tuple[int, ...], workspace: Any) -> None:
         """Give a workspace back."""
-        if shape not in self:
-            while len(self) >= KEPT:
-                self.pop(next(iter(self)))
-            self[shape] = []
-        if len(self[shape]) < KEPT:
-            self[shape].append(workspace)
+        with self._lock:
+            if shape not in self:
+                while len(self) >= KEPT:
+                    self.pop(next(iter(self)))
+                self[shape] = []
+            if len(self[shape]) < KEPT:
+                self[shape].append(workspace)
 
 
 SMALL = 2**26

@@ -13,7 +13,7 @@ from ..errors import NonFiniteError
 from ..ir import Const, Equation, Operand, Ref, System
 from ..timeindex import Axis
 from ..unfold import unfold
-from .base import AbstractBackend, AbstractExecutable, Options
+from .base import AbstractBackend, AbstractExecutable, Options, averaged
 from .numpy.arrays import NumpyArrays
 from .numpy.debug import checked, describe
 from .numpy.kernels import compute
@@ -35,7 +35,8 @@ class ReferenceExecutable(AbstractExecutable):
         with np.errstate(all="ignore"):
             for node in dag.topological():
                 walk.evaluate(node)
-        return {name: walk.gather(ref) for name, ref in self.system.outputs.items()}
+        found = {name: walk.gather(ref) for name, ref in self.system.outputs.items()}
+        return averaged(found, self.options, batch)
 
     def __str__(self) -> str:
         return str(self.system.name)

@@ -105,21 +105,28 @@ class Rest:
 class Child:
     """One contestant's process; leaving the `with` block ends it and all that it started."""
 
-    def __init__(self, entry: Entry, cell: str, folder: Path, threads: int) -> None:
+    program = "peers.py"
+
+    def __init__(self, entry: Entry, cell: str, folder: Path, threads: int, **more: Any) -> None:
         self.entry, self.results = entry, folder / f"{entry[0]}-{'-'.join(entry[1])}.npz"
         spec = {"name": entry[0], "without": entry[1], "cell": cell, "threads": threads}
-        spec |= {"arrays": str(folder / "arrays.npz"), "results": str(self.results)}
+        spec |= {**more, "arrays": str(folder / "arrays.npz"), "results": str(self.results)}
         self._errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 (see close)
-        program = [sys.executable, str(Path(__file__).with_name("peers.py")), json.dumps(spec)]
+        program = [sys.executable, str(Path(__file__).with_name(self.program)), json.dumps(spec)]
         self._process = subprocess.Popen(
             _pinned(program, threads),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
             text=True,
-            env=environment(threads),
+            env=self.environment(threads),
             start_new_session=True,
         )
+
+    @staticmethod
+    def environment(threads: int) -> dict[str, str]:
+        """What the process finds in its environment."""
+        return environment(threads)
 
     def answer(self, seconds: float | None = None) -> dict[str, Any]:
         """The next line that the process writes. Raises LeftOutError when it ends first, is silent, or declines."""

@@ -36,6 +36,8 @@ class Case:
     x: Any
     threads: int
     without: tuple[str, ...] = ()
+    device: str = "cpu"
+    precision: str = "float32"
 
 
 def by_unroll(backend: str, dtype: str = "float32") -> Callable[[Case], tuple[Call, Result]]:
@@ -64,16 +66,18 @@ def by_torch(kind: str) -> Callable[[Case], tuple[Call, Result]]:
 
         torch.set_num_threads(case.threads)
         cell, (_, batch, inputs) = case.cell, case.x.shape
-        x = torch.from_numpy(case.x)
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = case.precision == "tf32"
+        how: Any = {"device": case.device, "dtype": getattr(torch, case.precision.replace("tf32", "float32"))}
+        x = torch.from_numpy(case.x).to(**how)
         stacks = stacked(cell, case.params)
         hidden = stacks["W"].shape[1]
         given = case.params if kind == "written" else stacks
-        p = {n: torch.from_numpy(v).requires_grad_() for n, v in given.items()}
-        start = tuple(torch.zeros(batch, hidden) for _ in range(2 if cell in ("lstm", "odd") else 1))
+        p = {n: torch.from_numpy(v).to(**how).requires_grad_() for n, v in given.items()}
+        start = tuple(torch.zeros(batch, hidden, **how) for _ in range(2 if cell in ("lstm", "odd") else 1))
         normal = partial(torch.nn.functional.layer_norm, normalized_shape=(hidden,), eps=EPSILON)
         run: Callable[[], Any]
         if kind == "library":
-            module = {"elman": torch.nn.RNN, "lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[cell](inputs, hidden)
+            module = {"elman": torch.nn.RNN, "lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[cell](inputs, hidden).to(**how)
             second = np.zeros_like(stacks["b"])
             if cell == "gru":
                 second[2 * hidden :] = stacks["c"]
@@ -124,14 +128,14 @@ def by_torch(kind: str) -> Callable[[Case], tuple[Call, Result]]:
         leaves = tuple(p.values())
 
         def call() -> Any:
-            loss = run().square().sum() / batch
+            loss = run().float().square().sum() / batch
             return loss.detach(), torch.autograd.grad(loss, leaves)
 
         def result(raw: Any) -> tuple[Any, Arrays]:
-            grads = {n: v.numpy() for n, v in zip(p, raw[1], strict=True)}
+            grads = {n: v.float().cpu().numpy() for n, v in zip(p, raw[1], strict=True)}
             if kind == "library" and cell == "gru":
                 grads["c"] = grads["c"][2 * hidden :]
-            return raw[0].numpy(), grads if kind == "written" else separate(cell, grads)
+            return raw[0].cpu().numpy(), grads if kind == "written" else separate(cell, grads)
 
         return call, result
 
@@ -155,9 +159,11 @@ def by_jax(case: Case) -> tuple[Call, Result]:
         product=lambda a, h, W: h @ W.T if a is None else a + h @ W.T,
     )
     cell, batch = case.cell, case.x.shape[1]
-    p = {n: jnp.asarray(v) for n, v in stacked(cell, case.params).items()}
-    x = jnp.asarray(case.x)
-    start = tuple(jnp.zeros((batch, p["W"].shape[1])) for _ in range(2 if cell in ("lstm", "odd") else 1))
+    kind = jnp.dtype(case.precision.replace("tf32", "float32"))
+    jax.config.update("jax_default_matmul_precision", "tensorfloat32" if case.precision == "tf32" else "highest")
+    p = {n: jnp.asarray(v, kind) for n, v in stacked(cell, case.params).items()}
+    x = jnp.asarray(case.x, kind)
+    start = tuple(jnp.zeros((batch, p["W"].shape[1]), kind) for _ in range(2 if cell in ("lstm", "odd") else 1))
 
     def loss(p: Arrays, x: Any) -> Any:
         def one(state: Any, a: Any) -> Any:
@@ -166,7 +172,7 @@ def by_jax(case: Case) -> tuple[Call, Result]:
 
         a = x @ p["U"].T
         _, h = jax.lax.scan(one, start, a if cell == "odd" else a + p["b"])
-        return (h * h).sum() / batch
+        return jnp.square(h.astype(jnp.float32)).sum() / batch
 
     both = jax.jit(jax.value_and_grad(loss))
     ready: Any = jax.block_until_ready
@@ -174,7 +180,7 @@ def by_jax(case: Case) -> tuple[Call, Result]:
     def call() -> Any:
         return ready(both(p, x))
 
-    return call, lambda raw: (np.asarray(raw[0]), separate(cell, raw[1]))
+    return call, lambda raw: (np.asarray(raw[0]), separate(cell, {n: np.float32(v) for n, v in raw[1].items()}))
 
 
 def by_hand(case: Case) -> tuple[Call, Result]:

@@ -19,7 +19,9 @@ def options(about: str | None, steps: int) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument("--steps", type=int, default=steps, help="updates of the params (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="same seed, same run (default: %(default)s)")
-    parser.add_argument("--backend", default="auto", help="reference, numpy, native or auto (default: %(default)s)")
+    parser.add_argument(
+        "--backend", default="auto", help="reference, numpy, native, cupy or auto (default: %(default)s)"
+    )
     parser.add_argument("-o", "--out", type=Path, default=Path("unroll-examples"), help="folder for the pictures")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
     args = parser.parse_args()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 from .errors import UndefinedError, message
@@ -102,6 +102,7 @@ def instance(key: Any) -> bool:
     return isinstance(key, tuple) and len(key) > 1 and all(hasattr(k, "__index__") for k in key[1:])
 
 
+@cache
 def cotangent(name: Any) -> str:
     """The output that holds the gradient by a name or an instance."""
     return f"{Ref(name[0], tuple(map(fixed, name[1:]))) if isinstance(name, tuple) else name}~"

@@ -275,7 +275,7 @@ class Binder:
     def _inside(self, decl: Decl, array: Any) -> None:
         """The values of an input lie where it says they do."""
         if isinstance(decl.detail, Interval) and array.size:
-            low, high = self.backend.bounds(array)
+            low, high = self.backend.bounds(array) or (decl.detail.low, decl.detail.high)
             if not (decl.detail.low <= low and high <= decl.detail.high):
                 wrong = low if not decl.detail.low <= low else high
                 where = f"from {decl.detail.low:g} to {decl.detail.high:g}"
@@ -286,7 +286,10 @@ class Binder:
         limits = self.limits.get(name)
         if not limits or not array.size:
             return
-        low, high = self.backend.bounds(array)
+        found = self.backend.bounds(array)
+        if found is None:
+            return
+        low, high = found
         for limit, equation in limits:
             if low < 0 or high >= limit:
                 wrong = low if low < 0 else high

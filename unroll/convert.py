@@ -18,7 +18,11 @@ class Arrays(Protocol):
 
     def fits(self, value: Any, dtype: str) -> bool: ...
 
-    def bounds(self, array: Any) -> tuple[float, float]: ...
+    def misplaced(self, value: Any, name: str) -> str: ...
+
+    def bounds(self, array: Any) -> tuple[float, float] | None: ...
+
+    def host(self, array: Any) -> Any: ...
 
     def pad(self, arrays: Sequence[Any], axes: int) -> Any: ...
 
@@ -58,6 +62,8 @@ def convert(backend: Arrays, decl: Decl, value: Any, dtype: str) -> Any:
     what = called(decl)
     if hasattr(value, "mask") and hasattr(value, "filled"):
         raise ArrayError(f"{what} is a masked array, and its mask would be lost: pass {decl.name}.filled(0)")
+    if reason := backend.misplaced(value, decl.name):
+        raise ArrayError(f"{what} {reason}")
     if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
         value = backend.asarray(value, None)
     given = "None" if value is None else f"a {type(value).__name__}"
@@ -81,8 +87,9 @@ def convert(backend: Arrays, decl: Decl, value: Any, dtype: str) -> Any:
     if decl.dtype == "int":
         if kind not in "iu":
             raise ArrayError(f"{what} was declared dtype='int', and holds {own or value.dtype}")
-        if kind == "u" and value.size and (high := backend.bounds(value)[1]) >= 2**63:
-            raise ArrayError(f"{what} holds {high}, which is no label")
+        limits = backend.bounds(value) if kind == "u" and value.size else None
+        if limits is not None and limits[1] >= 2**63:
+            raise ArrayError(f"{what} holds {limits[1]}, which is no label")
         return backend.asarray(value, "int64")
     if kind != "b":
         raise ArrayError(f"{what} was declared dtype='bool', and holds {own or value.dtype}")

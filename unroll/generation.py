@@ -76,7 +76,7 @@ def generate(
         for name, found in parts.items():
             found.append(results[name])
         if stop is not None and size:
-            ended = results[stop].reshape(size, -1)
+            ended = made.backend.host(results[stop]).reshape(size, -1)
             first = ended.argmax(axis=0) + 1 + (stream.steps - size)
             lengths = lengths + first * (ended.any(axis=0) & (lengths == 0))
         if stream.steps == steps or (lengths > 0).all():

@@ -11,6 +11,7 @@ import shutil
 import sys
 
 from . import __version__, backends
+from .errors import BackendError
 
 PACKAGES = (
     "numpy",
@@ -36,10 +37,21 @@ def rows() -> list[tuple[str, str]]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     limits = ", ".join(f"{name}={os.environ[name]}" for name in THREADS if name in os.environ)
     found.append(("backends", ", ".join(n for n in backends.NAMES if not backends.missing(n))))
-    found.append(("devices", f"cpu ({cores} cores)"))
+    found.append(("devices", f"cpu ({cores} cores){_devices()}"))
     found.append(("threads", limits or f"up to {cores}"))
     found.append(("engines", ", ".join(_engines())))
     return found
+
+
+def _devices() -> str:
+    """The GPUs, or why there is none, where the backend for them is installed."""
+    if backends.missing("cupy"):
+        return ""
+    try:
+        return "".join(f", {device}" for device in backends.load("cupy").devices())
+    except BackendError as error:
+        why, _, _ = str(error).partition(", or choose")
+        return f"; {why}"
 
 
 def _engines() -> list[str]:

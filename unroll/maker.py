@@ -70,16 +70,23 @@ class Maker:
     options: Any
     batch_first: bool
 
-    def make(self, system: System, directions: Sequence[str] = (), short: tuple[Axis, ...] = ()) -> Made:
+    def make(
+        self,
+        system: System,
+        directions: Sequence[str] = (),
+        short: tuple[Axis, ...] = (),
+        averaged: tuple[str, ...] = (),
+    ) -> Made:
         """What the outputs of a system need, compiled.
 
-        short  the axes on which examples have lengths of their own
+        short     the axes on which examples have lengths of their own
+        averaged  outputs, see `unroll.backends.base.Options`
 
         Raises CausalityError where these leave no order.
         """
         system = self.needed(ragged(system, short) if short else system)
         try:
-            executable = self.build(system)
+            executable = self.backend.build(system, replace(self.options, averaged=averaged))
         except NoOrder:
             if not short:
                 raise

@@ -52,13 +52,16 @@ class Net:
         debug_nans: bool = False,
         without: Sequence[str] = (),
         precision: str = "float32",
+        device: Any = None,
+        on_device: bool = False,
     ) -> None:
         dtype = str(getattr(dtype, "__name__", dtype))
         if dtype not in FLOATS:
             raise BackendError(f"dtype={dtype!r}: choose one of {', '.join(FLOATS)}")
         self.system = system
-        self.backend = backends.load(backend)
+        self.backend = backends.load(backend).at(device, on_device)
         self.dtype = dtype
+        self._devices: dict[str, Any] = {"device": device, "on_device": on_device}
         self.batch_first = batch_first
         known = (*OPTIONAL, *self.backend.optional)
         if unknown := [name for name in without if name not in known]:
@@ -82,7 +85,7 @@ class Net:
 
         seed  an int from 0 up (the same seed gives the same bits) or a numpy.random.Generator
         """
-        return dict(initial(self.system, seed, self.dtype))
+        return {name: self.backend.placed(value) for name, value in initial(self.system, seed, self.dtype).items()}
 
     @from_call
     def run(
@@ -197,14 +200,9 @@ class Net:
         told = self._lengths(lengths, arrays, {})
         built = self._gradient(names, wanted, told.short)
         system, bound, results = built.call(params, told.arrays, extras=Extras(seed, ends=told.ends))
-        batched = self._per_example(told.short)
-        grads = {}
-        for name in names:
-            key = cotangent(name)
-            mean = results[key] / bound.batch if batched and bound.batch != 1 else results[key]
-            grads[name] = self._out(system, key, mean, bound)
-        value = results[LOSS]
-        value = value[()] if not batched else value[0] if bound.batch == 1 else value.mean()
+        value = results[LOSS][()]
+        out = {name: cotangent(name) for name in names}
+        grads = {name: self._out(system, key, results[key], bound) for name, key in out.items()}
         if outputs == ():
             return value, grads
         return value, grads, {name: self._out(system, name, results[name], bound) for name in wanted}
@@ -334,7 +332,8 @@ class Net:
 
     def _gradient(self, names: tuple[Any, ...], wanted: dict[str, Ref], short: tuple[Axis, ...] = ()) -> Made:
         outputs = {LOSS: Ref("loss"), **wanted}
-        return self._get(("grad", names, *wanted), lambda: self._adjoint(names, outputs), (), short)
+        means = (LOSS, *dict.fromkeys(map(cotangent, names))) if self._per_example(short) else ()
+        return self._get(("grad", names, *wanted), lambda: self._adjoint(names, outputs), (), short, means)
 
     def _adjoint(
         self, names: tuple[Any, ...], wanted: dict[str, Ref], seeds: Mapping[str, str] | None = None
@@ -360,12 +359,13 @@ class Net:
 
     def _alike(self, system: System) -> Net:
         """A net for another system, made with the same options."""
-        return Net(system, self.backend.name, batch_first=self.batch_first, **asdict(self._options))
+        how = {n: v for n, v in asdict(self._options).items() if n != "averaged"}
+        return Net(system, self.backend.name, batch_first=self.batch_first, **how, **self._devices)
 
-    def _get(self, key: Any, make: Callable[[], System], directions: tuple[str, ...], short: tuple[Axis, ...]) -> Made:
-        key = (key, short)  # where no example is shorter than the arrays, the plain program serves
+    def _get(self, key: Any, make: Callable[[], System], directions: tuple[str, ...], *how: Any) -> Made:
+        key = (key, *how)  # where no example is shorter than the arrays, the plain program serves
         if key not in self._built:
-            self._built[key] = self._maker.make(make(), directions, short)
+            self._built[key] = self._maker.make(make(), directions, *how)
         return self._built[key]
 
     def _per_example(self, short: tuple[Axis, ...]) -> bool:

@@ -11,6 +11,7 @@ from .errors import (
     DTypeError,
     LengthError,
     ShapeError,
+    Source,
     TemplateError,
     UndefinedError,
     from_call,
@@ -20,7 +21,7 @@ from .errors import (
 from .expr import Expr, axes_of
 from .goals import set_loss, set_stop
 from .initializers import initializer
-from .ir import Decl, Ref, Source, System, visible
+from .ir import Decl, Ref, System, visible
 from .shown import Shown
 from .text import system_text
 from .timeindex import TIME, Index, running, whole
@@ -321,10 +322,12 @@ class Template(Shown):
         debug_nans: bool = False,
         without: Sequence[str] = (),
         precision: str = "float32",
+        device: int | None = None,
+        on_device: bool = False,
     ) -> Net:
         """Something callable on arrays: see `unroll.model.Net`.
 
-        backend      "reference", "numpy" or "native"; "auto" takes the fastest one installed
+        backend      "reference", "numpy", "native" or "cupy"; "auto" takes the fastest one installed for the CPU
         dtype        "float32" (the default), "float64", or "complex128" for complex-step checks
         batch_first  True where arrays come as (B, T, ...) instead of (T, B, ...)
         debug_nans   True to stop at the first nan or infinity, naming variable, step and direction
@@ -332,18 +335,19 @@ class Template(Shown):
         precision    "cupy" alone: "tf32" lets products round their factors to 11 bits; "bfloat16" and "float16" keep
                      what carries the batch, and the factors of products, in 16 bits, and add up in float32. What you
                      give and get stays float32; params, their gradients and losses are float32 throughout
+        device       for "cupy" the number of the GPU; by default CuPy's current device
+        on_device    for "cupy" True to have params and results as CuPy arrays, for which the host does not wait; by
+                     default they are NumPy arrays
+
+        "cupy" takes NumPy arrays, CuPy arrays, and what else has ``__dlpack__`` on the CPU or that GPU (PyTorch's
+        tensors, JAX's arrays). Labels that lie on the GPU are not checked, for the host would have to wait: one out of
+        range reads nothing outside its table, and gives numbers without meaning.
         """
         from .model import Net
 
-        return Net(
-            self.system,
-            backend,
-            dtype=dtype,
-            batch_first=batch_first,
-            debug_nans=debug_nans,
-            without=without,
-            precision=precision,
-        )
+        how: dict[str, Any] = {"debug_nans": debug_nans, "without": without, "precision": precision}
+        how |= {"device": device, "on_device": on_device}
+        return Net(self.system, backend, dtype=dtype, batch_first=batch_first, **how)
 
     def __str__(self) -> str:
         done = self._frozen is not None and self._frozen[0] == self._builder.stamp()

@@ -1,12 +1,13 @@
-"""The CUDA backend: the whole program as kernels and products in the order of one graph, NumPy arrays in and out."""
+"""The CUDA backend: the whole program as kernels and products in the order of one graph."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
+from weakref import WeakSet
 
 from ...compiler import compile_system
-from ...errors import BackendError
+from ...errors import BackendError, MemoryLimitError
 from ...explain import Costs
 from ...ir import System
 from ...program import Program
@@ -23,6 +24,9 @@ GRAPH, PERSISTENT = "graph", "persistent"
 
 Make = Callable[[Plan, Options], AbstractMachine]
 
+ALIVE: WeakSet[CudaExecutable] = WeakSet()
+"""Programs that may hold idle memory."""
+
 
 class CudaExecutable(AbstractExecutable):
     """One program on one machine."""
@@ -36,6 +40,7 @@ class CudaExecutable(AbstractExecutable):
         self.plan = emit(self.program, options.dtype, options.precision, PERSISTENT not in options.without)
         self._machine = make(self.plan, options)
         self._idle = Idle()
+        ALIVE.add(self)
 
     def numbers(self, lengths: Mapping[str, int], batch: int) -> dict[str, int]:
         """The batch size and the length of every axis."""
@@ -52,14 +57,51 @@ class CudaExecutable(AbstractExecutable):
 
     def __call__(self, values: Mapping[str, Any], lengths: Mapping[str, int], batch: int) -> dict[str, Any]:
         numbers = self.numbers(lengths, batch)
+        try:
+            return self._run(values, numbers)
+        except MemoryError:
+            for executable in list(ALIVE):
+                executable.idle()
+            self._machine.release()
+        try:
+            return self._run(values, numbers)
+        except MemoryLimitError:
+            raise
+        except MemoryError as error:
+            raise MemoryLimitError(
+                f"the device has no memory left for this run ({str(error).partition('.')[0]}): give fewer examples at "
+                "once, or shorter sequences; or free what else is on the device"
+            ) from None
+
+    def _run(self, values: Mapping[str, Any], numbers: dict[str, int]) -> dict[str, Any]:
+        """One run; its memory is kept for the next one unless it fails."""
         shape = tuple(numbers.values())
         frame = self._idle.take(shape, lambda: self._machine.frame(numbers))
         results: dict[str, Any] = frame(values)
         self._idle.keep(shape, frame)
         return results
 
+    def idle(self) -> None:
+        """Give idle memory back."""
+        self._idle.clear()
+
     def __str__(self) -> str:
         return str(self.program)
+
+
+class Hosted(AbstractExecutable):
+    """A program that NumPy runs in place of the device, on what is copied to the host."""
+
+    def __init__(self, executable: AbstractExecutable, arrays: NumpyArrays) -> None:
+        self.program, self._executable, self._arrays = executable.program, executable, arrays
+
+    def __call__(self, values: Mapping[str, Any], lengths: Mapping[str, int], batch: int) -> dict[str, Any]:
+        on_host = {name: self._arrays.host(value) for name, value in values.items()}
+        results = self._executable(on_host, lengths, batch)
+        return {name: self._arrays.placed(value) for name, value in results.items()}
+
+    def __str__(self) -> str:
+        return str(self._executable)
 
 
 class Cuda(NumpyArrays, AbstractBackend):
@@ -89,4 +131,5 @@ class Cuda(NumpyArrays, AbstractBackend):
             raise BackendError(
                 f"precision={options.precision!r}: {why} and runs on numpy, in float32; leave precision= out"
             )
-        return instead(self.name, op, system, options) or CudaExecutable(system, options, self._make)
+        served = instead(self.name, op, system, options)
+        return Hosted(served, self) if served else CudaExecutable(system, options, self._make)

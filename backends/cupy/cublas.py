@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 from typing import Any
+from weakref import finalize
 
 from ...errors import BackendError
 from .plan import ITEM, Matrices, Plan
@@ -24,26 +25,29 @@ WORKSPACE = 32 << 20
 
 
 class Cublas:
-    """One handle on one stream.
+    """One handle, for one stream at a time.
 
     library   the loaded library
-    stream    the address of the stream
-    room      the address of `WORKSPACE` bytes on the device, which the caller keeps alive
     plan      whose products they are
     """
 
-    def __init__(self, library: Any, stream: int, room: int, plan: Plan) -> None:
+    def __init__(self, library: Any, plan: Plan) -> None:
         self.library, self.kind = library, plan.kind
         self.handle = ctypes.c_void_p()
         self.done("cublasCreate", library.cublasCreate_v2(ctypes.byref(self.handle)))
-        self.done("cublasSetStream", library.cublasSetStream_v2(self.handle, ctypes.c_void_p(stream)))
-        work = library.cublasSetWorkspace_v2(self.handle, ctypes.c_void_p(room), ctypes.c_size_t(WORKSPACE))
-        self.done("cublasSetWorkspace", work)  # after the stream, which resets it
+        finalize(self, library.cublasDestroy_v2, self.handle).atexit = False  # the driver may be gone by then
         self.done("cublasSetMathMode", library.cublasSetMathMode(self.handle, STRICT))
         single = plan.dtype == "float32"
         number = ctypes.c_float if single else ctypes.c_double
         self.numbers = number(0), number(1)
         self.compute = (IN_TF32 if plan.precision == "tf32" else IN_32) if single else IN_64
+
+    def on(self, stream: int, room: int) -> None:
+        """What follows goes to a stream; `room` is the address of `WORKSPACE` bytes that nothing else uses by then."""
+        self.done("cublasSetStream", self.library.cublasSetStream_v2(self.handle, ctypes.c_void_p(stream)))
+        size = ctypes.c_size_t(WORKSPACE)
+        work = self.library.cublasSetWorkspace_v2(self.handle, ctypes.c_void_p(room), size)
+        self.done("cublasSetWorkspace", work)  # after the stream, which resets it
 
     @staticmethod
     def done(what: str, status: int) -> None:

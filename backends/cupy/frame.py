@@ -1,4 +1,4 @@
-"""One run's memory as arrays: what is given goes in, results come out. The same for a device and for its stand-in."""
+"""One run's memory as arrays, and where in it lies what is given and what results. The same for a stand-in."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 
 from .cooperative import Meeting
 from .plan import Fit, Plan
-from .storage import widened
 
 RAW = {"float16": "uint16", "bfloat16": "uint16"}
 """Bits, of which no arithmetic is done here."""
@@ -18,6 +17,8 @@ class AbstractFrame(ABC):
     """The memory of runs at one shape.
 
     raw      bytes, as an array of a NumPy-like library, as many as the plan wants
+    given    by host, the part that the user's array fills
+    results  by output, the part that holds it
     fits     the loops that run as one kernel
     meeting  of their blocks
     """
@@ -38,31 +39,20 @@ class AbstractFrame(ABC):
         for host, size in plan.sizes(numbers).items():
             part = raw[where[host] : where[host] + size]
             self.arrays[host] = part.view(RAW.get(plan.kind(host), plan.kind(host))).reshape(plan.shape(host, numbers))
-        self.results = {name: plan.result(ref, numbers) for name, ref in plan.system.outputs.items()}
         decls = plan.system.decls
-        self.given = {h: plan.inside(h, numbers) for h in plan.hosts if h in decls and decls[h].given}
+        self.given = {
+            h: self.arrays[h][(*plan.inside(h, numbers), ...)] for h in plan.hosts if h in decls and decls[h].given
+        }
+        places = {name: plan.result(ref, numbers) for name, ref in plan.system.outputs.items()}
+        self.hosts = {n: h for n, (h, _) in places.items()}
+        self.results = {n: self.arrays[h][p if ... in p else (*p, ...)] for n, (h, p) in places.items()}  # views
 
+    @abstractmethod
     def __call__(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """The outputs by name, in NumPy arrays of their own."""
-        for host, inside in self.given.items():
-            decl = self.plan.system.decls[host]
-            self.put(self.arrays[host], inside, decl.detail if decl.kind == "constant" else values[host])
-        self.run()
-        found = {name: (self.get(self.arrays[host][part]), host) for name, (host, part) in self.results.items()}
-        self.meeting.check()
-        return {name: widened(array, self.plan.kind(host)) for name, (array, host) in found.items()}
+        """Run on what is given by name (constants are the plan's own); the outputs in arrays of their own.
 
-    @abstractmethod
-    def put(self, array: Any, inside: tuple[slice, ...], value: Any) -> None:
-        """``array[inside] = value``."""
-
-    @abstractmethod
-    def get(self, array: Any) -> Any:
-        """A NumPy copy."""
-
-    @abstractmethod
-    def run(self) -> None:
-        """All that the plan says, in order."""
+        Those that `Options.averaged` names are averaged.
+        """
 
 
 class AbstractMachine(ABC):
@@ -71,3 +61,7 @@ class AbstractMachine(ABC):
     @abstractmethod
     def frame(self, numbers: Mapping[str, int]) -> AbstractFrame:
         """Memory for runs at these lengths and this batch size. Raises MemoryLimitError."""
+
+    def release(self) -> None:
+        """Give back memory that is kept for later."""
+        return

@@ -14,7 +14,7 @@ from ...explain import Costs
 from ...ir import Ref, System
 from ...program import Program
 from ...timeindex import last
-from ..base import AbstractBackend, AbstractExecutable, Options
+from ..base import AbstractBackend, AbstractExecutable, Options, averaged
 from ..memory import Idle, afford, elements
 from ..numpy.arrays import NumpyArrays
 from ..numpy.backend import alone, instead
@@ -105,7 +105,7 @@ class NativeExecutable(AbstractExecutable):
 
     def __init__(self, system: System, options: Options) -> None:
         self.system = system
-        self.dtype = np.dtype(options.dtype)
+        self.dtype, self._options = np.dtype(options.dtype), options
         with library.writing():
             start()
             self.program = compile_system(system, without=("pack", *options.without))  # `fuse` makes wider kernels
@@ -179,7 +179,7 @@ class NativeExecutable(AbstractExecutable):
         for name, (host, part) in space.passed.items():
             results[name] = np.array(given[host][part])
         self._idle.keep(shape, space)
-        return results
+        return averaged(results, self._options, batch)
 
     def _placed(self, array: Any, name: str, value: Any, numbers: Mapping[str, int]) -> None:
         """An input with boundaries: its own steps between them."""

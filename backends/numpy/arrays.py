@@ -12,6 +12,18 @@ from . import supply
 
 DTYPES = {name: np.dtype(name) for name in ("float32", "float64", "complex128", "int64", "bool")}
 
+CPU, GPU = 1, 2
+ON_HOST = (CPU, 3)
+"""What DLPack calls devices; 3 is memory of the host that a GPU reads."""
+
+
+def place(value: Any) -> tuple[int, int]:
+    """The kind and the number of the device that an array lies on, as DLPack counts them."""
+    if type(value) is np.ndarray or not hasattr(value, "__dlpack_device__"):
+        return CPU, 0
+    kind, number = value.__dlpack_device__()
+    return int(kind), int(number)
+
 
 class NumpyArrays:
     """The array half of a backend."""
@@ -24,7 +36,25 @@ class NumpyArrays:
         """True for what `asarray` would return as it is."""
         return type(value) is np.ndarray and value.dtype == DTYPES[dtype] and value.flags.c_contiguous
 
-    def bounds(self, array: Any) -> tuple[float, float]:
+    def misplaced(self, value: Any, name: str) -> str:
+        """Why an array cannot be taken where it lies."""
+        kind, number = place(value)
+        if kind in ON_HOST:
+            return ""
+        ways = {"cpu": f"{name}.cpu()", "get": f"{name}.get()"}
+        copied = next((way for method, way in ways.items() if hasattr(value, method)), f"numpy.asarray({name})")
+        where = f"GPU {number}" if kind == GPU else "another device"
+        return f"lies on {where}, and this net computes on the CPU: pass {copied}, or compile with backend='cupy'"
+
+    def host(self, array: Any) -> Any:
+        """The array itself."""
+        return array
+
+    def placed(self, array: Any) -> Any:
+        """The array itself."""
+        return array
+
+    def bounds(self, array: Any) -> tuple[float, float] | None:
         """Smallest and largest element."""
         return array.real.min().item(), array.real.max().item()
 

@@ -16,7 +16,7 @@ from ...explain import Costs
 from ...ir import System
 from ...ops.core import OPS
 from ...program import Program
-from ..base import AbstractBackend, AbstractExecutable, Options
+from ..base import AbstractBackend, AbstractExecutable, Options, averaged
 from ..memory import Idle, afford, elements
 from ..source import load
 from .arrays import NumpyArrays
@@ -66,7 +66,7 @@ class NumpyExecutable(AbstractExecutable):
         with np.errstate(all="ignore"):
             results: dict[str, Any] = workspace.run(values)
         self._idle.keep(shape, workspace)
-        return results
+        return averaged(results, self.options, batch)
 
     def _workspace(self, lengths: Mapping[str, int], batch: int, shape: tuple[int, ...]) -> Workspace:
         costs = self.costs(lengths, batch)

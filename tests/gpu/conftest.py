@@ -1,14 +1,17 @@
-"""A backend that runs plans on the stand-in for a GPU, under the name "emulated"."""
+"""Backends without a GPU: plans on a stand-in for it ("emulated"), and "cupy" on a stand-in for CuPy."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from types import ModuleType
 
 import pytest
+from helpers import fakecupy
 from helpers.emulator import COMPILER, Emulator
 
 from unroll import backends
+from unroll.backends.cupy import launch
 from unroll.backends.cupy.backend import Cuda
 
 
@@ -22,3 +25,14 @@ def emulated(monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setitem(sys.modules, module.__name__, module)
     monkeypatch.setitem(backends.NAMES, "emulated", "emulated")
     return "emulated"
+
+
+@pytest.fixture
+def cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[fakecupy.World]:
+    """A machine with two GPUs, on which the backend "cupy" runs."""
+    if COMPILER is None:
+        pytest.skip("there is no g++ to compile kernels with")
+    monkeypatch.setitem(sys.modules, "cupy", fakecupy.module())
+    monkeypatch.setattr(launch, "_cublas", fakecupy.Blas)
+    with fakecupy.world() as made:
+        yield made

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from unroll.backends.base import Options
+from unroll.backends.base import Options, averaged
 from unroll.backends.cupy.cooperative import Meeting
 from unroll.backends.cupy.cublas import IN_32, IN_64, IN_TF32, TYPES, Cublas
 from unroll.backends.cupy.frame import RAW, AbstractFrame, AbstractMachine
@@ -182,11 +182,32 @@ def wrapped(text: str) -> str:
         "extern __shared__ Four room[];", "Four* room = (Four*)rooms[blockIdx.x];"
     )
     parts = [MATHS, SHIM, text]
-    for name, arguments in re.findall(r"__global__ void (?:__launch_bounds__\(.*?\) )?(\w+)\((.*?)\) \{", text):
-        types = [a.rpartition(" ")[0] for a in arguments.split(", ")]
+    for name, arguments in re.findall(r"__global__ void (?:__launch_bounds__\(.*?\) )?(\w+)\(([^)]*)\) \{", text):
+        types = [a.rpartition(" ")[0] for a in re.split(r",\s*", arguments)]
         values = ", ".join(f"*({kind}*)given[{n}]" for n, kind in enumerate(types))
         parts.append(f'extern "C" void call_{name}() {{ {name}({values}); }}')
     return "\n".join(parts)
+
+
+def compiled(text: str, options: tuple[str, ...] = ()) -> Any:
+    """The kernels of a text as a library."""
+    assert COMPILER is not None
+    with tempfile.TemporaryDirectory() as folder:
+        source, built = Path(folder, "kernels.cpp"), Path(folder, "kernels.so")
+        source.write_text(wrapped(text))
+        flags = ["-O0", "-w", "-fPIC", "-shared", "-ffp-contract=off", "-std=c++17", *ALIGNED]
+        done = subprocess.run([COMPILER, *flags, *options, "-o", built, source], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[:3000] + text
+        return ctypes.CDLL(str(built))
+
+
+def launch(library: Any, text: str, kernel: str, blocks: int, threads: int, held: Sequence[Any]) -> None:
+    """Run one kernel of a text on the values of its arguments, which ctypes holds."""
+    table = (ctypes.c_void_p * len(held))(*map(ctypes.addressof, held))
+    own = text.partition(f"void {kernel}(")[2].partition("\n}\n")[0]
+    meets = "__syncthreads" in own or "__shared__" in own
+    status = library.run(getattr(library, f"call_{kernel}"), ctypes.c_longlong(blocks), threads, int(meets), table)
+    assert status == 0, f"{kernel}: only some threads of a block arrive at a barrier"
 
 
 class EmulatedFrame(AbstractFrame):
@@ -201,13 +222,17 @@ class EmulatedFrame(AbstractFrame):
         fits = {n: f for n, f in found.items() if f is not None}
         super().__init__(plan, numbers, aligned(size), where, fits, meeting)
         self.library = machine.library(plan.wide(numbers))
-        self.multiply = Cublas(Blas(), 0, 0, plan)
+        self.options = machine.options
+        self.multiply = Cublas(Blas(), plan)
 
-    def put(self, array: Any, inside: tuple[slice, ...], value: Any) -> None:
-        array[inside] = value
-
-    def get(self, array: Any) -> Any:
-        return np.array(array)
+    def __call__(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        for host, part in self.given.items():
+            decl = self.plan.system.decls[host]
+            part[...] = decl.detail if decl.kind == "constant" else values[host]
+        self.run()
+        self.meeting.check()
+        found = {name: widened(np.array(x), self.plan.kind(self.hosts[name])) for name, x in self.results.items()}
+        return averaged(found, self.options, self.numbers["B"])
 
     def run(self) -> None:
         for call in calls(self.plan, self.numbers, self.fits):
@@ -264,7 +289,8 @@ class Blas:
     """The part of cuBLAS that is called, by its documentation: column by column, on NumPy memory."""
 
     def __init__(self) -> None:
-        for name in ("cublasCreate_v2", "cublasSetStream_v2", "cublasSetWorkspace_v2", "cublasSetMathMode"):
+        calls = ("cublasCreate_v2", "cublasDestroy_v2", "cublasSetStream_v2", "cublasSetWorkspace_v2")
+        for name in (*calls, "cublasSetMathMode"):
             setattr(self, name, lambda *_: 0)
 
     def cublasGemmStridedBatchedEx(
@@ -338,25 +364,14 @@ class Emulator(AbstractMachine):
     processors, room = 3, 227 * 1024
 
     def __init__(self, plan: Plan, options: Options) -> None:
-        self.plan = plan
+        self.plan, self.options = plan, options
         self._libraries: dict[bool, ctypes.CDLL] = {}
 
     def library(self, wide: bool) -> ctypes.CDLL:
         """The kernels, with indices of 64 bits or of 32."""
         if wide not in self._libraries:
-            self._libraries[wide] = self.compiled([f"-D{WIDE}"] if wide else [])
+            self._libraries[wide] = compiled(self.plan.text, (f"-D{WIDE}",) if wide else ())
         return self._libraries[wide]
-
-    def compiled(self, options: list[str]) -> ctypes.CDLL:
-        """The plan's text through g++."""
-        assert COMPILER is not None
-        with tempfile.TemporaryDirectory() as folder:
-            source, built = Path(folder, "kernels.cpp"), Path(folder, "kernels.so")
-            source.write_text(wrapped(self.plan.text))
-            flags = ["-O0", "-w", "-fPIC", "-shared", "-ffp-contract=off", "-std=c++17", *ALIGNED]
-            done = subprocess.run([COMPILER, *flags, *options, "-o", built, source], capture_output=True, text=True)
-            assert done.returncode == 0, done.stderr[:3000] + self.plan.text
-            return ctypes.CDLL(str(built))
 
     def frame(self, numbers: Mapping[str, int]) -> EmulatedFrame:
         return EmulatedFrame(self, numbers)

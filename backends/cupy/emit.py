@@ -13,6 +13,7 @@ from ..numpy.kernels import letters
 from ..place import Layout, Lives, layouts, lives, zeros
 from ..sizes import BATCH, ONE, ZERO, Size, count
 from . import sums
+from .dots import dots, long
 from .kernels import Writer, by_row
 from .persistent import persistent
 from .plan import Action, Launch, Loop, Need, Plan, Product, Scratch, touched
@@ -170,6 +171,8 @@ class _Emitter:
             return self.summed(step, where)
         elif len(body) == 1 and by_row(step, writer.values):
             launch = writer.exponentials(step)
+        elif len(body) == 1 and long(step, writer.values):
+            launch = dots(writer, step)
         else:
             launch = writer.points(body, inner)
         self.texts.append(writer.k.text())

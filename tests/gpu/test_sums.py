@@ -73,6 +73,33 @@ def test_many_sums_are_not_shared(emulated: str) -> None:
     assert any(name.endswith("_joined") for name in ran(net, 260, 200))
 
 
+def products(width: int) -> Template:
+    """Scalar products of all steps at once, and in a loop."""
+    g = Template("products")
+    x, y, v = g.input("x", width), g.input("y", width), g.param("v", width)
+    h = g.variable("h", ())
+    h[0] = 0
+    h[t] = 0.5 * h[t - 1] + ops.dot(v, ops.tanh(x[t] * h[t - 1] + y[t]))
+    score = v @ ops.sin(x[t]) + ops.dot(x[t], y[t]) + ops.einsum("i,i->", y[t], y[t])
+    g.loss = ops.sum(h[t] * score, over=t)
+    g.output("score", score)
+    return g
+
+
+@pytest.mark.parametrize("width", [31, 70])
+def test_a_row_of_threads_for_a_long_scalar_product(width: int, emulated: str) -> None:
+    g = products(width)
+    net = g.compile(emulated, dtype="float64")
+    rng = np.random.default_rng(width)
+    given = {name: 0.1 * rng.standard_normal((4, 5, width)) for name in "xy"}
+    params = {"v": rng.standard_normal(width)}
+    value, grads = net.value_and_grad(params, **given)
+    want, wanted = g.compile("numpy", dtype="float64").value_and_grad(params, **given)
+    same({"loss": value, **grads}, {"loss": want, **wanted}, EXACT, "scalar products")
+    made = executables(net)[0].plan.text
+    assert made.count("if (lane < half)") == (4 if width == 70 else 0)
+
+
 @pytest.fixture
 def several_emulated(emulated: str) -> Net:
     """A net of `several`."""

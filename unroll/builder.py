@@ -8,9 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 from .automatic import Automatic, Noise
-from .errors import AxisError, DTypeError, ShapeError, TemplateError, here, message
+from .errors import AxisError, DTypeError, ShapeError, Source, TemplateError, here, message
 from .expr import Expr, axes_of
-from .ir import Const, Decl, Domain, Equation, Label, Operand, Ref, Source, System
+from .ir import Const, Decl, Domain, Equation, Label, Operand, Ref, System
 from .ops.core import OPS, Op, Symbolic, result_kind
 from .ops.shapes import broadcast
 from .timeindex import Axis, Index, Range, running, whole

@@ -5,17 +5,28 @@ from __future__ import annotations
 import linecache
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
-from .ir import Source
 from .ops.errors import DifferentiationError, DTypeError, ShapeError, UnrollError
 
 _PACKAGE = str(Path(__file__).resolve().parent)
 _INSIDE = tuple(
     str(folder) for base in (Path(_PACKAGE), Path(_PACKAGE).parent) for folder in (base / "ops", base / "backends")
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where the user wrote something."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
 
 
 class TemplateError(UnrollError):

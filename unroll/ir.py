@@ -20,21 +20,11 @@ from functools import cached_property
 from typing import Any
 
 from .automatic import Automatic
+from .errors import Source
 from .ops.core import OPS, Op
 from .timeindex import Axis, Index, Range, whole
 
 Shape = tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Where the user wrote something."""
-
-    file: str
-    line: int
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}"
 
 
 @dataclass(frozen=True, slots=True)

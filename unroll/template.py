@@ -11,6 +11,7 @@ from .errors import (
     DTypeError,
     LengthError,
     ShapeError,
+    Source,
     TemplateError,
     UndefinedError,
     from_call,
@@ -20,7 +21,7 @@ from .errors import (
 from .expr import Expr, axes_of
 from .goals import set_loss, set_stop
 from .initializers import initializer
-from .ir import Decl, Ref, Source, System, visible
+from .ir import Decl, Ref, System, visible
 from .shown import Shown
 from .text import system_text
 from .timeindex import TIME, Index, running, whole

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from .errors import DTypeError, here, message
+
 Lengths = Mapping[str, int]
 """The number of steps of every axis, by the name of its end: ``{"T": 5}``."""
 
@@ -61,8 +63,6 @@ class Index:
         raise self._refusal(f"{text}: a step is {self.anchor}+k, {self.anchor}-k or a fixed number")
 
     def _refusal(self, text: str) -> Exception:
-        from .errors import DTypeError, here, message
-
         return DTypeError(message(text, here()))
 
     def __eq__(self, other: object) -> bool:

@@ -12,6 +12,7 @@ from .errors import (
     DoubleDefinitionError,
     DTypeError,
     ShapeError,
+    Source,
     TemplateError,
     UndefinedError,
     code,
@@ -19,7 +20,7 @@ from .errors import (
     message,
 )
 from .expr import Expr
-from .ir import Const, Decl, Ref, Source, visible
+from .ir import Const, Decl, Ref, visible
 from .ops.core import Symbolic
 from .timeindex import TIME, Axis, Index, bracket, fixed, whole
 

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-REASON = "NVRTC is not installed: pip install nvidia-cuda-nvrtc-cu12"
+REASON = "NVRTC is not installed: pip install -e '.[nvrtc]'"
 
 
 def library() -> Any:

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ..dag import Dag, Node
-from ..errors import code, place
-from ..ir import Source, System
+from ..errors import Source, code, place
+from ..ir import System
 from ..pretty import PrettyWriter
 from ..render import draw_folded, draw_unfolded
 from ..render.drawing import Drawing

@@ -20,7 +20,10 @@ WAY_OUT = 'compile(without=("persistent",)) runs the loop as a launch for every 
 
 
 class Meeting:
-    """Where the blocks of a loop meet.
+    """Where the blocks of a frame's loops meet.
+
+    The frame looks at it without waiting: at the end of a run for which the host has waited anyway, and at the start of
+    a call, for runs for which nobody has. A frame that finds a block late runs no more.
 
     words  two numbers on the device, zero: how many blocks have come, and whether one came too late
     told   one number that the host sees too, a ctypes array, zero: whether one came too late
@@ -30,7 +33,7 @@ class Meeting:
         self.words, self.told = words, told
 
     def check(self, lost: str) -> None:
-        """Raise BackendError, which says what is lost, where a block was known to be late; the frame is then spent."""
+        """Raise BackendError, which says what is lost, where a block is known to have come too late."""
         if self.told[0]:
             raise BackendError(
                 f"a loop that ran as one kernel gave up: some of its blocks waited over {LIMIT} s for the others. "

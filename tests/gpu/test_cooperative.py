@@ -13,6 +13,7 @@ from laws.agreement import EXACT, Arrays, Specimen, executables, poison, same
 from laws.test_zoo import specimen
 
 from unroll import Template, ops, t
+from unroll.backends.cupy import plan as plans
 from unroll.errors import BackendError
 from unroll.model import Net
 
@@ -82,6 +83,16 @@ def test_weights_that_are_more_than_a_kernel_may_share_unasked(cuda: World, rng:
     assert set(kept.values()) == {3}
     same(first, run(it.net(), it), EXACT, "eager")
     same(run(net, it), first, 0, "as a graph")
+
+
+def test_loops_that_count_in_64_bits(cuda: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    it = specimen("elman", 4, 9)
+    narrow = run(made(it), it)
+    monkeypatch.setattr(plans, "REACH", 0)
+    wide = made(it)
+    for _ in range(2):
+        same(run(wide, it), narrow, 0, "widths")
+    assert loops(wide) != [{}]
 
 
 def test_by_choice_every_step_is_a_launch(cuda: World) -> None:

@@ -55,8 +55,17 @@ def leak() -> Specimen:
     return Specimen(g, {}, {"x": np.random.default_rng(0).standard_normal((5, 200, 4))})
 
 
-@pytest.mark.parametrize("early", [False, True])
-@pytest.mark.parametrize("name", ["elman", "lstm_packed", "gru", "attention", "leak"])
+@pytest.mark.parametrize(
+    ("name", "early"),
+    [
+        ("elman", False),
+        ("lstm_packed", True),
+        ("lstm_packed", False),
+        ("gru", False),
+        ("attention", True),
+        ("leak", True),
+    ],
+)
 def test_eager_captured_and_replayed(name: str, early: bool, cuda: World) -> None:
     cuda.early = early
     it = leak() if name == "leak" else specimen(name, 4, 9)
@@ -143,7 +152,7 @@ def test_a_driver_that_takes_no_loop(cuda: World) -> None:
 STUCK = r"some of its blocks waited over 10 s for the others\. The results of {} are lost.*without=\(.persistent"
 
 
-@pytest.mark.parametrize("calls", [0, 1, 3])
+@pytest.mark.parametrize("calls", [0, 2])
 def test_a_block_that_never_arrives(calls: int, cuda: World) -> None:
     it = specimen("elman", 4, 9)
     net, want = made(it), run(it.net(), it)
@@ -192,7 +201,7 @@ def test_threads_call_one_net_at_once(cuda: World) -> None:
         it = specimen("elman", 4 + number // 2, 9)
         want = run(it.net(), it)
         with fakecupy.Stream(non_blocking=True):
-            for _ in range(4):
+            for _ in range(3):
                 try:
                     same(run(nets[number % 2], it), want, EXACT, f"thread {number}")
                 except BaseException as error:  # noqa: BLE001 - reported below

@@ -20,7 +20,10 @@ WAY_OUT = 'compile(without=("persistent",)) runs the loop as a launch for every 
 
 
 class Meeting:
-    """Where the blocks of a loop meet.
+    """Where the blocks of a frame's loops meet.
+
+    The frame looks at it without waiting: at the end of a run for which the host has waited anyway, and at the start of
+    a call, for runs for which nobody has. A frame that finds a block late runs no more.
 
     words  two numbers on the device, zero: how many blocks have come, and whether one came too late
     told   one number that the host sees too, a ctypes array, zero: whether one came too late
@@ -29,63 +32,53 @@ class Meeting:
     def __init__(self, words: Any, told: Any) -> None:
         self.words, self.told = words, told
 
-    def check(self) -> None:
-        """Raise BackendError where a block came too late, and make ready for the next run. After a run has ended."""
-        if not self.told[0]:
-            return
-        self.told[0] = 0
-        self.words[...] = 0
-        raise BackendError(
-            f"a loop that ran as one kernel gave up: some of its blocks waited over {LIMIT} s for the others. "
-            f"The results of this run are lost, the next one may work; {WAY_OUT}"
-        )
+    def check(self, lost: str) -> None:
+        """Raise BackendError, which says what is lost, where a block is known to have come too late."""
+        if self.told[0]:
+            raise BackendError(
+                f"a loop that ran as one kernel gave up: some of its blocks waited over {LIMIT} s for the others. "
+                f"The results of {lost} are lost: call again; {WAY_OUT}"
+            )
 
 
 class Cooperative:
-    """The loops of one plan on the current device.
+    """The loops of one frame, on the current device and stream.
 
     kernels  by name, as CuPy's RawModule has them
     wide     whether they count in 64 bits
+    fits     the loops that run as one kernel, with a block on each processor at most
     """
 
-    def __init__(self, cupy: Any, plan: Plan, kernels: Mapping[str, Any], wide: bool) -> None:
+    def __init__(
+        self, cupy: Any, plan: Plan, numbers: Mapping[str, int], kernels: Mapping[str, Any], wide: bool
+    ) -> None:
+        self.cupy, self.kernels = cupy, kernels
         self.index = ctypes.c_longlong if wide else ctypes.c_int
-        self.cupy, self.plan = cupy, plan
-        self.kernels = {loop.kernel: kernels[loop.kernel] for loop in plan.persistent}
         runtime, device = cupy.cuda.runtime, cupy.cuda.Device().id
-        able, self.processors, self.room = (
+        able, processors, room = (
             runtime.deviceGetAttribute(getattr(runtime, f"cudaDevAttr{name}"), device)
             for name in ("CooperativeLaunch", "MultiProcessorCount", "MaxSharedMemoryPerBlockOptin")
         )
-        self.able = bool(able)
-        for kernel in self.kernels.values() if self.able else ():
-            kernel.max_dynamic_shared_size_bytes = self.room
-
-    def fits(self, numbers: Mapping[str, int]) -> dict[str, Fit]:
-        """The loops that run as one kernel at these lengths and this batch size, with a block on each processor."""
-        found = {}
-        for loop in self.plan.persistent if self.able else ():
-            made = fit(loop, numbers, self.processors, self.room, self.cupy.dtype(self.plan.dtype).itemsize)
-            if made is not None and self._resident(loop.kernel, made):
-                found[loop.kernel] = made
-        return found
-
-    def _resident(self, kernel: str, made: Fit) -> bool:
-        ask = self.cupy.cuda.driver.occupancyMaxActiveBlocksPerMultiprocessor
-        return bool(ask(self.kernels[kernel].kernel.ptr, THREADS, made.shared) >= 1)
-
-    def meeting(self) -> Meeting:
-        """A new one; its second part lies in memory of the host that the device writes to."""
-        told = (ctypes.c_uint * 1).from_buffer(self.cupy.cuda.alloc_pinned_memory(4))
+        resident = cupy.cuda.driver.occupancyMaxActiveBlocksPerMultiprocessor
+        self.fits: dict[str, Fit] = {}
+        for loop in plan.persistent if able else ():
+            made = fit(loop, numbers, processors, room, cupy.dtype(plan.dtype).itemsize)
+            if made is None:
+                continue
+            kernel = kernels[loop.kernel]
+            kernel.max_dynamic_shared_size_bytes = room  # of all frames that share it
+            if resident(kernel.kernel.ptr, THREADS, made.shared) >= 1:
+                self.fits[loop.kernel] = made
+        told = (ctypes.c_uint * 1).from_buffer(cupy.cuda.alloc_pinned_memory(4))  # the device writes to it as it is
         told[0] = 0
-        return Meeting(self.cupy.zeros(2, self.cupy.uint32), told)
+        self.meeting = Meeting(cupy.zeros(2, cupy.uint32), told)
 
-    def launch(self, call: Whole, meeting: Meeting, where: Mapping[str, int], stream: int) -> None:
+    def launch(self, call: Whole, where: Mapping[str, int], stream: int) -> None:
         """Put a loop onto a stream. Raises BackendError where the driver refuses it."""
-        words = meeting.words.data.ptr
+        words = self.meeting.words.data.ptr
         given = [
             ctypes.c_void_p(words),
-            ctypes.c_void_p(ctypes.addressof(meeting.told)),
+            ctypes.c_void_p(ctypes.addressof(self.meeting.told)),
             ctypes.c_int(call.fit.down),
             *(ctypes.c_void_p(where[x]) if isinstance(x, str) else self.index(x) for x in call.arguments),
         ]

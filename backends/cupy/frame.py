@@ -6,8 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
-from .cooperative import Meeting
-from .plan import Fit, Plan
+from .plan import Plan
 
 RAW = {"float16": "uint16", "bfloat16": "uint16"}
 """Bits, of which no arithmetic is done here."""
@@ -19,21 +18,10 @@ class AbstractFrame(ABC):
     raw      bytes, as an array of a NumPy-like library, as many as the plan wants
     given    by host, the part that the user's array fills
     results  by output, the part that holds it
-    fits     the loops that run as one kernel
-    meeting  of their blocks
     """
 
-    def __init__(
-        self,
-        plan: Plan,
-        numbers: Mapping[str, int],
-        raw: Any,
-        where: Mapping[str, int],
-        fits: Mapping[str, Fit],
-        meeting: Meeting,
-    ) -> None:
+    def __init__(self, plan: Plan, numbers: Mapping[str, int], raw: Any, where: Mapping[str, int]) -> None:
         self.plan, self.numbers = plan, numbers
-        self.fits, self.meeting = dict(fits), meeting
         self.arena = raw
         self.arrays: dict[str, Any] = {}
         for host, size in plan.sizes(numbers).items():

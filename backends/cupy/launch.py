@@ -173,6 +173,7 @@ class Frame(AbstractFrame):
     own     the stream on which eager runs and captures go; all else goes to the user's
     done    the event after which this memory is free for another run
     issued  calls of the last eager run or capture
+    wanted  whether a graph is still to be tried
     """
 
     def __init__(self, machine: Machine, numbers: Mapping[str, int]) -> None:
@@ -190,13 +191,13 @@ class Frame(AbstractFrame):
         self.done, self.begun, self.ended = (cupy.cuda.Event(disable_timing=True) for _ in range(3))
         wide = plan.wide(numbers)
         self.kernels = machine.kernels(wide)
-        self.loops = Cooperative(cupy, plan, self.kernels, wide)
-        with self.own:
-            super().__init__(plan, numbers, raw, where, self.loops.fits(numbers), self.loops.meeting())
+        super().__init__(plan, numbers, raw, where)
         self.index = np.int64 if wide else np.int32
         self.graph: Any = None
+        self.wanted = machine.graph
         self.issued = 0
         with self.own:
+            self.loops = Cooperative(cupy, plan, numbers, self.kernels, wide)
             how = {n: machine.averaged.get(name, COPIED) for n, name in enumerate(self.results)}
             brief = {n for n, name in enumerate(self.results) if plan.kind(self.hosts[name]) in RAW}
             self.inwards = Carrier(cupy, machine.carry, list(self.given.values()), 0, {})
@@ -228,7 +229,7 @@ class Frame(AbstractFrame):
             stream = cupy.cuda.get_current_stream()
             try:
                 stream.wait_event(self.done)
-                self.meeting.check()  # of the run before, where nobody waited for it
+                self.loops.meeting.check("the last runs, which stayed on the device,")  # for those nobody waited
                 given = self._on_device(values, stream)  # held until the launch: another thread may share the stream
                 self.inwards([a.data.ptr for a in given])
                 self._run(stream)
@@ -237,7 +238,7 @@ class Frame(AbstractFrame):
                     self.outwards([array.data.ptr for array in found])
                 else:
                     found = self.fetched.out(self.kinds, self.outwards, stream)
-                    self.meeting.check()
+                    self.loops.meeting.check("this run")
                 self.done.record(stream)
             except (cupy.cuda.runtime.CUDARuntimeError, cupy.cuda.driver.CUDADriverError):
                 with _guarded(cupy, "a run"):
@@ -258,7 +259,7 @@ class Frame(AbstractFrame):
 
     def _run(self, stream: Any) -> None:
         """The graph; the first run is eager, so that every library is loaded before the capture."""
-        if self.graph is None and 0 < self.issued <= NODES and self.machine.graph:
+        if self.graph is None and 0 < self.issued <= NODES and self.wanted:
             self.graph = self._issued(self._captured)
         if self.graph is not None:
             self.graph.launch(stream)
@@ -277,7 +278,10 @@ class Frame(AbstractFrame):
             return how()
 
     def _captured(self) -> Any:
-        """A graph of everything; with loops as launches where the driver takes no other loop into a graph."""
+        """A graph of everything; None, now and from then on, where there are loops and the driver does not take them.
+
+        Runs then stay eager: with a launch for every step in the graph, they would differ in rounding from the first.
+        """
         cuda = self.cupy.cuda
         self.own.begin_capture()
         try:
@@ -286,20 +290,20 @@ class Frame(AbstractFrame):
         except BaseException as error:
             with suppress(cuda.runtime.CUDARuntimeError, cuda.driver.CUDADriverError):  # it may be invalid already
                 self.own.end_capture()  # or nothing else could run on the stream
-            if not self.fits or not isinstance(error, Exception):
+            if not self.loops.fits or not isinstance(error, Exception):
                 raise
-        self.fits.clear()
-        return self._captured()
+        self.wanted = False
+        return None
 
     def _enqueue(self) -> None:
         """Everything in order, on the current stream."""
         machine = self.machine
         where = {host: array.data.ptr for host, array in self.arrays.items()}
         self.issued = 0
-        for call in calls(self.plan, self.numbers, self.fits):
+        for call in calls(self.plan, self.numbers, self.loops.fits):
             self.issued += 1
             if isinstance(call, Whole):
-                self.loops.launch(call, self.meeting, where, self.own.ptr)
+                self.loops.launch(call, where, self.own.ptr)
                 continue
             sizes = (call.blocks,) if isinstance(call, Call) else (*call.sizes, *call.strides, call.count)
             if max(sizes) >= LARGEST:

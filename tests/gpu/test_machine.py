@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import inspect
 import re
 import sys
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -186,6 +187,7 @@ def signature(function: Any) -> list[str] | None:
 
 CALLS = [
     "empty",
+    "zeros",
     "asarray",
     "ascontiguousarray",
     "asnumpy",
@@ -215,7 +217,11 @@ CALLS = [
     "cuda.runtime.getDeviceCount",
     "cuda.runtime.memGetInfo",
     "cuda.runtime.memcpyAsync",
+    "cuda.runtime.memsetAsync",
     "cuda.runtime.getDeviceProperties",
+    "cuda.runtime.deviceGetAttribute",
+    "cuda.driver.occupancyMaxActiveBlocksPerMultiprocessor",
+    "cuda.driver.launchCooperativeKernel",
     "ndarray.get",
     "ndarray.reshape",
     "ndarray.transpose",
@@ -245,16 +251,30 @@ def test_the_stand_in_has_the_names_of_the_real_package(path: str) -> None:
 def test_the_real_package_has_its_constants_and_errors() -> None:
     cupy = pytest.importorskip("cupy", reason="CuPy is not installed")
     fake = fakecupy.module()
-    for name in ("memcpyHostToDevice", "memcpyDeviceToHost"):
+    loops = ("CooperativeLaunch", "MultiProcessorCount", "MaxSharedMemoryPerBlockOptin")
+    for name in ("memcpyHostToDevice", "memcpyDeviceToHost", *(f"cudaDevAttr{loop}" for loop in loops)):
         assert getattr(fake.cuda.runtime, name) == getattr(cupy.cuda.runtime, name)
     for path in ("runtime.CUDARuntimeError", "driver.CUDADriverError", "compiler.CompileException"):
         real, mine = found(cupy.cuda, path), found(fake.cuda, path)
         assert issubclass(real, next(c for c in mine.__mro__[1:] if c.__module__ == "builtins"))
     assert issubclass(cupy.cuda.memory.OutOfMemoryError, MemoryError)
     assert {"ptr", "device_id", "mem"} <= set(dir(cupy.cuda.MemoryPointer))
+    assert {"kernel", "max_dynamic_shared_size_bytes"} <= set(dir(cupy.RawKernel)) & set(dir(fakecupy.RawKernel))
+    assert "ptr" in dir(cupy.cuda.Function)
     assert {"shape", "dtype", "strides", "size", "ndim", "data", "flags", "nbytes", "itemsize"} <= set(
         dir(cupy.ndarray)
     )
+
+
+def test_the_real_packages_memory_of_the_host_is_a_buffer() -> None:
+    """What a loop tells the host is written to it in place."""
+    cupy = pytest.importorskip("cupy", reason="CuPy is not installed")
+    raw = ctypes.create_string_buffer(8)
+    pointer = cupy.cuda.PinnedMemoryPointer(SimpleNamespace(ptr=ctypes.addressof(raw), size=8), 4)
+    told = (ctypes.c_uint * 1).from_buffer(pointer)
+    told[0] = 7
+    assert ctypes.addressof(told) == pointer.ptr
+    assert raw.raw == bytes((0, 0, 0, 0, 7, 0, 0, 0))
 
 
 def test_a_template_that_multiplies_nothing_needs_no_cublas(monkeypatch: pytest.MonkeyPatch, cuda: World) -> None:

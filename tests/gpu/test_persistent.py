@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from helpers.emulator import EmulatedFrame, Emulator, at_once
+from helpers.emulator import EmulatedFrame, Emulator
 from helpers.zoo import ZOO, arrays_for, lengths_for, params_for
 from laws.agreement import EXACT, Specimen, close, executables, frozen, same
 from laws.test_zoo import specimen
 
 from unroll import Template, backends, ops, t
-from unroll.backends.base import Options
-from unroll.backends.cupy.cooperative import Cooperative
 from unroll.backends.cupy.emit import emit
 from unroll.backends.cupy.grid import STAGE, THREADS
 from unroll.backends.cupy.persistent import fit, share
-from unroll.backends.cupy.plan import Fit, Loop, Plan, Whole, calls
+from unroll.backends.cupy.plan import Fit, Loop, Plan
 from unroll.compiler import compile_system
 from unroll.errors import BackendError
 
@@ -172,86 +168,22 @@ def test_by_choice_no_loop_is_one_kernel(emulated: str) -> None:
     assert "nanoseconds" not in executable.plan.text
 
 
-def test_a_block_that_never_comes_is_an_error_and_the_next_run_works(emulated: str) -> None:
+def test_a_block_that_never_comes_is_an_error_and_the_next_run_works(
+    emulated: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     it = specimen("lstm_eight_matrices", 2, 64)
     net = it.template.compile(emulated, dtype="float64")
-    want = net.loss(it.params, **it.arrays)
-    (executable,) = executables(net)
-    plan, numbers = executable.plan, executable.numbers({"T": 2}, 64)
-    leaves = "static int seen; if (seen++ < 3 * 256 && blockIdx.x == 1) return;"
-    text = plan.text.replace("    unsigned target = 0;", f"    unsigned target = 0; {leaves}")
-    assert text != plan.text
-    object.__setattr__(plan, "text", text)
-    frame = Emulator(plan, Options()).frame(numbers)
-    given = {**it.params, **it.arrays}
+    monkeypatch.setattr(Emulator, "absent", 1)
     with pytest.raises(BackendError, match=r'waited over 10 s for the others.*without=\("persistent",\)'):
-        frame(given)
-    (loss,) = frame(given).values()
-    np.testing.assert_array_equal(loss.mean(), want)
+        net.loss(it.params, **it.arrays)
+    monkeypatch.setattr(Emulator, "absent", 0)
+    close(net.loss(it.params, **it.arrays), it.net().loss(it.params, **it.arrays), EXACT, "afterwards")
 
 
 def test_what_explain_says(emulated: str) -> None:
     said = str(ZOO["elman"]().compile(emulated).explain(T=5, batch=3))
     assert "  loop t = 1, ..., T: one kernel, 64 B of weights kept on the chip, where that fits the device" in said
     assert "  loop t = T, ..., 1: one kernel, 64 B of weights kept on the chip, where that fits the device" in said
-
-
-class Refused(Exception):
-    """Stands for CuPy's own error."""
-
-
-def test_a_launch_by_cupy(emulated: str) -> None:
-    """What is asked of CuPy and handed to the driver; the kernel itself runs on the stand-in."""
-    it = specimen("elman", 3, 64)
-    net = it.template.compile(emulated, dtype="float64")
-    want = net.loss(it.params, **it.arrays)
-    (frame,) = frames(net)
-    plan: Plan = frame.plan
-    (loop,) = plan.persistent
-    asked: list[Any] = []
-
-    def attribute(which: str, device: int) -> int:
-        return {"CooperativeLaunch": 1, "MultiProcessorCount": 3, "MaxSharedMemoryPerBlockOptin": 232448}[which]
-
-    def launch(function: Any, *sizes: int) -> None:
-        *grid, shared, stream, table = sizes
-        asked.append((function, grid, shared, stream))
-        if stream == 13:
-            raise Refused("too large")
-        at_once(frame.library, loop.kernel, grid[0], shared, ctypes.c_void_p(table))
-
-    names = ("CooperativeLaunch", "MultiProcessorCount", "MaxSharedMemoryPerBlockOptin")
-    cupy = SimpleNamespace(
-        dtype=np.dtype, uint32=np.uint32,
-        zeros=lambda n, kind: Words(n),
-        cuda=SimpleNamespace(
-            Device=lambda: SimpleNamespace(id=0), alloc_pinned_memory=bytearray,
-            runtime=SimpleNamespace(
-                deviceGetAttribute=attribute, memsetAsync=lambda *x: asked.append(x),
-                **{f"cudaDevAttr{name}": name for name in names},
-            ),
-            driver=SimpleNamespace(
-                occupancyMaxActiveBlocksPerMultiprocessor=lambda function, threads, shared: 1,
-                launchCooperativeKernel=launch, CUDADriverError=Refused,
-            ),
-        ),
-    )  # fmt: skip
-    kernel = SimpleNamespace(kernel=SimpleNamespace(ptr=77))
-    device = Cooperative(cupy, plan, {loop.kernel: kernel}, wide=False)
-    assert kernel.max_dynamic_shared_size_bytes == 232448
-    fits = device.fits(frame.numbers)
-    assert fits == frame.fits
-    meeting = device.meeting()
-    where = {host: frame.address(host) for host in frame.arrays}
-    (call,) = [c for c in calls(plan, frame.numbers, fits) if isinstance(c, Whole)]
-    frame.together = lambda call: device.launch(call, meeting, where, 5)  # type: ignore[method-assign]
-    np.testing.assert_array_equal(net.loss(it.params, **it.arrays), want)
-    shared = fits[loop.kernel].shared
-    assert asked == [(meeting.words.ctypes.data, 0, 4, 5), (77, [3, 1, 1, 256, 1, 1], shared, 5)]
-    with pytest.raises(BackendError, match="refuses a loop as one kernel"):
-        device.launch(call, meeting, where, 13)
-    cupy.cuda.driver.occupancyMaxActiveBlocksPerMultiprocessor = lambda *_: 0
-    assert device.fits(frame.numbers) == {}
 
 
 @pytest.mark.gpu
@@ -270,16 +202,3 @@ def test_on_a_device(make: Callable[[int], Template], hidden: int, batch: int, r
     same(first, launches, 10 * EXACT, "a launch for every step")
     same(first, again, 0, "a second time")
     same(first, graph, 0, "as a graph")
-
-
-class Words(np.ndarray):
-    """An array whose memory is told as CuPy tells it."""
-
-    def __new__(cls, n: int) -> Words:
-        """Zeros."""
-        return np.zeros(n, np.uint32).view(cls)
-
-    @property
-    def data(self) -> Any:
-        """Its address."""
-        return SimpleNamespace(ptr=self.ctypes.data)

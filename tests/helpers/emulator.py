@@ -133,14 +133,14 @@ extern "C" int run(void (*kernel)(), long long blocks, int threads, int meets, v
     return 0;
 }
 extern "C" int run_together(
-    void (*kernel)(), int blocks, char *shared, long long bytes, void **arguments
+    void (*kernel)(), int blocks, int absent, char *shared, long long bytes, void **arguments
 ) {
     given = arguments;
     body = kernel;
     gridDim.x = blocks;
     first = 0;
     for (int b = 0; b < blocks; b++) rooms[b] = shared + b * bytes;
-    return together(blocks, MOST);
+    return together(blocks - absent, MOST);
 }
 """
 """Threads are fibres that stop where they meet, and wherever one looks whether the other blocks have come.
@@ -182,11 +182,16 @@ def wrapped(text: str) -> str:
         "extern __shared__ Four room[];", "Four* room = (Four*)rooms[blockIdx.x];"
     )
     parts = [MATHS, SHIM, text]
-    for name, arguments in re.findall(r"__global__ void (?:__launch_bounds__\(.*?\) )?(\w+)\(([^)]*)\) \{", text):
-        types = [a.rpartition(" ")[0] for a in re.split(r",\s*", arguments)]
+    for name, types in parameters(text).items():
         values = ", ".join(f"*({kind}*)given[{n}]" for n, kind in enumerate(types))
         parts.append(f'extern "C" void call_{name}() {{ {name}({values}); }}')
     return "\n".join(parts)
+
+
+def parameters(text: str) -> dict[str, list[str]]:
+    """The types of what each kernel of a text is given."""
+    found = re.findall(r"__global__ void (?:__launch_bounds__\(.*?\) )?(\w+)\(([^)]*)\) \{", text)
+    return {name: [a.rpartition(" ")[0] for a in re.split(r",\s*", given)] for name, given in found}
 
 
 def compiled(text: str, options: tuple[str, ...] = ()) -> Any:
@@ -218,11 +223,11 @@ class EmulatedFrame(AbstractFrame):
         where, size = plan.arena(numbers)
         item = np.dtype(plan.dtype).itemsize
         found = {loop.kernel: fit(loop, numbers, machine.processors, machine.room, item) for loop in plan.persistent}
-        meeting = Meeting(np.zeros(2, np.uint32), (ctypes.c_uint * 1)())
-        fits = {n: f for n, f in found.items() if f is not None}
-        super().__init__(plan, numbers, aligned(size), where, fits, meeting)
+        super().__init__(plan, numbers, aligned(size), where)
+        self.fits = {n: f for n, f in found.items() if f is not None}
+        self.meeting = Meeting(np.zeros(2, np.uint32), (ctypes.c_uint * 1)())
         self.library = machine.library(plan.wide(numbers))
-        self.options = machine.options
+        self.options, self.absent = machine.options, machine.absent
         self.multiply = Cublas(Blas(), plan)
 
     def __call__(self, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -230,7 +235,7 @@ class EmulatedFrame(AbstractFrame):
             decl = self.plan.system.decls[host]
             part[...] = decl.detail if decl.kind == "constant" else values[host]
         self.run()
-        self.meeting.check()
+        self.meeting.check("this run")
         found = {name: widened(np.array(x), self.plan.kind(self.hosts[name])) for name, x in self.results.items()}
         return averaged(found, self.options, self.numbers["B"])
 
@@ -260,7 +265,7 @@ class EmulatedFrame(AbstractFrame):
         self.meeting.words[0] = 0
         words, told = self.meeting.words.ctypes.data, ctypes.addressof(self.meeting.told)
         table = self.values((words, told, call.fit.down, *call.arguments))
-        at_once(self.library, call.kernel, call.fit.blocks, call.fit.shared, table)
+        at_once(self.library, call.kernel, call.fit.blocks, call.fit.shared, table, self.absent)
 
     def address(self, host: str) -> int:
         """Where a host begins."""
@@ -268,12 +273,12 @@ class EmulatedFrame(AbstractFrame):
         return found
 
 
-def at_once(library: Any, kernel: str, blocks: int, shared: int, table: Any) -> None:
-    """A cooperative launch; the end of the memory that each block shares is watched."""
+def at_once(library: Any, kernel: str, blocks: int, shared: int, table: Any, absent: int = 0) -> None:
+    """A cooperative launch, at which some blocks never arrive; the end of the memory that each shares is watched."""
     fence = shared + 64
     memory = aligned(blocks * fence)
     room, each = ctypes.c_void_p(memory.ctypes.data), ctypes.c_longlong(fence)
-    status = library.run_together(getattr(library, f"call_{kernel}"), blocks, room, each, table)
+    status = library.run_together(getattr(library, f"call_{kernel}"), blocks, absent, room, each, table)
     assert status == 0, f"{kernel}: only some threads of a block arrive at a barrier"
     assert (memory.reshape(-1, fence)[:, -64:] == 255).all(), f"{kernel}: beyond its shared memory"
 
@@ -359,9 +364,12 @@ def narrowed(x: Any, kind: str) -> Any:
 
 
 class Emulator(AbstractMachine):
-    """Compiles a plan with g++; a loop as one kernel has as many blocks as there are `processors`, up to 8."""
+    """Compiles a plan with g++; a loop as one kernel has as many blocks as there are `processors`, up to 8.
 
-    processors, room = 3, 227 * 1024
+    absent  blocks of such a loop that never arrive
+    """
+
+    processors, room, absent = 3, 227 * 1024, 0
 
     def __init__(self, plan: Plan, options: Options) -> None:
         self.plan, self.options = plan, options

@@ -15,9 +15,12 @@ from functools import cache, wraps
 from importlib.machinery import ModuleSpec
 from types import ModuleType, SimpleNamespace
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
+
+from unroll.backends.cupy.grid import THREADS
 
 from . import emulator
 
@@ -44,18 +47,25 @@ class OutOfMemoryError(MemoryError):
 class World:
     """The machine: its devices, its memory, what was called, and what is to fail.
 
-    fails  by the name of a call, exceptions that the next calls raise, None for one that passes
-    idle   launches cost nothing and do nothing
-    early  every stream but the null one runs what it is given at once: late is not the only wrong time
+    fails       by the name of a call, exceptions that the next calls raise, None for one that passes
+    idle        launches cost nothing and do nothing
+    early       every stream but the null one runs what it is given at once: late is not the only wrong time
+    processors  of a device, up to 8; 0 where it takes no cooperative launches
+    room        bytes of memory that a block shares, at most
+    resident    blocks of a kernel that a processor has room for
+    refuses     the driver takes no cooperative launch into a capture
+    absent      the last block of a cooperative launch never arrives
     """
 
     def __init__(self, devices: int = 2, memory: int = 2**32) -> None:
         self.devices, self.memory, self.allocated = devices, memory, 0
         self.calls: Counter[str] = Counter()
         self.fails: dict[str, list[Exception | None]] = {}
-        self.idle = self.early = False
+        self.idle = self.early = self.refuses = self.absent = False
+        self.processors, self.room, self.resident = 0, 227 * 1024, 1
         self.local = threading.local()
         self.streams: list[Stream] = []
+        self.kernels: WeakValueDictionary[int, RawKernel] = WeakValueDictionary()
 
     def note(self, name: str) -> None:
         """A call."""
@@ -351,9 +361,18 @@ def alloc_pinned_memory(size: int) -> PinnedMemoryPointer:
 
 def memcpyAsync(dst: int, src: int, size: int, kind: int, stream: int) -> None:
     WORLD.note("memcpyAsync")
-    found = next(s for s in reversed(WORLD.streams) if s.ptr == stream)
     if not WORLD.idle:
-        found.add(lambda: ctypes.memmove(dst, src, size) and None)
+        _stream(stream).add(lambda: ctypes.memmove(dst, src, size) and None)
+
+
+def memsetAsync(ptr: int, value: int, size: int, stream: int) -> None:
+    WORLD.note("memsetAsync")
+    if not WORLD.idle:
+        _stream(stream).add(lambda: ctypes.memset(ptr, value, size) and None)
+
+
+def _stream(ptr: int) -> Stream:
+    return next(s for s in reversed(WORLD.streams) if s.ptr == ptr)
 
 
 # -- arrays --------------------------------------------------------------------------------------------------------
@@ -517,14 +536,37 @@ class RawModule:
 
     def get_function(self, name: str) -> RawKernel:
         WORLD.note("compile")
-        return RawKernel(self.code, name, compiled(self.code, self.options))
+        return RawKernel(self.code, name, compiled(self.code, self.options), bool(self.options))
+
+
+class Function:
+    """A kernel as the driver has it."""
+
+    def __init__(self, ptr: int) -> None:
+        self.ptr = ptr
 
 
 class RawKernel:
     """One kernel; its arguments are read when it is called."""
 
-    def __init__(self, code: str, name: str, library: Any) -> None:
-        self.code, self.name, self.library = code, name, library
+    def __init__(self, code: str, name: str, library: Any, wide: bool) -> None:
+        self.code, self.name, self.library, self.wide = code, name, library, wide
+        self._shared = 48 * 1024
+        WORLD.kernels[id(self)] = self
+
+    @property
+    def kernel(self) -> Function:
+        return Function(id(self))
+
+    @property
+    def max_dynamic_shared_size_bytes(self) -> int:
+        return self._shared
+
+    @max_dynamic_shared_size_bytes.setter
+    def max_dynamic_shared_size_bytes(self, size: int) -> None:
+        if size > WORLD.room:
+            raise CUDADriverError("CUDA_ERROR_INVALID_VALUE: invalid argument")
+        self._shared = size
 
     def __call__(self, grid: tuple[int, ...], block: tuple[int, ...], args: Any, *, shared_mem: int = 0) -> None:
         WORLD.note("launch")
@@ -551,6 +593,42 @@ def _argument(x: Any) -> Any:
     return (ctypes.c_char * len(raw)).from_buffer_copy(raw)
 
 
+def occupancyMaxActiveBlocksPerMultiprocessor(func: int, blockSize: int, dynamicSMemSize: int) -> int:
+    return WORLD.resident if dynamicSMemSize <= WORLD.kernels[func].max_dynamic_shared_size_bytes else 0
+
+
+def launchCooperativeKernel(
+    f: int, grid_dim_x: int, grid_dim_y: int, grid_dim_z: int, block_dim_x: int, block_dim_y: int, block_dim_z: int,
+    shared_mem_bytes: int, stream: int, kernel_params: int,
+) -> None:  # fmt: skip
+    """All blocks at once; the arguments are read here, each as long as the kernel declares it."""
+    WORLD.note("launchCooperativeKernel")
+    kernel, on = WORLD.kernels[f], _stream(stream)
+    assert (grid_dim_y, grid_dim_z, block_dim_x, block_dim_y, block_dim_z) == (1, 1, THREADS, 1, 1)
+    if not WORLD.processors:
+        raise CUDADriverError("CUDA_ERROR_NOT_SUPPORTED: operation not supported")
+    if shared_mem_bytes > kernel.max_dynamic_shared_size_bytes:
+        raise CUDADriverError("CUDA_ERROR_INVALID_VALUE: invalid argument")
+    if grid_dim_x > WORLD.processors * WORLD.resident:
+        raise CUDADriverError("CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE: too many blocks in cooperative launch")
+    if WORLD.refuses and on.captured is not None:
+        on.invalid = True
+        raise CUDADriverError("CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED: operation not permitted when stream is capturing")
+    sizes = [
+        8 if "*" in kind or (kernel.wide and "place" in kind) else 4
+        for kind in emulator.parameters(kernel.code)[kernel.name]
+    ]
+    given = ctypes.cast(kernel_params, ctypes.POINTER(ctypes.c_void_p))
+    held = [ctypes.create_string_buffer(ctypes.string_at(given[n], size), 8) for n, size in enumerate(sizes)]
+    table = (ctypes.c_void_p * len(held))(*map(ctypes.addressof, held))
+
+    def run(held: Any = held) -> None:
+        emulator.at_once(kernel.library, kernel.name, grid_dim_x, shared_mem_bytes, table, int(WORLD.absent))
+
+    if not WORLD.idle:
+        on.add(run)
+
+
 class Blas:
     """cuBLAS: its products are issued to the stream that was set."""
 
@@ -567,8 +645,7 @@ class Blas:
             if name == "cublasSetStream_v2":
                 self.stream = args[1].value or 0
             if "gemm" in name.lower():
-                found = next(s for s in reversed(WORLD.streams) if s.ptr == self.stream)
-                found.add(lambda: inner(*args) and None)
+                _stream(self.stream).add(lambda: inner(*args) and None)
                 return 0
             return inner(*args)  # type: ignore[no-any-return]
 
@@ -589,6 +666,10 @@ def getDeviceProperties(device: int) -> dict[str, Any]:
     return {"name": b"Stand-in", "totalGlobalMem": WORLD.memory, "major": 9, "minor": 0, "multiProcessorCount": 132}
 
 
+def deviceGetAttribute(attrib: int, device: int) -> int:
+    return {95: int(WORLD.processors > 0), 16: WORLD.processors, 97: WORLD.room}[attrib]
+
+
 def module() -> Any:
     """The package."""
     cupy: Any = ModuleType("cupy")
@@ -598,17 +679,21 @@ def module() -> Any:
     cupy.uint32, cupy.dtype = np.uint32, np.dtype
     cupy.get_default_memory_pool = get_default_memory_pool
     cuda = cupy.cuda = ModuleType("cupy.cuda")
-    for thing in (Stream, Event, Graph, Device, Memory, MemoryPointer, MemoryPool, PinnedMemoryPointer):
+    for thing in (Stream, Event, Graph, Device, Memory, MemoryPointer, MemoryPool, PinnedMemoryPointer, Function):
         setattr(cuda, thing.__name__, thing)
     cuda.get_current_stream, cuda.alloc, cuda.alloc_pinned_memory = get_current_stream, alloc, alloc_pinned_memory
     cuda.runtime = SimpleNamespace(
         CUDARuntimeError=CUDARuntimeError, getDeviceCount=getDeviceCount, memGetInfo=memGetInfo,
-        deviceGetAttribute=lambda attribute, device: attribute, cudaDevAttrCooperativeLaunch=0,
-        cudaDevAttrMultiProcessorCount=132, cudaDevAttrMaxSharedMemoryPerBlockOptin=232448,
-        memcpyAsync=memcpyAsync, getDeviceProperties=getDeviceProperties, memcpyHostToDevice=1, memcpyDeviceToHost=2,
+        deviceGetAttribute=deviceGetAttribute, cudaDevAttrCooperativeLaunch=95,
+        cudaDevAttrMultiProcessorCount=16, cudaDevAttrMaxSharedMemoryPerBlockOptin=97,
+        memcpyAsync=memcpyAsync, memsetAsync=memsetAsync,
+        getDeviceProperties=getDeviceProperties, memcpyHostToDevice=1, memcpyDeviceToHost=2,
         driverGetVersion=lambda: 12040, runtimeGetVersion=lambda: 12090,
     )  # fmt: skip
-    cuda.driver = SimpleNamespace(CUDADriverError=CUDADriverError)
+    cuda.driver = SimpleNamespace(
+        CUDADriverError=CUDADriverError, launchCooperativeKernel=launchCooperativeKernel,
+        occupancyMaxActiveBlocksPerMultiprocessor=occupancyMaxActiveBlocksPerMultiprocessor,
+    )  # fmt: skip
     cuda.compiler = SimpleNamespace(CompileException=CompileException)
     cuda.memory = SimpleNamespace(OutOfMemoryError=OutOfMemoryError)
     return cupy

@@ -6,6 +6,7 @@ It has not run on a device yet.
 from __future__ import annotations
 
 import ctypes
+from threading import RLock
 from typing import Any
 from weakref import finalize
 
@@ -20,6 +21,8 @@ IN_32, IN_TF32, IN_64 = 68, 77, 70
 """CUBLAS_COMPUTE_32F, CUBLAS_COMPUTE_32F_FAST_TF32, CUBLAS_COMPUTE_64F: what products are added up in."""
 ANY = -1
 """CUBLAS_GEMM_DEFAULT."""
+CAPTURE = RLock()
+"""Held while a stream captures: to destroy a handle waits for the device, which would end the capture."""
 WORKSPACE = 32 << 20
 """Bytes; what NVIDIA advises for Hopper."""
 
@@ -35,7 +38,7 @@ class Cublas:
         self.library, self.kind = library, plan.kind
         self.handle = ctypes.c_void_p()
         self.done("cublasCreate", library.cublasCreate_v2(ctypes.byref(self.handle)))
-        finalize(self, library.cublasDestroy_v2, self.handle).atexit = False  # the driver may be gone by then
+        finalize(self, _destroyed, library, self.handle).atexit = False  # the driver may be gone by then
         self.done("cublasSetMathMode", library.cublasSetMathMode(self.handle, STRICT))
         single = plan.dtype == "float32"
         number = ctypes.c_float if single else ctypes.c_double
@@ -73,6 +76,11 @@ class Cublas:
             self.compute, ANY,
         )  # fmt: skip
         self.done("a product", status)
+
+
+def _destroyed(library: Any, handle: Any) -> None:
+    with CAPTURE:
+        library.cublasDestroy_v2(handle)
 
 
 def laid(rows: int, columns: int, strides: tuple[int, int]) -> tuple[bool, int]:

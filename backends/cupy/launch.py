@@ -6,12 +6,14 @@ It has not run on a device yet: its plans are tested on a stand-in, and this fil
 from __future__ import annotations
 
 import ctypes
+import gc
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from threading import Lock
 from typing import Any
+from weakref import finalize
 
 import numpy as np
 
@@ -22,7 +24,7 @@ from .arrays import DeviceArrays
 from .backend import GRAPH, Cuda
 from .cooperative import Cooperative
 from .copies import COPIED, MEAN, SHARED, text
-from .cublas import WORKSPACE, Cublas
+from .cublas import CAPTURE, WORKSPACE, Cublas
 from .frame import RAW, AbstractFrame, AbstractMachine
 from .plan import Call, Plan, Product, Whole, calls, flat
 from .text import WIDE
@@ -95,6 +97,18 @@ def _guarded(cupy: Any, doing: str) -> Iterator[None]:
             f"{doing} failed on the device ({_line(error)}): call again; should it come again, start Python anew, "
             f"for an error inside a kernel ends all work on the device, {INSTEAD}"
         ) from error
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """No garbage goes by the way: what lies on a device may wait for it, which would end a capture."""
+    on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if on:
+            gc.enable()
 
 
 def _cublas() -> Any:
@@ -183,12 +197,13 @@ class Frame(AbstractFrame):
         size = -(-size // ALIGNED) * ALIGNED
         total = size + (WORKSPACE if machine.multiply else 0)
         self._afford(total, numbers)
-        # Not from CuPy's pool: that may hand memory on while a graph still runs in it; to free this waits for the run.
+        # Not from CuPy's pool, which may hand memory on while a graph still runs in it.
         memory = cupy.cuda.MemoryPointer(cupy.cuda.Memory(total), 0)
         raw = cupy.ndarray((size,), np.uint8, memory)
         self.room = memory.ptr + size
         self.own = cupy.cuda.Stream(non_blocking=True)
         self.done, self.begun, self.ended = (cupy.cuda.Event(disable_timing=True) for _ in range(3))
+        finalize(self, self.done.synchronize).atexit = False  # before the memory goes
         wide = plan.wide(numbers)
         self.kernels = machine.kernels(wide)
         super().__init__(plan, numbers, raw, where)
@@ -283,15 +298,16 @@ class Frame(AbstractFrame):
         Runs then stay eager: with a launch for every step in the graph, they would differ in rounding from the first.
         """
         cuda = self.cupy.cuda
-        self.own.begin_capture()
-        try:
-            self._enqueue()
-            return self.own.end_capture()
-        except BaseException as error:
-            with suppress(cuda.runtime.CUDARuntimeError, cuda.driver.CUDADriverError):  # it may be invalid already
-                self.own.end_capture()  # or nothing else could run on the stream
-            if not self.loops.fits or not isinstance(error, Exception):
-                raise
+        with CAPTURE, _uncollected():
+            self.own.begin_capture()
+            try:
+                self._enqueue()
+                return self.own.end_capture()
+            except BaseException as error:
+                with suppress(cuda.runtime.CUDARuntimeError, cuda.driver.CUDADriverError):  # it may be invalid already
+                    self.own.end_capture()  # or nothing else could run on the stream
+                if not self.loops.fits or not isinstance(error, Exception):
+                    raise
         self.wanted = False
         return None
 

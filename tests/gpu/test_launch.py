@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from functools import cache
 from typing import Any
@@ -253,6 +254,34 @@ def test_a_call_that_fails(call: str, cuda: World) -> None:
     assert not any(s.is_capturing() for s in cuda.streams)
     for _ in range(3):
         same(run(one, PARAMS, inputs), want(inputs), EXACT, "afterwards")
+
+
+def test_nothing_is_freed_while_a_stream_captures(cuda: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither by the collector nor by another thread that lets a handle go: to free waits, which ends a capture."""
+    other, issue = net(), launch.Frame._enqueue
+    run(other, PARAMS, made())
+    (executable,) = executables(other)
+    machine = executable._machine
+    handles, seen = [machine.multiply], []
+    thread = threading.Thread(target=handles.clear)
+
+    def watched(frame: launch.Frame) -> None:
+        seen.append(gc.isenabled())
+        if cuda.calls["begin_capture"] > cuda.calls["end_capture"]:
+            machine.multiply = None
+            thread.start()
+            thread.join(0.2)
+            assert thread.is_alive()
+        issue(frame)
+
+    monkeypatch.setattr(launch.Frame, "_enqueue", watched)
+    made_net = net()
+    for _ in range(2):
+        run(made_net, PARAMS, made())
+    assert seen == [True, False]
+    assert gc.isenabled()
+    thread.join(5)
+    assert not thread.is_alive()
 
 
 def test_an_interrupt_within_a_capture(cuda: World) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from types import ModuleType
 
 import pytest
-from helpers import fakecupy
+from helpers import fakecuda, fakecupy
 from helpers.emulator import COMPILER, Emulator
 
 from unroll import backends
@@ -28,11 +28,11 @@ def emulated(monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @pytest.fixture
-def cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[fakecupy.World]:
+def cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[fakecuda.World]:
     """A machine with two GPUs, on which the backend "cupy" runs."""
     if COMPILER is None:
         pytest.skip("there is no g++ to compile kernels with")
     monkeypatch.setitem(sys.modules, "cupy", fakecupy.module())
     monkeypatch.setattr(launch, "_cublas", fakecupy.Blas)
-    with fakecupy.world() as made:
+    with fakecuda.world() as made:
         yield made

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import fakecupy
-from helpers.fakecupy import World
+from helpers import fakecuda, fakecupy
+from helpers.fakecuda import World
 from laws.agreement import EXACT, same
 
 from unroll import Template, t
@@ -67,14 +67,14 @@ def test_labels_of_another_size_and_out_of_range(cuda: World) -> None:
 
 
 def test_an_array_on_another_device(cuda: World) -> None:
-    with fakecupy.Device(1):
+    with fakecuda.Device(1):
         params = there(PARAMS)
     with pytest.raises(
         ArrayError,
         match="param W lies on GPU 1, and this net computes on GPU 0: move W there, or compile with device=1",
     ):
         run(net(), params, made())
-    with fakecupy.Device(1):
+    with fakecuda.Device(1):
         same(run(net(), params, made()), want(made()), EXACT, "the current device")
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import fakecupy
-from helpers.fakecupy import CUDADriverError, CUDARuntimeError, World
+from helpers import fakecuda
+from helpers.fakecuda import CUDADriverError, CUDARuntimeError, World
 from laws.agreement import EXACT, Arrays, Specimen, executables, poison, same
 from laws.test_zoo import specimen
 
@@ -179,13 +179,13 @@ def test_a_block_that_never_arrives_where_nobody_waits(calls: int, cuda: World) 
 
     for _ in range(calls):
         issued()
-    fakecupy.get_current_stream().synchronize()
+    fakecuda.get_current_stream().synchronize()
     cuda.absent = True
     cuda.calls.clear()
     issued()
     issued()  # the host does not know yet, and this run finds that it is in vain
     assert not calls or not {"synchronize", "event.synchronize", "get"} & set(cuda.calls)
-    fakecupy.get_current_stream().synchronize()
+    fakecuda.get_current_stream().synchronize()
     cuda.absent = False
     with pytest.raises(BackendError, match=STUCK.format("the last runs, which stayed on the device,")):
         issued()
@@ -200,7 +200,7 @@ def test_threads_call_one_net_at_once(cuda: World) -> None:
     def calls(number: int) -> None:
         it = specimen("elman", 4 + number // 2, 9)
         want = run(it.net(), it)
-        with fakecupy.Stream(non_blocking=True):
+        with fakecuda.Stream(non_blocking=True):
             for _ in range(3):
                 try:
                     same(run(nets[number % 2], it), want, EXACT, f"thread {number}")

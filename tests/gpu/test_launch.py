@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import fakecupy
-from helpers.fakecupy import World
+from helpers import fakecuda, fakecupy
+from helpers.fakecuda import World
 from laws.agreement import EXACT, Arrays, Specimen, executables, poison, same
 from laws.test_zoo import specimen
 
@@ -130,7 +130,7 @@ def test_what_stays_on_the_device_is_not_waited_for(cuda: World) -> None:
 
 
 def test_runs_on_several_streams_follow_each_other(cuda: World) -> None:
-    one, left, right = net(on_device=True), fakecupy.Stream(non_blocking=True), fakecupy.Stream(non_blocking=True)
+    one, left, right = net(on_device=True), fakecuda.Stream(non_blocking=True), fakecuda.Stream(non_blocking=True)
     for number in range(6):
         with (left, right)[number % 2]:
             inputs = made(seed=number)
@@ -166,7 +166,7 @@ def test_threads_call_one_net_at_once(cuda: World) -> None:
 
     def calls(seed: int) -> None:
         inputs = made(seed=seed)
-        with fakecupy.Stream(non_blocking=True):
+        with fakecuda.Stream(non_blocking=True):
             for _ in range(5):
                 try:
                     same(back(run(one, there(PARAMS), inputs)), want(inputs), EXACT, f"thread {seed}")
@@ -188,7 +188,7 @@ def test_another_device(cuda: World) -> None:
     for _ in range(2):
         value, _ = one.value_and_grad(params, **made())
         assert value.data.device_id == 1
-        with fakecupy.Device(1):
+        with fakecuda.Device(1):
             same({"loss": value.get()}, {"loss": want(made())["loss"]}, EXACT, "device 1")
 
 
@@ -218,9 +218,9 @@ def test_an_allocation_that_fails_all_the_same(call: str, times: int, cuda: Worl
     one, inputs = net(), made()
     for _ in range(3):
         run(one, PARAMS, inputs)
-    fault: Exception = fakecupy.CUDARuntimeError("cudaErrorMemoryAllocation: out of memory")
+    fault: Exception = fakecuda.CUDARuntimeError("cudaErrorMemoryAllocation: out of memory")
     if call == "alloc":
-        fault = fakecupy.OutOfMemoryError("Out of memory allocating 1,024 bytes (allocated so far: 7 bytes).")
+        fault = fakecuda.OutOfMemoryError("Out of memory allocating 1,024 bytes (allocated so far: 7 bytes).")
     if call == "malloc":
         executables(one)[0].idle()
     cuda.fails[call] = [fault] * times
@@ -241,7 +241,7 @@ def test_a_call_that_fails(call: str, cuda: World) -> None:
     run(one, PARAMS, inputs)
     if call == "graph":
         run(one, PARAMS, inputs)
-    cuda.fails[call] = [None, fakecupy.CUDADriverError("CUDA_ERROR_LAUNCH_FAILED: unspecified launch failure")]
+    cuda.fails[call] = [None, fakecuda.CUDADriverError("CUDA_ERROR_LAUNCH_FAILED: unspecified launch failure")]
     del cuda.fails[call][: call not in ("launch", "record")]
     with pytest.raises(
         BackendError, match=r"a run failed on the device \(CUDADriverError: CUDA_ERROR_LAUNCH"
@@ -292,7 +292,7 @@ def test_an_interrupt_within_a_capture(cuda: World) -> None:
         run(one, PARAMS, inputs)
     cuda.fails.clear()
     assert not any(s.is_capturing() for s in cuda.streams)
-    assert fakecupy.get_current_stream() is fakecupy.Stream.null
+    assert fakecuda.get_current_stream() is fakecuda.Stream.null
     for _ in range(3):
         same(run(one, PARAMS, inputs), want(inputs), EXACT, "afterwards")
 

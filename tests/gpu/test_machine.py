@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import fakecupy, nvrtc
-from helpers.fakecupy import World
+from helpers import fakecuda, fakecupy, nvrtc
+from helpers.fakecuda import World
 
 from unroll import Template, info, t
 from unroll.backends.cupy import copies, launch
@@ -87,8 +87,8 @@ def test_no_cublas(monkeypatch: pytest.MonkeyPatch, cuda: World) -> None:
             "could not be compiled",
         ),
         (ImportError("libnvrtc.so.12: cannot open shared object file"), "NVRTC and headers"),
-        (fakecupy.CompileException('cannot open source file "cuda_fp16.h"'), "where a header is missing, pip install"),
-        (fakecupy.CUDADriverError("CUDA_ERROR_UNSUPPORTED_PTX_VERSION: PTX too new"), "UNSUPPORTED_PTX_VERSION"),
+        (fakecuda.CompileException('cannot open source file "cuda_fp16.h"'), "where a header is missing, pip install"),
+        (fakecuda.CUDADriverError("CUDA_ERROR_UNSUPPORTED_PTX_VERSION: PTX too new"), "UNSUPPORTED_PTX_VERSION"),
     ],
     ids=["NVRTC", "import", "headers", "driver"],
 )

@@ -45,7 +45,7 @@ class Kernels:
             kernel.operands = operands
             dims, nest = dims[:-1], kernel.rows
         if where.loops or where.spans:
-            self.spread.run(dims, operands, cost, nest)
+            self.spread.run(dims, operands, cost, nest, again=len(plan) == 1)
         else:
             nest(dims, operands)  # a boundary: one step
 

@@ -7,11 +7,13 @@ from dataclasses import replace
 from math import gcd
 
 from ..sizes import Size, product
-from .code import Code, Dims, Strided
+from .code import Code, Dims, Strided, Value
 from .sharing import Job, Sharing
 
 ENOUGH = 2**14
 """Cycles of a kernel worth sharing with another thread, at every step of a loop."""
+LIGHT = 2**10
+"""Cycles of one lane that a kernel takes for an example, so few that to call a function takes as long."""
 PIECE = " piece"
 """The size of a thread's part, among the lengths."""
 
@@ -22,18 +24,42 @@ class Spread:
     def __init__(self, code: Code, sharing: Sharing) -> None:
         self.c, self.sharing = code, sharing
 
-    def run(self, dims: Dims, operands: list[Strided], cost: int, nest: Callable[[Dims, list[Strided]], None]) -> None:
-        """`nest` over all of `dims`; every point costs so many cycles of one lane."""
+    def run(
+        self,
+        dims: Dims,
+        operands: list[Strided],
+        cost: int,
+        nest: Callable[[Dims, list[Strided]], None],
+        again: bool = False,
+    ) -> None:
+        """`nest` over all of `dims`; every point costs so many cycles of one lane.
+
+        again  whether `nest` can be written a second time: then what is light stands where it is too, for few points
+        """
         c = self.c
         least = -(-self.sharing.worth(ENOUGH) * c.width // max(cost, 1))
         total = product(tuple(n for _, n in dims))
         if not self.sharing.helpers or not dims or (total.known and total.factor < least):
             nest(dims, operands)
             return
+        large = c.b.icmp_signed(">=", c.size(total), c.i64(least))
+        if again and self.sharing.repeated and cost * total.factor < LIGHT:
+            with c.b.if_else(large) as (many, few):
+                with many:
+                    self._shared(dims, operands, large, nest)
+                with few:
+                    nest(dims, operands)
+            return
+        self._shared(dims, operands, large, nest)
+
+    def _shared(
+        self, dims: Dims, operands: list[Strided], large: Value, nest: Callable[[Dims, list[Strided]], None]
+    ) -> None:
+        """A job of the nest."""
+        c = self.c
         (key, extent), *rest = dims
         unit = c.width if not rest else 1  # so that all parts begin at a whole vector
         grain = gcd(extent.factor, unit)  # of which all parts are a multiple, and what is left for the last too
-        large = c.b.icmp_signed(">=", c.size(total), c.i64(least))
         shares = c.b.select(large, self.sharing.parts, c.i64(1))
         ends = list(c.inputs)
 

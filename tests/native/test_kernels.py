@@ -88,3 +88,16 @@ def test_kernels_shared_between_threads_keep_their_bits(monkeypatch: pytest.Monk
     value, grads = found[0]
     for again, again_grads in found[1:]:
         same({"loss": again, **again_grads}, {"loss": value, **grads}, 0, "shared")
+
+
+@pytest.mark.parametrize("batch", [1, 7, 70_001])
+def test_a_light_kernel_with_few_points_and_with_many(batch: int) -> None:
+    g = Template("light")
+    x, a, h = g.input("x"), g.param("a"), g.variable("h", ())
+    h[0] = 0
+    h[t] = a * h[t - 1] + x[t]
+    g.output("h", h[t])
+    rng = np.random.default_rng(batch)
+    params, arrays = {"a": np.float64(0.7)}, {"x": rng.normal(size=(3, batch))}
+    got, want = (g.compile(b, dtype="float64").run(params, **arrays) for b in ("native", "numpy"))
+    same(got, want, EXACT, "light")

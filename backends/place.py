@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ..ir import Ref, System
 from ..ops.shapes import as_slice
@@ -42,6 +43,27 @@ class Layout:
         """Of the whole array."""
         inner = Size(math.prod(self.shape))
         return product((*(count(r) for r in self.axes), *([BATCH] if self.batched else []), inner))
+
+    def array(self, numbers: Mapping[str, int]) -> tuple[int, ...]:
+        """The shape of the whole as an array."""
+        steps = [len(r.steps(numbers)) for r in self.axes]
+        return (*steps, *([numbers["B"]] if self.batched else []), *self.shape)
+
+    def inside(self, numbers: Mapping[str, int]) -> tuple[Any, ...]:
+        """The steps 1..T of that array, between those of boundaries: a view, never a number."""
+        return (*(_inside(r.axis, r.lo.at({}, numbers), numbers) for r in self.axes), Ellipsis)
+
+    def part(self, ref: Ref, numbers: Mapping[str, int]) -> tuple[Any, ...]:
+        """What of its host's array a result is: a view, never a number."""
+        first = {r.axis: r.lo.at({}, numbers) for r in self.axes}
+        kept = [(i, a) for i, a in zip(ref.index, self.brackets, strict=True) if a in first]
+        parts = [_inside(a, first[a], numbers) if i.runs else i.at({}, numbers) - first[a] for i, a in kept]
+        inner = [slice(self.offset, self.offset + self.shape[-1])] if self.host != self.name else []
+        return (*parts, Ellipsis, *inner)
+
+
+def _inside(axis: Axis, first: int, numbers: Mapping[str, int]) -> slice:
+    return slice(1 - first, last(axis).at({}, numbers) + 1 - first)
 
 
 def layouts(program: Program) -> dict[str, Layout]:

@@ -29,11 +29,11 @@ class AbstractFrame(ABC):
             self.arrays[host] = part.view(RAW.get(plan.kind(host), plan.kind(host))).reshape(plan.shape(host, numbers))
         decls = plan.system.decls
         self.given = {
-            h: self.arrays[h][(*plan.inside(h, numbers), ...)] for h in plan.hosts if h in decls and decls[h].given
+            h: self.arrays[h][plan.layouts[h].inside(numbers)] for h in plan.hosts if h in decls and decls[h].given
         }
-        places = {name: plan.result(ref, numbers) for name, ref in plan.system.outputs.items()}
-        self.hosts = {n: h for n, (h, _) in places.items()}
-        self.results = {n: self.arrays[h][p if ... in p else (*p, ...)] for n, (h, p) in places.items()}  # views
+        outputs = plan.system.outputs.items()
+        self.hosts = {name: plan.layouts[ref.name].host for name, ref in outputs}
+        self.results = {n: self.arrays[self.hosts[n]][plan.layouts[r.name].part(r, numbers)] for n, r in outputs}
 
     @abstractmethod
     def __call__(self, values: Mapping[str, Any]) -> dict[str, Any]:

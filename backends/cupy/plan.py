@@ -8,9 +8,9 @@ from itertools import product
 from types import MappingProxyType
 from typing import Any
 
-from ...ir import Ref, System
+from ...ir import System
 from ...program import Guard
-from ...timeindex import Axis, Index, last
+from ...timeindex import Axis, Index
 from ..place import Layout, Lives, offsets
 from ..sizes import Size
 
@@ -267,28 +267,7 @@ class Plan:
         """The shape of a host as an array."""
         if host in self.scratch:
             return (self.elements(host, numbers),)
-        layout = self.layouts[host]
-        steps = [len(r.steps(numbers)) for r in layout.axes]
-        return (*steps, *([numbers["B"]] if layout.batched else []), *layout.shape)
-
-    def inside(self, name: str, numbers: Mapping[str, int]) -> tuple[slice, ...]:
-        """Steps 1..T of what the user gives, between its boundaries."""
-        firsts = [(r, r.lo.at({}, numbers)) for r in self.layouts[name].axes]
-        return tuple(slice(1 - lo, last(r.axis).at({}, numbers) + 1 - lo) for r, lo in firsts)
-
-    def result(self, ref: Ref, numbers: Mapping[str, int]) -> tuple[str, tuple[Any, ...]]:
-        """Where a result lies: its host, and the part of it."""
-        layout = self.layouts[ref.name]
-        kept = {r.axis: r.lo.at({}, numbers) for r in layout.axes}
-        parts: list[Any] = []
-        for index, axis in zip(ref.index, layout.brackets, strict=True):
-            if axis in kept and index.runs:
-                parts.append(slice(1 - kept[axis], last(axis).at({}, numbers) + 1 - kept[axis]))
-            elif axis in kept:
-                parts.append(index.at({}, numbers) - kept[axis])
-        if layout.host != ref.name:
-            parts += [Ellipsis, slice(layout.offset, layout.offset + layout.shape[-1])]
-        return layout.host, tuple(parts)
+        return self.layouts[host].array(numbers)
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,13 @@ import numpy as np
 
 from ...compiler import compile_system
 from ...explain import Costs
-from ...ir import Ref, System
+from ...ir import System
 from ...program import Program
-from ...timeindex import last
 from ..base import AbstractBackend, AbstractExecutable, Options, averaged
 from ..memory import Idle, afford, elements
 from ..numpy.arrays import NumpyArrays
 from ..numpy.backend import alone, instead
-from ..place import ALIGNED, Layout, Lives, offsets
+from ..place import ALIGNED, Lives, offsets
 from . import library
 from .code import Code
 from .emit import CONTRACTIONS, emit, unsupported
@@ -63,39 +62,18 @@ class Workspace:
         for n, host in enumerate(emitted.hosts):
             if host in where:
                 layout = emitted.layouts[host]
-                shape = _shape(layout, numbers)
-                size = sizes[host]
-                part = self.arena[where[host] : where[host] + size]
-                self.arrays[host] = part.view(run.kind(layout.kind)).reshape(shape)
+                part = self.arena[where[host] : where[host] + sizes[host]]
+                self.arrays[host] = part.view(run.kind(layout.kind)).reshape(layout.array(numbers))
                 self.table[n] = self.arena.ctypes.data + where[host]
         for n, (name, _, _) in enumerate(emitted.packs, len(emitted.hosts)):
             self.table[n] = self.arena.ctypes.data + where[name]
-        found = {name: self._result(emitted.layouts, ref, numbers) for name, ref in system.outputs.items()}
-        self.results = {name: self.arrays[host][part] for name, (host, part) in found.items() if host in self.arrays}
-        self.passed = {name: where for name, where in found.items() if name not in self.results}
+        decls = run.program.system.decls  # with the names that the passes made
+        self.given = {h: a[emitted.layouts[h].inside(numbers)] for h, a in self.arrays.items() if decls[h].given}
+        found = {name: (emitted.layouts[r.name], r) for name, r in system.outputs.items()}
+        places = {name: (layout.host, layout.part(ref, numbers)) for name, (layout, ref) in found.items()}
+        self.results = {name: self.arrays[host][part] for name, (host, part) in places.items() if host in self.arrays}
+        self.passed = {name: place for name, place in places.items() if name not in self.results}
         self.pointers = ctypes.c_void_p(self.table.ctypes.data), ctypes.c_void_p(self.numbers.ctypes.data)
-
-    def _result(self, layouts: Mapping[str, Layout], ref: Ref, numbers: Mapping[str, int]) -> Any:
-        """Where a result lies: its host, and the part of it."""
-        layout = layouts[ref.name]
-        kept = {r.axis: r for r in layout.axes}
-        parts: list[Any] = []
-        for index, axis in zip(ref.index, layout.brackets, strict=True):
-            if axis in kept:
-                lo = kept[axis].lo.at({}, numbers)
-                if index.runs:
-                    parts.append(slice(1 - lo, last(axis).at({}, numbers) + 1 - lo))
-                else:
-                    parts.append(index.at({}, numbers) - lo)
-        parts.append(Ellipsis)  # or NumPy would hand out one element as a number, not as a view
-        if layout.host != ref.name:
-            parts.append(slice(layout.offset, layout.offset + layout.shape[-1]))
-        return layout.host, tuple(parts)
-
-
-def _shape(layout: Layout, numbers: Mapping[str, int]) -> tuple[int, ...]:
-    steps = [len(r.steps(numbers)) for r in layout.axes]
-    return (*steps, *([numbers["B"]] if layout.batched else []), *layout.shape)
 
 
 class NativeExecutable(AbstractExecutable):
@@ -169,7 +147,7 @@ class NativeExecutable(AbstractExecutable):
         held = []  # keeps what the table points to alive
         for n, host, kind in self._slots:
             if kind is None:
-                self._placed(space.arrays[host], host, given[host], numbers)
+                space.given[host][...] = given[host]
             else:
                 array = np.ascontiguousarray(given[host], kind)
                 held.append(array)
@@ -180,14 +158,6 @@ class NativeExecutable(AbstractExecutable):
             results[name] = np.array(given[host][part])
         self._idle.keep(shape, space)
         return averaged(results, self._options, batch)
-
-    def _placed(self, array: Any, name: str, value: Any, numbers: Mapping[str, int]) -> None:
-        """An input with boundaries: its own steps between them."""
-        ranges = self.emitted.layouts[name].axes
-        inside = tuple(
-            slice(1 - r.lo.at({}, numbers), last(r.axis).at({}, numbers) + 1 - r.lo.at({}, numbers)) for r in ranges
-        )
-        array[inside] = value
 
     def __str__(self) -> str:
         return str(self.program)

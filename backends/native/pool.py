@@ -18,8 +18,6 @@ from .machine import Compiled, publish
 LARGEST = 8
 LIMITS = ("UNROLL_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 """Environment variables that say how many threads to use, the first that is set."""
-CHUNKS = 65535
-"""The most chunks that one product is cut into: what the word has room for."""
 
 TEXT = """
 @ticket = internal global i64 0, align 128

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
 from ..errors import MemoryLimitError
 from ..explain import amount
-from ..ir import Decl, Ref
+from ..ir import Decl, Ref, System
 
 GROUPS = (
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
@@ -48,8 +48,17 @@ def afford(wanted: int, numbers: Mapping[str, int]) -> None:
     )
 
 
-def elements(decl: Decl, ref: Ref, numbers: Mapping[str, int]) -> int:
-    """How many numbers a result holds."""
+def numbers_of(system: System, lengths: Mapping[str, int], batch: int) -> dict[str, int]:
+    """The batch size and the length of every axis."""
+    return {"B": batch, **{a.end: int(lengths.get(a.end, 0)) for a in system.axes}}
+
+
+def elements(outputs: Iterable[Ref], decls: Mapping[str, Decl], numbers: Mapping[str, int]) -> int:
+    """How many numbers the results hold."""
+    return sum(_elements(decls[ref.name], ref, numbers) for ref in outputs)
+
+
+def _elements(decl: Decl, ref: Ref, numbers: Mapping[str, int]) -> int:
     steps = [numbers[i.axis.end] for i in ref.index if i.axis is not None and i.runs]
     return math.prod((*steps, *([numbers["B"]] if decl.batched else []), *decl.shape))
 

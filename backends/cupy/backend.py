@@ -12,7 +12,7 @@ from ...explain import Costs
 from ...ir import System
 from ...program import Program
 from ..base import PRECISIONS, AbstractBackend, AbstractExecutable, Options
-from ..memory import Idle, elements
+from ..memory import Idle, elements, numbers_of
 from ..numpy.arrays import NumpyArrays
 from ..numpy.backend import alone, instead
 from .emit import emit, unsupported
@@ -42,21 +42,16 @@ class CudaExecutable(AbstractExecutable):
         self._idle = Idle()
         ALIVE.add(self)
 
-    def numbers(self, lengths: Mapping[str, int], batch: int) -> dict[str, int]:
-        """The batch size and the length of every axis."""
-        return {"B": batch, **{a.end: int(lengths.get(a.end, 0)) for a in self.system.axes}}
-
     def costs(self, lengths: Mapping[str, int], batch: int) -> Costs:
         """The memory of the arena, on the device, and of the results."""
-        numbers = self.numbers(lengths, batch)
-        decls = self.program.system.decls
-        counts = (elements(decls[r.name], r, numbers) for r in self.system.outputs.values())
+        numbers = numbers_of(self.system, lengths, batch)
+        count = elements(self.system.outputs.values(), self.program.system.decls, numbers)
         item = ITEM[self.plan.dtype]
         remarks = [remark(loop, numbers, item) for loop in self.plan.persistent]
-        return Costs(self.plan.sizes(numbers), self.plan.arena(numbers)[1], sum(counts) * item, tuple(remarks))
+        return Costs(self.plan.sizes(numbers), self.plan.arena(numbers)[1], count * item, tuple(remarks))
 
     def __call__(self, values: Mapping[str, Any], lengths: Mapping[str, int], batch: int) -> dict[str, Any]:
-        numbers = self.numbers(lengths, batch)
+        numbers = numbers_of(self.system, lengths, batch)
         try:
             return self._run(values, numbers)
         except MemoryError:

@@ -14,7 +14,7 @@ from ...explain import Costs
 from ...ir import System
 from ...program import Program
 from ..base import AbstractBackend, AbstractExecutable, Options, averaged
-from ..memory import Idle, afford, elements
+from ..memory import Idle, afford, elements, numbers_of
 from ..numpy.arrays import NumpyArrays
 from ..numpy.backend import alone, instead
 from ..place import ALIGNED, Lives, offsets
@@ -120,17 +120,12 @@ class NativeExecutable(AbstractExecutable):
 
     def results(self, numbers: Mapping[str, int]) -> int:
         """Bytes of the arrays handed out."""
-        system = self.program.system
-        counts = (elements(system.decls[r.name], r, numbers) for r in self.system.outputs.values())
-        return sum(counts) * self.dtype.itemsize
-
-    def numbers(self, lengths: Mapping[str, int], batch: int) -> dict[str, int]:
-        """The batch size and the length of every axis."""
-        return {"B": batch, **{a.end: int(lengths.get(a.end, 0)) for a in self.system.axes}}
+        decls = self.program.system.decls
+        return elements(self.system.outputs.values(), decls, numbers) * self.dtype.itemsize
 
     def costs(self, lengths: Mapping[str, int], batch: int) -> Costs:
         """The memory of the arena and of the results."""
-        numbers = self.numbers(lengths, batch)
+        numbers = numbers_of(self.system, lengths, batch)
         sizes, _, total = self.plan(numbers)
         return Costs(sizes, total, self.results(numbers))
 
@@ -139,7 +134,7 @@ class NativeExecutable(AbstractExecutable):
         return {"float": self.dtype, "int": np.dtype(np.int64), "bool": np.dtype(np.bool_)}[kind]
 
     def __call__(self, values: Mapping[str, Any], lengths: Mapping[str, int], batch: int) -> dict[str, Any]:
-        numbers = self.numbers(lengths, batch)
+        numbers = numbers_of(self.system, lengths, batch)
         shape = tuple(numbers.values())
         space = self._idle.take(shape, lambda: Workspace(self, numbers))
         table = space.table

@@ -17,7 +17,7 @@ from ...ir import System
 from ...ops.core import OPS
 from ...program import Program
 from ..base import AbstractBackend, AbstractExecutable, Options, averaged
-from ..memory import Idle, afford, elements
+from ..memory import Idle, afford, elements, numbers_of
 from ..source import load
 from .arrays import NumpyArrays
 from .debug import checked, describe
@@ -59,7 +59,7 @@ class NumpyExecutable(AbstractExecutable):
         self._idle = Idle()
 
     def __call__(self, values: Mapping[str, Any], lengths: Mapping[str, int], batch: int) -> dict[str, Any]:
-        shape = (batch, *(int(lengths.get(a.end, 0)) for a in self.system.axes))
+        shape = tuple(numbers_of(self.system, lengths, batch).values())
         if self.options.debug_nans:
             self._check_given(values)
         workspace = self._idle.take(shape, lambda: self._workspace(lengths, batch, shape))
@@ -76,14 +76,10 @@ class NumpyExecutable(AbstractExecutable):
 
     def costs(self, lengths: Mapping[str, int], batch: int) -> Costs:
         """The memory of its buffers; what NumPy itself needs within a statement comes on top."""
-        shape = (batch, *(int(lengths.get(a.end, 0)) for a in self.system.axes))
-        names = self._allocate(lambda size, kind: math.prod(size) * np.dtype(kind).itemsize, *shape)
-        numbers = dict(zip(("B", *(a.end for a in self.system.axes)), shape, strict=True))
-        results = sum(
-            elements(self.system.decls[r.name], r, numbers) * np.dtype(self.options.dtype).itemsize
-            for r in self.system.outputs.values()
-        )
-        return Costs(names, sum(names.values()), results)
+        numbers = numbers_of(self.system, lengths, batch)
+        names = self._allocate(lambda size, kind: math.prod(size) * np.dtype(kind).itemsize, *numbers.values())
+        count = elements(self.system.outputs.values(), self.system.decls, numbers)
+        return Costs(names, sum(names.values()), count * np.dtype(self.options.dtype).itemsize)
 
     def _check_given(self, values: Mapping[str, Any]) -> None:
         for name, decl in self.system.decls.items():

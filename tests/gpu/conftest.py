@@ -16,10 +16,24 @@ from unroll.backends.cupy.backend import Cuda
 
 
 @pytest.fixture
-def emulated(monkeypatch: pytest.MonkeyPatch) -> str:
-    """The name of that backend."""
+def compiler() -> None:
+    """What kernels are compiled with for a stand-in, or no test."""
     if COMPILER is None:
         pytest.skip("there is no g++ to compile kernels with")
+
+
+@pytest.fixture
+def device() -> str:
+    """The backend on a device, or no test."""
+    reason = "CuPy is not installed" if backends.missing("cupy") else launch.obstacle()
+    if reason:
+        pytest.skip(reason)
+    return "cupy"
+
+
+@pytest.fixture
+def emulated(monkeypatch: pytest.MonkeyPatch, compiler: None) -> str:
+    """The name of that backend."""
     module = ModuleType("unroll.backends.emulated")
     module.BACKEND = Cuda(Emulator, lambda: "")  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, module.__name__, module)
@@ -28,10 +42,8 @@ def emulated(monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @pytest.fixture
-def cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[fakecuda.World]:
+def cuda(monkeypatch: pytest.MonkeyPatch, compiler: None) -> Iterator[fakecuda.World]:
     """A machine with two GPUs, on which the backend "cupy" runs."""
-    if COMPILER is None:
-        pytest.skip("there is no g++ to compile kernels with")
     monkeypatch.setitem(sys.modules, "cupy", fakecupy.module())
     monkeypatch.setattr(launch, "_cublas", fakecupy.Blas)
     with fakecuda.world() as made:

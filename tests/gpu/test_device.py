@@ -17,17 +17,9 @@ from helpers.zoo import ZOO
 from laws.agreement import EXACT, Arrays, everything, same
 from laws.test_zoo import LENGTHS, specimen
 
-from unroll import Template, backends, ops, t
+from gpu.test_launch import small
+from unroll import Template
 from unroll.errors import BackendError
-
-
-def missing() -> str:
-    """Why nothing runs on a device here; "" where it can."""
-    if backends.missing("cupy"):
-        return "CuPy is not installed"
-    from unroll.backends.cupy import launch
-
-    return launch.obstacle()
 
 
 class Refused(Exception):
@@ -72,14 +64,6 @@ def test_without_a_device(monkeypatch: pytest.MonkeyPatch, answer: Any, message:
     assert "test_device.py" in where
 
 
-@pytest.fixture
-def device() -> str:
-    """The backend, or no test."""
-    if reason := missing():
-        pytest.skip(reason)
-    return "cupy"
-
-
 EXAMPLES = sorted(
     p for p in Path(__file__).parents[2].joinpath("examples").glob("*.py") if "from common import" in p.read_text()
 )
@@ -116,15 +100,7 @@ def test_the_first_steps_of_an_example(
 
 def labelled() -> Template:
     """A recurrence with labels."""
-    g = Template("labelled")
-    x, y = g.input("x", 16), g.input("y", dtype="int")
-    W, U, V = g.param("W", (32, 32)), g.param("U", (32, 16)), g.param("V", (8, 32))
-    h, o = g.variable("h", 32), g.variable("o")
-    h[0] = 0
-    h[t] = ops.tanh(W @ h[t - 1] + U @ x[t])
-    o[t] = V @ h[t]
-    g.loss = ops.sum(ops.cross_entropy(o[t], y[t]), over=t)
-    return g
+    return small(16, 32, 8)
 
 
 def made(seed: int) -> Arrays:

@@ -21,12 +21,12 @@ from unroll.model import Net
 
 
 @cache
-def small() -> Template:
+def small(inputs: int = 3, hidden: int = 4, classes: int = 5) -> Template:
     """A recurrence with labels, products and fused kernels."""
     g = Template("small")
-    x, y = g.input("x", 3), g.input("y", dtype="int")
-    W, U, V = g.param("W", (4, 4)), g.param("U", (4, 3)), g.param("V", (5, 4))
-    h, o = g.variable("h", 4), g.variable("o")
+    x, y = g.input("x", inputs), g.input("y", dtype="int")
+    W, U, V = g.param("W", (hidden, hidden)), g.param("U", (hidden, inputs)), g.param("V", (classes, hidden))
+    h, o = g.variable("h", hidden), g.variable("o")
     h[0] = 0
     h[t] = ops.tanh(W @ h[t - 1] + U @ x[t])
     o[t] = V @ h[t]

@@ -12,7 +12,7 @@ from helpers.zoo import ZOO, arrays_for, lengths_for, params_for
 from laws.agreement import EXACT, Specimen, close, executables, frozen, same
 from laws.test_zoo import specimen
 
-from unroll import Template, backends, ops, t
+from unroll import Template, ops, t
 from unroll.backends.cupy.emit import emit
 from unroll.backends.cupy.grid import STAGE, THREADS
 from unroll.backends.cupy.persistent import fit, share
@@ -188,15 +188,11 @@ def test_what_explain_says(emulated: str) -> None:
 
 @pytest.mark.gpu
 @pytest.mark.parametrize(("make", "hidden", "batch"), [(elman, 256, 64), (gated, 1024, 16), (gated, 130, 3)])
-def test_on_a_device(make: Callable[[int], Template], hidden: int, batch: int, rng: np.random.Generator) -> None:
-    if backends.missing("cupy"):
-        pytest.skip("CuPy is not installed")
-    from unroll.backends.cupy import launch
-
-    if reason := launch.obstacle():
-        pytest.skip(reason)
+def test_on_a_device(
+    make: Callable[[int], Template], hidden: int, batch: int, rng: np.random.Generator, device: str
+) -> None:
     it = of(make(hidden), 64, batch, rng)
-    nets = [it.template.compile("cupy", dtype="float64", without=without) for without in ((), ("persistent",))]
+    nets = [it.template.compile(device, dtype="float64", without=without) for without in ((), ("persistent",))]
     found = [net.value_and_grad(it.params, it.floats, **it.arrays) for net in (nets[0], *nets, nets[0])]
     first, again, launches, graph = ({"loss": value, **grads} for value, grads in found)
     same(first, launches, 10 * EXACT, "a launch for every step")

@@ -86,7 +86,7 @@ def test_a_barrier_that_only_some_threads_reach_is_noticed(emulated: str, rng: n
     text = plan.text.replace("    __syncthreads();\n    real", "    if (threadIdx.x < 5) __syncthreads();\n    real", 1)
     assert text != plan.text
     object.__setattr__(plan, "text", text)
-    frame = Emulator(plan, Options()).frame(executable.numbers({"T": 1}, 1))
+    frame = Emulator(plan, Options()).frame({"B": 1, "T": 1})
     with pytest.raises(AssertionError, match="only some threads"):
         frame({**arrays, **params})
 

@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers import nvrtc
-from helpers.emulator import COMPILER, Emulator
+from helpers.emulator import Emulator
 from helpers.zoo import ZOO
 from laws.agreement import executables, poison, same
 from laws.test_zoo import specimen
 
-from gpu.test_device import missing
 from gpu.test_text import leaky, plan
 from unroll import Template, ops, t
 from unroll.backends.base import PRECISIONS, Options
@@ -58,11 +57,9 @@ def text(precision: str) -> str:
 def convert(request: pytest.FixtureRequest) -> Convert:
     """Runs one of the kernels."""
     if request.param == "device":
-        if reason := missing():
-            pytest.skip(reason)
+        request.getfixturevalue("device")
         return on_a_device
-    if COMPILER is None:
-        pytest.skip("there is no g++ to compile kernels with")
+    request.getfixturevalue("compiler")
     libraries: dict[str, Any] = {}
 
     def run(kernel: str, x: np.ndarray, precision: str) -> np.ndarray:
@@ -202,10 +199,8 @@ def test_results_are_a_few_roundings_from_exact_ones(name: str, precision: str, 
 @pytest.mark.gpu
 @pytest.mark.parametrize("precision", ROUNDING)
 @pytest.mark.parametrize("name", ["lstm_eight_matrices", "gru", "attention"])
-def test_results_on_a_device(name: str, precision: str) -> None:
-    if reason := missing():
-        pytest.skip(reason)
-    distance("cupy", name, precision, 7)
+def test_results_on_a_device(name: str, precision: str, device: str) -> None:
+    distance(device, name, precision, 7)
 
 
 def distance(backend: str, name: str, precision: str, steps: int) -> None:

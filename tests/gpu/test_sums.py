@@ -36,7 +36,7 @@ def ran(net: Net, steps: int, batch: int) -> set[str]:
     """The kernels of a run."""
     (executable,) = executables(net)
     plan = executable.plan
-    found = calls(plan, executable.numbers({"T": steps}, batch))
+    found = calls(plan, {"B": batch, "T": steps})
     return {c.launch.kernel for c in found if isinstance(c, Call)}
 
 

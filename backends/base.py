@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from ..errors import BackendError
 from ..explain import Costs
@@ -39,13 +42,16 @@ class Options:
         return self.dtype if self.precision == PRECISIONS[0] else f"{self.dtype}, precision {self.precision}"
 
 
-def averaged(results: dict[str, Any], options: Options, batch: int) -> dict[str, Any]:
+def averaged(results: dict[Any, Any], options: Options, batch: int) -> dict[Any, Any]:
     """Results with those of `options.averaged` averaged."""
     if options.averaged:
         loss, *sums = options.averaged
-        results[loss] = results[loss].mean() if batch != 1 else results[loss][0]
-        if batch != 1:
-            results.update({name: results[name] / batch for name in sums})
+        if batch == 1:
+            results[loss] = results[loss][0]
+        else:
+            with np.errstate(all="ignore"):
+                results[loss] = np.add.reduce(results[loss]) / batch  # as `mean` does, in a third of its time
+                results.update({name: results[name] / batch for name in sums})
     return results
 
 
@@ -84,6 +90,8 @@ class AbstractBackend(ABC):
     name: str
     optional: tuple[str, ...] = ()
     """What it does of its own accord to be fast, and may be told to leave out."""
+    waits: bool = True
+    """Whether results are there when they are handed out, so that what a run says of itself can be looked at."""
     precisions: tuple[str, ...] = PRECISIONS[:1]
     """Those that it has."""
 
@@ -121,6 +129,10 @@ class AbstractBackend(ABC):
         """Begin, beside what follows, with what a net of this system is going to want."""
         return
 
+    def quiet(self) -> AbstractContextManager[Any]:
+        """Where we compute: what becomes of overflows and the like is in the results, and no error of the user's."""
+        return np.errstate(all="ignore")
+
     @abstractmethod
     def asarray(self, value: Any, dtype: str | None) -> Any:
         """An array of this backend; `dtype` None keeps the value's own. No copy where none is needed."""
@@ -138,6 +150,10 @@ class AbstractBackend(ABC):
         """Smallest and largest element of a non-empty array, as Python numbers; None where that would take a wait."""
 
     @abstractmethod
+    def mean(self, array: Any) -> Any:
+        """Of all elements of a result, where that lies."""
+
+    @abstractmethod
     def host(self, array: Any) -> Any:
         """An array of this backend as NumPy's."""
 
@@ -152,6 +168,10 @@ class AbstractBackend(ABC):
     @abstractmethod
     def cut(self, array: Any, axis: int, batch: int, ends: Sequence[int]) -> Any:
         """A copy with zero along `axis` from ``ends[b]`` on, for each b along the axis `batch`."""
+
+    @abstractmethod
+    def rows(self, array: Any, batch: int, rows: Sequence[int]) -> Any:
+        """A copy in which the example at each place along the axis `batch` is that at ``rows[place]``."""
 
     @abstractmethod
     def key(self, seed: Any) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .sizes import ONE, ZERO, Size
+from .sizes import ONE, ZERO, Key, Size
 
 
 @dataclass(frozen=True)
@@ -25,18 +25,18 @@ class Group:
 NOTHING = Group(ONE, ZERO, ZERO, ZERO)
 
 
-Steps = Callable[[str], Size]
+Steps = Callable[[Key], Size]
 """How far an operand moves along a dimension."""
 
 
 def grouped(
-    dims: list[tuple[str, Size]], left: Steps, right: Steps, out: Steps, together: bool = False
-) -> tuple[list[tuple[str, Size]], Group, Group, Group] | None:
+    dims: list[tuple[Key, Size]], left: Steps, right: Steps, out: Steps, together: bool = False
+) -> tuple[list[tuple[Key, Size]], Group, Group, Group] | None:
     """Dimensions looped over, rows, columns and what is summed; None where it is no product of matrices.
 
     together  whether products side by side, one for each example or step, may be looped over
     """
-    groups: dict[str, list[tuple[str, Group]]] = {"rows": [], "columns": [], "deep": [], "loops": []}
+    groups: dict[str, list[tuple[Key, Group]]] = {"rows": [], "columns": [], "deep": [], "loops": []}
     for key, n in dims:
         group = Group(n, left(key), right(key), out(key))
         has = (group.left != ZERO, group.right != ZERO, group.out != ZERO)

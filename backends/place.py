@@ -11,7 +11,7 @@ from ..ir import Ref, System
 from ..ops.shapes import as_slice
 from ..program import Access, Buffer, Compute, Fuse, Program, Repeat, Step, View
 from ..timeindex import Axis, Index, Range, fixed, last
-from .sizes import BATCH, Size, count, in_order, product
+from .sizes import BATCH, BATCH_END, EXAMPLES, Key, Size, count, in_order, product
 
 ALIGNED = 64
 """Bytes: a cache line, and the widest vector."""
@@ -23,7 +23,7 @@ class Layout:
 
     host     the name whose memory it is a part of (its own name where it has its own)
     offset   elements into the host
-    strides  elements from one step to the next, by axis name and "batch"; `steps`, along each per-example axis
+    strides  elements from one step to the next, by dimension; `steps`, along each per-example axis
     brackets the axes of the name's brackets, those of which one slot is kept included
     """
 
@@ -34,7 +34,7 @@ class Layout:
     shape: tuple[int, ...]
     host: str
     offset: int
-    strides: Mapping[str, Size]
+    strides: Mapping[Key, Size]
     steps: tuple[Size, ...]
     brackets: tuple[Axis, ...]
 
@@ -47,7 +47,7 @@ class Layout:
     def array(self, numbers: Mapping[str, int]) -> tuple[int, ...]:
         """The shape of the whole as an array."""
         steps = [len(r.steps(numbers)) for r in self.axes]
-        return (*steps, *([numbers["B"]] if self.batched else []), *self.shape)
+        return (*steps, *([numbers[BATCH_END]] if self.batched else []), *self.shape)
 
     def inside(self, numbers: Mapping[str, int]) -> tuple[Any, ...]:
         """The steps 1..T of that array, between those of boundaries: a view, never a number."""
@@ -72,8 +72,8 @@ def layouts(program: Program) -> dict[str, Layout]:
     found: dict[str, Layout] = {}
     buffers = dict(program.buffers)
     for name, decl in system.decls.items():
-        if name not in buffers and (decl.given or decl.kind == "cotangent"):
-            buffers[name] = Buffer(name, tuple(Range(a, fixed(1), last(a)) for a in decl.axes), "all")
+        if name not in buffers and decl.given:
+            buffers[name] = Buffer(name, tuple(Range(a, fixed(1), last(a)) for a in decl.axes))
     for name, buffer in buffers.items():
         found[name] = _layout(system, buffer, *program.place(name))
     return found
@@ -83,12 +83,12 @@ def _layout(system: System, buffer: Buffer, host: str, offset: int) -> Layout:
     decl = system.decls[buffer.name]
     shape = system.decls[host].shape
     inner = Size(math.prod(shape))
-    strides: dict[str, Size] = {}
+    strides: dict[Key, Size] = {}
     if decl.batched:
-        strides["batch"] = inner
+        strides[EXAMPLES] = inner
         inner = inner * BATCH
     for r in reversed(buffer.axes):
-        strides[r.axis.name] = inner
+        strides[r.axis] = inner
         inner = inner * count(r)
     return Layout(
         buffer.name,
@@ -183,7 +183,7 @@ def zeros(
             (r,), (first, final) = layout.axes, buffer.clear
             for k, step in [(k, r.lo + k) for k in range(first)] + [(k, r.hi - k) for k in range(final)]:
                 yield layout, (Range(r.axis, step, step),), k
-        elif buffer.clear == "all" if buffer is not None else not program.system.decls[name].given:
+        elif buffer is not None and buffer.clear == "all":
             yield layout, layout.axes, None
 
 
@@ -191,21 +191,21 @@ Move = tuple[Index, Index, Size]
 """A step, the one that the memory begins with, and the elements from one to the next."""
 
 
-def seen(layout: Layout, ref: Ref, spans: Sequence[Range]) -> tuple[dict[str, Size], list[Move]]:
-    """Instances as a statement over `spans` sees them: strides by axis name and "batch", and the way to the first."""
+def seen(layout: Layout, ref: Ref, spans: Sequence[Range]) -> tuple[dict[Key, Size], list[Move]]:
+    """Instances as a statement over `spans` sees them: strides by dimension, and the way to the first."""
     kept, spanned = {r.axis: r for r in layout.axes}, {r.axis: r for r in spans}
-    lead: dict[str, Size] = {}
+    lead: dict[Key, Size] = {}
     moves: list[Move] = []
     for index, axis in zip(ref.index, layout.brackets, strict=True):
         if axis not in kept:
             continue
-        start, stride = index, layout.strides[axis.name]
+        start, stride = index, layout.strides[axis]
         if index.runs and index.axis in spanned:
             start = spanned[index.axis].lo + index.shift
-            lead[index.axis.name] = stride
+            lead[index.axis] = stride
         moves.append((start, kept[axis].lo, stride))
     if layout.batched:
-        lead["batch"] = layout.strides["batch"]
+        lead[EXAMPLES] = layout.strides[EXAMPLES]
     return lead, moves
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -10,9 +11,11 @@ import numpy as np
 
 from ..dag import Dag, Node
 from ..errors import NonFiniteError
+from ..existence import needed
+from ..flow import operations
 from ..ir import Const, Equation, Operand, Ref, System
+from ..schedule.order import plan
 from ..timeindex import Axis
-from ..unfold import unfold
 from .base import AbstractBackend, AbstractExecutable, Options, averaged
 from .numpy.arrays import NumpyArrays
 from .numpy.debug import checked, describe
@@ -22,15 +25,20 @@ Array = Any
 
 
 class ReferenceExecutable(AbstractExecutable):
-    """Evaluates each node from its predecessors' values, in any topological order."""
+    """Evaluates each node from its predecessors' values, in any topological order.
+
+    Raises NoOrder for what no program can compute, as the other backends do: a walk of it has no end.
+    """
 
     def __init__(self, system: System, options: Options) -> None:
+        plan(operations(system), system.axes)
         self.system = system
         self.options = options
         self.dtype = np.dtype(options.dtype)
 
     def __call__(self, values: Mapping[str, Array], lengths: Mapping[str, int], batch: int) -> dict[str, Array]:
-        dag = unfold(self.system, lengths, "ops")
+        equations = needed(self.system, [r.name for r in self.system.outputs.values()], lengths)
+        dag = Dag(replace(self.system, equations=tuple(equations)), lengths, "ops")
         walk = _Walk(self, dag, values, batch)
         with np.errstate(all="ignore"):
             for node in dag.topological():
@@ -86,7 +94,7 @@ class _Walk:
             total = value if total is None else join(total, value)
         if total is None:
             lead = (self.batch,) if decl.batched else ()
-            return np.full(lead + decl.shape, empty, self.dtype)
+            return np.full(lead + decl.shape, empty, self._dtype(decl.dtype))
         lead = (self.batch,) if decl.batched else ()
         return np.broadcast_to(total, lead + decl.shape).astype(self._dtype(decl.dtype), copy=True)
 
@@ -115,7 +123,8 @@ class _Walk:
         if node in self.known:
             return self.known[node]
         decl = self.system.decls[operand.name]
-        return np.zeros(((self.batch,) if decl.batched else ()) + decl.shape, self.dtype)
+        assert decl.kind == "cotangent", f"{node} has no value"
+        return np.zeros(((self.batch,) if decl.batched else ()) + decl.shape, self._dtype(decl.dtype))
 
     def gather(self, ref: Ref) -> Array:
         """The values of an output, steps first; steps at which it has no node are zero."""
@@ -125,7 +134,9 @@ class _Walk:
         result = np.zeros((*map(len, ranges), *lead, *decl.shape), self._dtype(decl.dtype))
         for where in product(*map(range, map(len, ranges))):
             at = dict(zip(ref.running, (k + 1 for k in where), strict=True))
-            result[where] = self._read(ref, at)
+            node = Node(ref.name, tuple(i.at(at, self.dag.lengths) for i in ref.index))
+            if node in self.known:
+                result[where] = self.known[node]
         return result
 
 

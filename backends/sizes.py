@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ..timeindex import Range
+from ..timeindex import Axis, Range
 
 Symbol = tuple[str, int]
-"""An end and what is added to it, ``("T", 1)``, never below 0; or ``("B", 0)``, the batch size."""
+"""An end and what is added to it, ``("T", 1)``, never below 0; or ``(BATCH_END, 0)``, the batch size."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Size:
         return not self.symbols
 
     def at(self, lengths: Mapping[str, int]) -> int:
-        """Its value; `lengths` holds the batch size under "B"."""
+        """Its value; `lengths` holds the batch size under `BATCH_END`."""
         value = self.factor
         for end, k in self.symbols:
             value *= max(lengths[end] + k, 0)
@@ -38,9 +38,15 @@ class Size:
 
 
 ZERO, ONE = Size(0), Size(1)
-BATCH = Size(1, (("B", 0),))
-PART = " part of B"
-"""The end that stands for the examples of one share, where the shares of a loop have each their own."""
+BATCH_END, PART = "batch size", "part of the batch"
+"""Among the ends of axes, the number of examples: of all, and of one share where the shares of a loop have each their
+own. No axis is called so, since an end is an identifier and these have spaces."""
+BATCH = Size(1, ((BATCH_END, 0),))
+
+Key = Axis | str
+"""A dimension: a time axis of the user's, or a string for one of ours. So no name of a user's means anything here."""
+EXAMPLES: Key = "examples"
+"""The dimension of the batch."""
 
 
 def count(r: Range) -> Size:

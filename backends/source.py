@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import keyword
 import linecache
 import re
 from collections.abc import Mapping
@@ -15,10 +14,14 @@ _SERIAL = count(1)
 
 
 class Names:
-    """Unique identifiers for arbitrary names: ``h~`` becomes ``d_h``, ``h.4`` becomes ``h_4``."""
+    """Unique identifiers for arbitrary names: ``h~`` becomes ``v_d_h``, ``h.4`` becomes ``v_h_4``.
 
-    def __init__(self, reserved: set[str]) -> None:
-        self._taken = set(reserved)
+    All begin with ``v_``, and nothing else in generated text does: neither words of the language, nor functions, nor
+    the ends of axes, which are in upper case. So no name of a user's can stand for anything of ours.
+    """
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
         self._known: dict[str, str] = {}
 
     def __call__(self, name: str) -> str:
@@ -28,9 +31,10 @@ class Names:
 
     def fresh(self, wish: str) -> str:
         """An identifier like `wish` that nothing else has."""
-        made, number = wish, 2
-        while made in self._taken or keyword.iskeyword(made):
-            made, number = f"{wish}_{number}", number + 1
+        plain = f"v_{wish.removeprefix('v_')}"
+        made, number = plain, 2
+        while made in self._taken:
+            made, number = f"{plain}_{number}", number + 1
         self._taken.add(made)
         return made
 
@@ -40,8 +44,7 @@ def _plain(name: str) -> str:
     while match := re.match(r"(.*?)~(\d*)(\.\d+)?$", base):
         marks = f"d{match[2]}_{marks}"
         base = match[1] + (match[3] or "")
-    text = re.sub(r"[^A-Za-z0-9]+", "_", marks + base).strip("_")
-    return text if text and not text[0].isdigit() else f"v_{text}"
+    return re.sub(r"[^A-Za-z0-9]+", "_", marks + base).strip("_")
 
 
 def linear(terms: Mapping[str, int], constant: int) -> str:

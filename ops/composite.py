@@ -8,7 +8,7 @@ from .core import composite
 from .errors import DTypeError, ShapeError
 from .layout import pick
 from .pointwise import softplus, sqrt
-from .reduce import _cross_entropy, log_softmax, mean, sum
+from .reduce import _cross_entropy, as_symbol, log_softmax, mean, sum
 
 
 @composite
@@ -25,6 +25,7 @@ def cross_entropy(logits: Any, target: Any) -> Any:
     """
     if not hasattr(target, "dtype"):
         raise TypeError(f"cross_entropy: the target is an expression, y[t], or an array; got {type(target).__name__}")
+    logits = as_symbol(logits)
     if logits.dtype != "float":
         raise DTypeError(f"cross_entropy takes the logits first and then the target; the logits are {logits.dtype}")
     if target.dtype == "int":

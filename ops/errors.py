@@ -2,7 +2,10 @@
 
 
 class UnrollError(Exception):
-    """Base of every error this package raises on purpose."""
+    """Base of every error this package raises on purpose; its text can be written down, whatever a name in it holds."""
+
+    def __str__(self) -> str:
+        return super().__str__().encode(errors="backslashreplace").decode()
 
 
 class ShapeError(UnrollError, ValueError):

@@ -9,6 +9,7 @@ from typing import Any
 
 from .core import Op, Symbolic, define, placed
 from .errors import ShapeError
+from .integers import integer
 from .shapes import (
     Part,
     broadcast_family,
@@ -72,7 +73,8 @@ def _expand(x: Any) -> Any:
 
 
 def _sizes(shape: int | Sequence[int]) -> tuple[int, ...]:
-    return tuple(map(index, shape)) if isinstance(shape, Sequence) else (index(shape),)
+    one = integer(shape)
+    return tuple(map(index, shape)) if one is None else (one,)  # type: ignore[arg-type]
 
 
 def _rank(values: Sequence[Any], name: str) -> int:
@@ -146,9 +148,13 @@ def pick(values: Any, index: Any) -> Any:
     return _pick(values, index)
 
 
+@placed
 def one_hot(index: Any, size: int) -> Any:
     """The unit vectors of length `size` at the given integer indices. Shapes: s -> s + (size,)."""
-    return _one_hot(index, size=size)
+    labels = integer(size)
+    if labels is None or labels < 1:
+        raise ShapeError(f"ops.one_hot takes the number of labels, an integer from 1 up; got {size!r}")
+    return _one_hot(index, size=labels)
 
 
 def getitem(x: Any, key: Any) -> Any:
@@ -163,14 +169,17 @@ def getitem(x: Any, key: Any) -> Any:
     parts: list[Part] = []
     for k in keys:
         if isinstance(k, slice):
-            bounds = (k.start, k.stop, k.step)
-            if any(b is not None and not hasattr(b, "__index__") for b in bounds) or k.step == 0:
+            given = (k.start, k.stop, k.step)
+            start, stop, step = map(integer, given)
+            if any(b is not None and n is None for b, n in zip(given, (start, stop, step), strict=True)) or step == 0:
                 raise ShapeError(f"a slice has integer bounds and a step other than 0; got {k}")
-            parts.append(bounds)
+            parts.append((start, stop, step))
         elif isinstance(k, Symbolic):
             raise ShapeError(f"an integer expression stands alone in its brackets: look up first, as in {x}[{k}][0]")
-        elif hasattr(k, "__index__") and not isinstance(k, bool):
-            parts.append(index(k))
+        elif (place := integer(k)) is not None:
+            parts.append(place)
         else:
             raise ShapeError(f"a per-example index is an integer, a slice or an integer expression; got {k!r}")
+    if not parts:
+        return x  # x[()]
     return _slice(x, parts=tuple(parts))

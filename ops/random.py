@@ -1,27 +1,96 @@
-"""Random draws, each a function of numbers that the net hands in from one seed: see `unroll.automatic`.
+"""Random draws, each a function of its parameters and of numbers that the net hands in: see `unroll.automatic`.
 
-A draw of a continuous distribution has derivatives by its parameters (the numbers handed in stand still, Kingma and
-Welling 2014); a discrete one has none, and asking for a gradient that only flows through one is an error.
-Every draw is made anew for each example and for each step of the time axes that its operands run along; ``over=``
-names other axes, and ``over=None`` draws once per example.
+A draw is one operation, whose last operand is the numbers handed in. One of a continuous distribution has derivatives
+by its parameters (the numbers stand still, Kingma and Welling 2014); a discrete one has none, and asking for a gradient
+that only flows through one is an error. Every draw is made anew for each example and for each step of the time axes
+that its operands run along; ``over=`` names other axes, and ``over=None`` draws once per example.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from .core import composite, define, first_symbol
-from .errors import DTypeError
-from .pointwise import log, stop_gradient
+from .core import Op, composite, define, first_symbol
+from .errors import DTypeError, ShapeError
+from .integers import real
+from .pointwise import log, where
 from .reduce import argmax
-from .shapes import elementwise
+from .shapes import Family, Shape, broadcast, elementwise
 
-DOC = "x itself, as the parameter of a discrete draw: no derivative passes."
-_sampled = define("sampled", elementwise, None, analytic=False, body=stop_gradient, doc=DOC)
+BETWEEN = (0.05, 0.95)
+DISCRETE = ("bernoulli", "categorical")
+"""Draws without derivatives."""
 
 
-def _noise(name: str, kind: str, operands: Any, over: Any, rate: float = 0.0) -> Any:
-    return first_symbol(name, operands).__noise__(kind, operands, over, rate)
+def _uniformly(low: Any, high: Any, u: Any) -> Any:
+    drawn = (low / 2 + (high / 2 - low / 2) * u) * 2  # the width of an interval may be beyond all numbers
+    beyond = ((high > low) & (drawn >= high)) | ((high <= low) & (drawn <= high))  # by rounding
+    return where(beyond, low, drawn)
+
+
+def _by_gumbel(logits: Any, u: Any) -> Any:
+    tiny = 1e-30  # a draw of exactly 0 is the smallest, not an infinity
+    return argmax(logits - log(tiny - log(u + tiny)))
+
+
+def _label(shapes: Sequence[Shape], attrs: Any) -> Shape:
+    logits = broadcast(shapes)
+    if not logits or not logits[-1]:
+        raise ShapeError(f"categorical draws one of the labels along the last axis, and these are logits of {logits}")
+    return logits[:-1]
+
+
+LABELS = Family("categorical", _label, ((((4,), (4,)), {}), (((2, 3), (2, 3)), {})))
+
+_uniform = define(
+    "uniform",
+    elementwise,
+    lambda g, y, low, high, u: g * (1 - u),
+    lambda g, y, low, high, u: g * u,
+    lambda g, y, low, high, u: g * (high - low),
+    kinds="n,n,f->f",
+    draw=((-2.0, -0.5), (0.5, 2.0), BETWEEN),
+    analytic=False,
+    body=_uniformly,
+    doc="low + (high - low) * u, never high itself.",
+)
+_normal = define(
+    "normal",
+    elementwise,
+    lambda g, y, mean, deviation, z: g,
+    lambda g, y, mean, deviation, z: g * z,
+    lambda g, y, mean, deviation, z: g * deviation,
+    kinds="n,n,f->f",
+    body=lambda mean, deviation, z: mean + deviation * z,
+    doc="mean + deviation * z.",
+)
+_bernoulli = define(
+    "bernoulli",
+    elementwise,
+    None,
+    None,
+    kinds="n,f->b",
+    draw=(BETWEEN,),
+    analytic=False,
+    body=lambda p, u: u < p,
+    doc="True where u is below p.",
+)
+_categorical = define(
+    "categorical",
+    LABELS,
+    None,
+    None,
+    kinds="f,f->i",
+    draw=((-2.0, 2.0), BETWEEN),
+    analytic=False,
+    body=_by_gumbel,
+    doc="The index of the largest of logits plus Gumbel noise made of u.",
+)
+
+
+def _drawn(op: Op, kind: str, parameters: Sequence[Any], over: Any) -> Any:
+    return op(*parameters, first_symbol(op.name, parameters).__noise__(kind, parameters, over))
 
 
 @composite
@@ -33,7 +102,7 @@ def uniform(low: Any, high: Any, *, over: Any = ...) -> Any:
     >>> ops.uniform(-a[t], a[t])
     uniform(-a[t], a[t])
     """
-    return low + (high - low) * _noise("uniform", "uniform", (low, high), over)
+    return _drawn(_uniform, "uniform", (low, high), over)
 
 
 @composite
@@ -45,7 +114,7 @@ def normal(mean: Any, deviation: Any, *, over: Any = ...) -> Any:
     >>> ops.normal(m[t], 0.1)
     normal(m[t], 0.1)
     """
-    return mean + deviation * _noise("normal", "normal", (mean, deviation), over)
+    return _drawn(_normal, "normal", (mean, deviation), over)
 
 
 @composite
@@ -59,7 +128,7 @@ def bernoulli(p: Any, *, over: Any = ...) -> Any:
     >>> ops.bernoulli(p[t])
     bernoulli(p[t])
     """
-    return _noise("bernoulli", "uniform", (p,), over) < _sampled(p)
+    return _drawn(_bernoulli, "uniform", (p,), over)
 
 
 @composite
@@ -74,13 +143,12 @@ def categorical(logits: Any, temperature: Any = 1.0, *, over: Any = ...) -> Any:
     >>> ops.categorical(o[t])
     categorical(o[t])
     """
-    if logits.dtype != "float":
-        raise DTypeError(f"categorical draws from logits, and these are {logits.dtype}")
-    if isinstance(temperature, (int, float)) and not temperature > 0:
+    if getattr(logits, "dtype", "one number") != "float":
+        raise DTypeError(f"categorical draws from logits, and these are {getattr(logits, 'dtype', 'one number')}")
+    told = real(temperature)
+    if told is not None and not told > 0:
         raise ValueError(f"the temperature is a number above 0 (towards 0 a draw is ops.argmax); got {temperature!r}")
-    u = _noise("categorical", "uniform", (logits,), over)
-    tiny = 1e-30  # a draw of exactly 0 is the smallest, not an infinity
-    return argmax(_sampled(logits) / temperature - log(tiny - log(u + tiny)))
+    return _drawn(_categorical, "uniform", (logits / temperature,), over)
 
 
 @composite
@@ -103,6 +171,7 @@ def keep(like: Any, rate: Any, *, over: Any = ...) -> Any:
 
     With it zoneout (Krueger et al. 2017) is ``h[t-1] + (1-rate) * keep(n, rate) * (n - h[t-1])``.
     """
-    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 <= rate < 1:
+    told = real(rate)
+    if told is None or not 0 <= told < 1:
         raise ValueError(f"the rate of dropout is a number from 0 up to, and without, 1; got {rate!r}")
-    return _noise("keep", "mask", (like,), over, float(rate))
+    return first_symbol("keep", (like,)).__noise__("mask", (like,), over, told)

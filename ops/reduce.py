@@ -12,8 +12,8 @@ from typing import Any
 from .core import composite, define, placed
 from .errors import ShapeError
 from .layout import _reshape, one_hot
-from .pointwise import equal, exp, isfinite, log, stop_gradient, where
-from .shapes import Family, Shape, along, negative_axes, pick_family, reduction
+from .pointwise import copy, equal, exp, isfinite, log, stop_gradient, where
+from .shapes import Family, Shape, along, extreme, negative_axes, pick_family, reduction
 
 Axis = int | Sequence[int] | None
 
@@ -60,18 +60,32 @@ def _cross_entropy_rule(g: Any, y: Any, o: Any, i: Any) -> Any:
 ARGMAX = "Index of the largest element of the last axis: (..., n) -> (...)."
 
 _sum = define("sum", reduction, lambda g, y, x, axis, keepdims: _kept(g, x, axis))
-_max = define("max", reduction, _max_rule, analytic=False)
-_logsumexp = define("logsumexp", reduction, _logsumexp_rule)
+_max = define("max", extreme, _max_rule, analytic=False)
+_logsumexp = define("logsumexp", extreme, _logsumexp_rule)
 _softmax = define("softmax", along, _softmax_rule)
 argmax = define("argmax", Family("argmax", _index_of), None, kinds="f->i", analytic=False, doc=ARGMAX)
 _cross_entropy = define("cross_entropy", pick_family, _cross_entropy_rule, None, kinds="f,i->f")
 
 
+def as_symbol(x: Any) -> Any:
+    """A value that has a shape: a number stands for the expression that is one."""
+    if isinstance(x, (list, tuple)):
+        raise TypeError("a reduction takes one value: ops.stack([a, b]) makes one of several")
+    return copy(x) if isinstance(x, (int, float)) else x
+
+
 def _axes(x: Any, axis: Axis) -> tuple[int, ...]:
-    return negative_axes(axis, len(x.shape))
+    return negative_axes(axis, len(as_symbol(x).shape))
 
 
-def _one_way(axis: Axis, over: Any, name: str) -> None:
+def _empty(x: Any, axis: Axis) -> bool:
+    """True where a reduction along these axes has nothing to reduce."""
+    return 0 in [as_symbol(x).shape[a] for a in _axes(x, axis)]
+
+
+def _one_way(axis: Axis, over: Any, name: str, keepdims: Any = False) -> None:
+    if over is not None and keepdims:
+        raise TypeError(f"{name} keeps the axes of axis= with keepdims=; a time axis of over= is none of them")
     if axis is not None and over is not None:
         raise TypeError(f"{name} takes axis= (per-example axes) or over= (time axes), not both; apply it twice")
 
@@ -87,21 +101,21 @@ def sum(x: Any, axis: Axis = None, *, over: Any = None, keepdims: bool = False) 
     >>> ops.sum(x[t]).shape, ops.sum(x[t], over=t).shape
     ((), (3,))
     """
-    _one_way(axis, over, "sum")
+    _one_way(axis, over, "sum", keepdims)
     if over is not None:
-        return x.__over__("sum", over)
+        return as_symbol(x).__over__("sum", over)
     axes = _axes(x, axis)
-    return _sum(x, axis=axes, keepdims=keepdims) if axes else x
+    return _sum(x, axis=axes, keepdims=bool(keepdims)) if axes else x
 
 
 @placed
 def max(x: Any, axis: Axis = None, *, over: Any = None, keepdims: bool = False) -> Any:
     """The maximum; elements that share it share the derivative. Over a time axis of no steps it is -inf."""
-    _one_way(axis, over, "max")
+    _one_way(axis, over, "max", keepdims)
     if over is not None:
-        return x.__over__("max", over)
+        return as_symbol(x).__over__("max", over)
     axes = _axes(x, axis)
-    return _max(x, axis=axes, keepdims=keepdims) if axes else x
+    return _max(x, axis=axes, keepdims=bool(keepdims)) if axes else x
 
 
 @composite
@@ -113,8 +127,9 @@ def min(x: Any, axis: Axis = None, *, over: Any = None, keepdims: bool = False) 
 @composite
 def mean(x: Any, axis: Axis = None, *, over: Any = None, keepdims: bool = False) -> Any:
     """The mean; over a time axis of no steps it is nan, as 0 / 0."""
-    _one_way(axis, over, "mean")
+    _one_way(axis, over, "mean", keepdims)
     if over is not None:
+        x = as_symbol(x)
         return x.__over__("sum", over) / x.__extent__(over)
     count = 1
     for a in _axes(x, axis):
@@ -124,9 +139,11 @@ def mean(x: Any, axis: Axis = None, *, over: Any = None, keepdims: bool = False)
 
 @composite
 def logsumexp(x: Any, axis: Axis = -1, *, over: Any = None, keepdims: bool = False) -> Any:
-    """log(sum(exp(x))) without overflow; where every x is -inf it is -inf, with derivative 0."""
+    """log(sum(exp(x))) without overflow; where every x is -inf, or there is none, it is -inf, with derivative 0."""
+    if over is None and _empty(x, axis):
+        return sum(x, axis, keepdims=keepdims) + float("-inf")
     if over is None:
-        return _logsumexp(x, axis=_axes(x, axis), keepdims=keepdims)
+        return _logsumexp(x, axis=_axes(x, axis), keepdims=bool(keepdims))
     top = stop_gradient(_finite(x.__over__("max", over)))
     total = exp(x - top).__over__("sum", over)
     none = equal(total, 0)
@@ -136,6 +153,8 @@ def logsumexp(x: Any, axis: Axis = -1, *, over: Any = None, keepdims: bool = Fal
 @composite
 def softmax(x: Any, axis: Axis = -1, *, over: Any = None) -> Any:
     """exp(x) normalised to sum to 1 (book section 6.2.2.3); where every x is -inf it is 0."""
+    if over is None and _empty(x, axis):
+        return x
     if over is None:
         return _softmax(x, axis=_axes(x, axis))
     weight = exp(x - stop_gradient(_finite(x.__over__("max", over))))
@@ -145,5 +164,11 @@ def softmax(x: Any, axis: Axis = -1, *, over: Any = None) -> Any:
 
 @composite
 def log_softmax(x: Any, axis: Axis = -1, *, over: Any = None) -> Any:
-    """log(softmax(x)), without taking the logarithm of a rounded number."""
-    return x - (logsumexp(x, over=over) if over is not None else logsumexp(x, axis, keepdims=True))
+    """log(softmax(x)), without taking the logarithm of a rounded number; what all x have in common is lost first."""
+    if over is not None:
+        x = x - stop_gradient(_finite(x.__over__("max", over)))
+        return x - logsumexp(x, over=over)
+    if _empty(x, axis):
+        return x
+    x = x - stop_gradient(_finite(max(x, axis, keepdims=True)))
+    return x - logsumexp(x, axis, keepdims=True)

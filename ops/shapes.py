@@ -45,6 +45,11 @@ def broadcast(shapes: Sequence[Shape], attrs: Attrs | None = None) -> Shape:
     return tuple(result)
 
 
+def stretches(shape: Shape, to: Shape) -> bool:
+    """True if a value of one shape can stand where another is wanted: size 1 stretches, and axes come in front."""
+    return len(shape) <= len(to) and all(n in (1, m) for n, m in zip(shape[::-1], to[::-1], strict=False))
+
+
 def negative_axes(axis: int | Sequence[int] | None, rank: int) -> tuple[int, ...]:
     """Axes counted from the end, sorted; None is all of them. Raises ShapeError outside the rank."""
     if axis is None:
@@ -70,8 +75,19 @@ def _reduced(shapes: Sequence[Shape], attrs: Attrs) -> Shape:
     return tuple(n for i, n in enumerate(shape) if i not in axes)
 
 
+def _some(shape: Shape, axis: Any) -> None:
+    """Raises ShapeError where there is no element along an axis."""
+    if any(not shape[a] for a in negative_axes(axis, len(shape))):
+        raise ShapeError(f"a value of shape {shape} has no element along axis {axis}, and so no largest one")
+
+
+def _extreme(shapes: Sequence[Shape], attrs: Attrs) -> Shape:
+    _some(shapes[0], attrs["axis"])
+    return _reduced(shapes, attrs)
+
+
 def _along(shapes: Sequence[Shape], attrs: Attrs) -> Shape:
-    negative_axes(attrs["axis"], len(shapes[0]))
+    _some(shapes[0], attrs["axis"])
     return shapes[0]
 
 
@@ -217,8 +233,8 @@ def _unslice(shapes: Sequence[Shape], attrs: Attrs) -> Shape:
 
 def _take(shapes: Sequence[Shape], attrs: Attrs) -> Shape:
     table, rows = shapes
-    if not table:
-        raise ShapeError("a lookup needs a table with at least one axis")
+    if not table or not table[0]:
+        raise ShapeError(f"a lookup needs a table with a row at least, got the shape {table}")
     return rows + table[1:]
 
 
@@ -231,7 +247,11 @@ def _scatter(shapes: Sequence[Shape], attrs: Attrs) -> Shape:
 
 def _pick(shapes: Sequence[Shape], attrs: Attrs) -> Shape:
     values, rows = shapes
-    if not values or values[:-1] != rows:
+    if not values:
+        raise ShapeError("an index picks one of the last axis, and a value of shape () has none")
+    if not values[-1]:
+        raise ShapeError(f"an index picks one of several numbers, and a value of shape {values} has none")
+    if values[:-1] != rows:
         raise ShapeError(f"one index per row: values of shape {values} need indices {values[:-1]}, got {rows}")
     return rows
 
@@ -270,6 +290,7 @@ reduction = Family(
         ((2, 3, 2), {"axis": (-3, -1), "keepdims": False}),
     ),
 )
+extreme = Family("extreme", _extreme, reduction.cases)
 along = Family("along", _along, _cases(((3,), {"axis": (-1,)}), ((2, 3), {"axis": (-2,)})))
 reshape_family = Family("reshape", _reshape, _cases(((2, 3), {"shape": (3, 2)}), ((4,), {"shape": (2, 1, 2)})))
 transpose_family = Family("transpose", _transpose, _cases(((2, 3), {}), ((2, 3, 4), {"axes": (-2, -1, -3)})))

@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+from unroll import verify
+
 settings.register_profile("unroll", derandomize=True, deadline=None, database=None, max_examples=60)
 settings.register_profile("thorough", derandomize=False, deadline=None, database=None, max_examples=1000)
+verify.enabled = True  # between all passes, of every template that a test compiles
 settings.load_profile("unroll")  # --hypothesis-profile=thorough overrides it
 
 

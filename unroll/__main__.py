@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 from . import __version__, commands, demo, info
 from .errors import TemplateError, UnrollError
@@ -56,7 +57,23 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a sub-command; a plain failure is a line or two, or what is wrong with a template, and exit status 2."""
-    args = _parsed(arguments)
+    try:
+        try:
+            return _run(_parsed(arguments))
+        finally:  # after --help too, which exits: what cannot be written is met here, not when Python ends
+            if sys.stdout is not None:  # it is closed where a shell says >&-
+                sys.stdout.flush()
+    except BrokenPipeError:  # whoever read the output has enough, as in `unroll equations ... | head`
+        _silence()
+        return 0
+    except OSError as error:
+        _silence()
+        print(f"unroll: {error.filename or 'the standard output'}: {error.strerror or error}", file=sys.stderr)
+        return 2
+
+
+def _run(args: argparse.Namespace) -> int:
+    """Run a sub-command; its exit status."""
     try:
         status: int = args.run(args)
     except UnrollError as error:
@@ -68,10 +85,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("unroll: interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # whoever read the output has enough, as in `unroll equations ... | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except (MemoryError, OverflowError) as error:
+        print(f"unroll: that does not fit into memory ({type(error).__name__}): give smaller numbers", file=sys.stderr)
+        return 2
     return status
+
+
+def _silence() -> None:
+    """Let what is still to be written go nowhere."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -13,13 +13,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from .builder import Builder, renamed
-from .errors import DifferentiationError, UndefinedError, code, message
+from .builder import Builder
+from .errors import DifferentiationError, ShapeError, UndefinedError, code, message
 from .expr import Expr
 from .ir import Const, Equation, Operand, Ref, System
+from .naming import renamed
 from .ops import core, layout
+from .ops.core import acting_for
 from .ops.pointwise import equal, where
+from .ops.random import DISCRETE
+from .ops.shapes import elementwise, stretches
+from .text import Writer
 from .timeindex import Axis, Index, running, whole
+from .truncation import as_equations
+from .verify import check_pass
 
 SEED = 1.0
 
@@ -52,9 +59,13 @@ def adjoint(system: System, wrt: Sequence[str], seeds: Mapping[str, str] | None 
             raise UndefinedError(f"there is no {name!r} in template {system.name!r} to differentiate by")
         if system.decls[name].dtype != "float":
             raise DifferentiationError(f"{name} is {system.decls[name].dtype}; only floats have derivatives")
+    asked = ", ".join(seeds)
+    system, copies = as_equations(system)
     builder = Builder.extend(system)
-    active = _active(system, wrt, seeds)
-    _not_by_draws_alone(system, [name for name in wrt if name not in active], seeds)
+    parts = {name: copies.get(name, (name,)) for name in (*wrt, *seeds)}
+    seeds = {parts[name][-1]: given for name, given in seeds.items()}
+    active = _active(system, [part for name in wrt for part in parts[name]], seeds)
+    _not_by_draws_alone(system, [name for name in wrt if active.isdisjoint(parts[name])], seeds, asked)
     for name in dict.fromkeys((*seeds, *(n for n in system.decls if n in active), *wrt)):
         decl = system.decls[name]
         builder.declare(replace(decl, name=name + mark, kind="cotangent", of=name, detail=None))
@@ -72,9 +83,15 @@ def adjoint(system: System, wrt: Sequence[str], seeds: Mapping[str, str] | None 
     for equation in reversed(system.equations):
         if equation.out.name in active:
             _backward(builder, system, equation, active, mark)
+    for name in wrt:
+        for part in parts[name] if name in copies else ():
+            if part + mark in builder.decls:
+                builder.equations += [_added(e, name + mark, part + mark) for e in system.writers[name]]
     outputs = {name + mark: Ref(name + mark, tuple(running(a) for a in system.decls[name].axes)) for name in wrt}
     result = replace(builder.draft(), name=system.name + mark, outputs={**system.outputs, **outputs})
-    return renamed(result)
+    result = renamed(result)
+    check_pass("adjoint", system, result, every=True)
+    return result
 
 
 def _active(system: System, wrt: Sequence[str], seeds: Mapping[str, str]) -> set[str]:
@@ -95,9 +112,15 @@ def _active(system: System, wrt: Sequence[str], seeds: Mapping[str, str]) -> set
     return _reach(wrt, forward) & _reach(seeds, backward)
 
 
-def _not_by_draws_alone(system: System, names: Sequence[str], seeds: Mapping[str, str]) -> None:
-    """Raises DifferentiationError for a name that a seed depends on, and only through a discrete draw."""
-    draws = [e for e in system.equations if e.op == "sampled"] if names else []
+def _added(writer: Equation, name: str, part: str) -> Equation:
+    """``h~ += part`` at the steps that an equation of h writes."""
+    out, kept = Ref(name, writer.out.index), tuple(r for r in writer.domain if r.axis in writer.out.running)
+    return Equation(out, "copy", (Ref(part, out.index),), (), kept, writer.batched, "sum", writer.source)
+
+
+def _not_by_draws_alone(system: System, names: Sequence[str], seeds: Mapping[str, str], asked: str) -> None:
+    """Raises DifferentiationError for a name that a seed depends on, and only through a draw or a choice of a label."""
+    draws = [e for e in system.equations if e.op in (*DISCRETE, "argmax")] if names else []
     if not draws:
         return
     readers: dict[str, list[str]] = {}
@@ -107,10 +130,11 @@ def _not_by_draws_alone(system: System, names: Sequence[str], seeds: Mapping[str
     for name in names:
         after = _reach([name], readers)
         for draw in draws:
-            if draw.refs[0].name in after and _reach([draw.out.name], readers) & set(seeds):
+            if any(r.name in after for r in draw.refs) and _reach([draw.out.name], readers) & set(seeds):
+                choice = "argmax" if draw.op == "argmax" else "a discrete draw"
                 raise DifferentiationError(
                     message(
-                        f"{', '.join(seeds)} depends on {name} only through a discrete draw, which has no derivative",
+                        f"{asked} depends on {name} only through {choice}, which has no derivative",
                         (code(draw.source), draw.source),
                         fix="Give the loss a term that reads the probabilities, or leave the name out of wrt.",
                     )
@@ -145,12 +169,17 @@ def _backward(builder: Builder, system: System, equation: Equation, active: set[
             if rule is None or not isinstance(operand, Ref):
                 continue
             try:
-                value = rule(g, y.value() if isinstance(y, _Later) else y, *args, **attrs)
+                with acting_for(g):
+                    value = rule(g, y.value() if isinstance(y, _Later) else y, *args, **attrs)
             except DifferentiationError as error:
                 raise DifferentiationError(message(str(error), equation.source)) from None
             if isinstance(value, (int, float)) and value == 0:
                 continue
             value = builder.operand(value)
+            made = system.decls[equation.out.name].shape if op.family is elementwise else arg.shape
+            if not stretches(value.shape, arg.shape) and not stretches(value.shape, made):
+                what = f"the derivative of {op.name} by an operand of shape {arg.shape} has shape {value.shape}"
+                raise ShapeError(message(what, (Writer(system).equation(equation), equation.source)))
             value = _fit(value, arg.shape)
             _accumulate(builder, Ref(operand.name + mark, operand.index), value, equation)
 
@@ -189,7 +218,8 @@ def _share_of_max(builder: Builder, equation: Equation, g: Expr, total: Expr, va
     )
     reached = builder.read(out)
     shared: Expr = chosen * (g / where(equal(reached, 0), 1, reached))  # over no steps nothing reaches it
-    return shared
+    spread: Expr = where(equal(total, total), shared, total)  # nothing equals a nan, which is the cotangent of all then
+    return spread
 
 
 def _fit(value: Expr, shape: tuple[int, ...]) -> Expr:

@@ -8,14 +8,16 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .automatic import Interval, Noise
-from .builder import live
 from .convert import Arrays, called, convert, expected, precise, with_batch
-from .dag import check_reads, exists
-from .errors import ArrayError, LengthError, code, message
+from .errors import ArrayError, LengthError, MissingError, code, message
+from .existence import check_reads, exists
+from .flow import live
 from .ir import Decl, Equation, Ref, System
+from .labels import OPERAND, limit
+from .recent import Recent
 from .text import Writer
 from .timeindex import TIME
-from .unfold import check_length, used_ends
+from .unfold import batch_size, length, used_ends
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class Binder:
 
     user        the template as the user declared it, whose names messages use
     system      the program's own system
-    directions  names such as ``W~tangent``, which take arrays like those of W
+    directions  names such as ``W~tangent``, which take arrays like those of W, and their declarations
     """
 
     def __init__(
@@ -77,28 +79,31 @@ class Binder:
         backend: Arrays,
         dtype: str,
         batch_first: bool,
-        directions: Sequence[str] = (),
+        directions: Mapping[str, Decl],
+        asked: Sequence[Ref] | None = None,
     ) -> None:
         self.user, self.backend, self.dtype, self.batch_first = user, backend, dtype, batch_first
-        alike = {n: replace(user.decls[n.partition("~")[0]], name=n) for n in directions}
-        self.system = replace(system, decls={**user.decls, **alike, **system.decls})
+        given = {n: d for n, d in user.decls.items() if d.given}
+        self.system = replace(system, decls={**given, **directions, **system.decls})
         self.own = system
+        self.asked = tuple(system.outputs.values() if asked is None else asked)
         self.params = {n: d for n, d in self.system.decls.items() if d.kind == "param"}
         inputs = {n: d for n, d in self.system.decls.items() if d.kind == "input"}
         self.needed = live(system, [r.name for r in system.outputs.values()])
         self.inputs = {n: d for n, d in inputs.items() if not d.automatic}
         self.automatic = {n: d for n, d in inputs.items() if d.automatic and n in self.needed}
         self.ends = {a.end for a in self.system.axes}
-        self.limits: dict[str, list[tuple[int, Equation]]] = {}
+        self.limits: dict[str, list[tuple[int, System, Equation]]] = {}
         for name, decl in self.system.decls.items():
             if decl.kind == "input" and decl.dtype == "int":
-                found = ((label_limit(self.system, e, name), e) for e in (*system.equations, *user.equations))
-                self.limits[name] = [(n, e) for n, e in found if n is not None]
-        places = [i.shift for e in user.equations for r in (e.out, *e.refs) for i in r.index]
+                found = ((label_limit(of, e, name), of, e) for of in (user, system) for e in of.equations)
+                self.limits[name] = [(n, of, e) for n, of, e in found if n is not None]
+        refs = [r for e in user.equations for r in (e.out, *e.refs)]
+        places = [i.shift for r in (*refs, *self.asked) for i in r.index]
         self.enough = 2 + 2 * max(map(abs, places), default=0)
         self._ends_of: dict[frozenset[str], list[str]] = {}
-        self._fitting: set[tuple[tuple[str, int], ...]] = set()
-        self._known: dict[Any, Known] = {}
+        self._fitting: Recent[bool] = Recent(REMEMBERED)
+        self._known: Recent[Known] = Recent(REMEMBERED)
 
     def only(self, kept: Callable[[Decl], bool]) -> Binder:
         """The same for some names alone: it asks for no others, and takes none."""
@@ -106,12 +111,12 @@ class Binder:
         for kind in ("params", "inputs", "automatic"):
             setattr(part, kind, {n: d for n, d in getattr(self, kind).items() if kept(d)})
         part.needed = {n for n in self.needed if n in self.system.decls and kept(self.system.decls[n])}
-        part._ends_of, part._known = {}, {}
+        part._ends_of, part._known = {}, Recent(REMEMBERED)
         return part
 
     def __call__(
         self,
-        params: Mapping[str, Any],
+        params: Any,
         given: Mapping[str, Any],
         directions: Mapping[str, Any] | None = None,
         extras: Extras = PLAIN,
@@ -120,17 +125,24 @@ class Binder:
 
         An input that the requested outputs do not depend on (a label, when only predicting) may be left out.
         """
+        arrays, lengths = (given, {}) if self.ends.isdisjoint(given) else self._parted(given)
         plain = not directions and not extras.ends and extras.batch is None and not self.batch_first
-        key = _shapes(params, given) if plain else None
-        if key in self._known and (bound := self._again(self._known[key], params, given, extras)) is not None:
+        key = _shapes(params, arrays, lengths) if plain else None
+        known = self._known.get(key) if key is not None else None
+        if known is not None and (bound := self._again(known, params, arrays, extras)) is not None:
             return bound
-        bound = self._checked(params, given, directions, extras)
-        if key is not None and len(self._known) < REMEMBERED:
+        bound = self._checked(params, arrays, lengths, directions, extras)
+        if key is not None:
             decls = self.system.decls
-            arrays = ((n, n in params, precise(decls[n], self.dtype), v.shape) for n, v in bound.values.items())
-            kept = tuple(a for a in arrays if a[0] not in self.automatic)
-            self._known[key] = Known(kept, bound.lengths, bound.batch, bound.unbatched)
+            found = ((n, n in params, precise(decls[n], self.dtype), v.shape) for n, v in bound.values.items())
+            kept = tuple(a for a in found if a[0] not in self.automatic)
+            self._known.put(key, Known(kept, bound.lengths, bound.batch, bound.unbatched))
         return bound
+
+    def _parted(self, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, int]]:
+        """Arrays, and lengths as Python's integers: from here on no other kind of number is met."""
+        arrays = {name: value for name, value in given.items() if name not in self.ends}
+        return arrays, {end: length(end, n) for end, n in given.items() if end in self.ends}
 
     def _again(self, known: Known, params: Mapping[str, Any], given: Mapping[str, Any], extras: Extras) -> Bound | None:
         """A call like one before, if every array is what the backend takes; its values alone are checked."""
@@ -150,18 +162,19 @@ class Binder:
 
     def _checked(
         self,
-        params: Mapping[str, Any],
-        given: Mapping[str, Any],
+        params: Any,
+        arrays: Mapping[str, Any],
+        lengths: Mapping[str, int],
         directions: Mapping[str, Any] | None,
         extras: Extras,
     ) -> Bound:
         if not isinstance(params, Mapping):
-            got = "None" if params is None else f"a {type(params).__name__}"
+            if params is None:
+                what = "params, a dict of arrays by name, was left out or is None"
+                raise MissingError(f"{what}: give it first, as net.init(seed=0) makes it; {{}} where there are none")
+            got = f"a {type(params).__name__}"
             raise ArrayError(f"params is a dict of arrays by name, as net.init(seed=0) makes it; got {got}")
-        lengths = {name: value for name, value in given.items() if name in self.ends}
-        arrays = {name: value for name, value in given.items() if name not in self.ends}
-        for end, n in lengths.items():
-            check_length(end, n)
+        arrays, lengths = dict(arrays), dict(lengths)
         for name, value in (directions or {}).items():
             kind = params if self.system.decls[name].kind == "param" else arrays
             if kind is params:
@@ -182,8 +195,10 @@ class Binder:
         for end in self._ends_of[names]:
             if end not in lengths:
                 raise LengthError(f"no array tells the length {end}: pass {end}=..., the number of steps")
-        self._fits(lengths)
-        batch, unbatched = _batch(batches, extras.ends, extras.batch)
+        if not extras.ends or len(self.user.axes) > 1:  # along one axis alone it is enough that each example fits
+            self._fits(lengths)
+        told = None if extras.batch is None else batch_size(extras.batch)
+        batch, unbatched = _batch(batches, extras.ends, told)
         self._each_fits(lengths, extras.ends)
         values.update(self.drawn(lengths, batch, extras))
         return Bound(values, lengths, batch, unbatched)
@@ -210,7 +225,7 @@ class Binder:
                 array = convert(self.backend, decl, arrays[name], self.dtype)
                 values[name], batch = with_batch(decl, array, self.batch_first, found)
                 if decl.batched:
-                    batches[name] = batch
+                    batches[called(decl)] = batch
                 for position, axis in enumerate(decl.axes):
                     own = ends.get(axis.end, ())
                     if (
@@ -247,18 +262,19 @@ class Binder:
     def _fits(self, lengths: Mapping[str, int]) -> None:
         """Every step that is read, and every step that is asked for, exists at these lengths."""
         key = tuple(sorted(lengths.items()))
-        if key in self._fitting:
+        if self._fitting.get(key):
             return
         check_reads(self.user, lengths)
-        check_reads(self.own, lengths)
-        for ref in self.own.outputs.values():
+        check_reads(self.own, lengths, [r.name for r in self.own.outputs.values()])
+        for ref in self.asked:
             steps = [i.shift for i in ref.index if i.axis is None]
             name = ref.name.removesuffix("~")  # of the gradient by an instance, which exists where that does
-            if steps and name in self.user.decls and not exists(self.user, name, steps, lengths):
+            one = bool(steps) and len(steps) == len(ref.index)
+            if one and name in self.user.decls and not exists(self.user, name, steps, lengths):
                 at = ", ".join(f"{end} = {n}" for end, n in lengths.items())
                 asked = f"{name}{str(ref).removeprefix(ref.name)}"
                 raise LengthError(f"{asked} is asked for, and at {at} that step does not exist")
-        self._fitting.add(key)
+        self._fitting.put(key, True)
 
     def _each_fits(self, lengths: Mapping[str, int], ends: Mapping[str, Sequence[int]]) -> None:
         """Every step that is read exists for every example; beyond `enough` steps a few more make no difference."""
@@ -290,23 +306,24 @@ class Binder:
         if found is None:
             return
         low, high = found
-        for limit, equation in limits:
-            if low < 0 or high >= limit:
+        for most, system, equation in limits:
+            if low < 0 or high >= most:
                 wrong = low if low < 0 else high
                 raise ArrayError(
                     message(
-                        f"input {name} holds the label {wrong}, and labels run from 0 to {limit - 1}",
-                        (Writer(self.system).equation(equation), equation.source),
+                        f"input {name} holds the label {wrong}, and labels run from 0 to {most - 1}",
+                        (Writer(system).equation(equation), equation.source),
                     )
                 )
 
 
-def _shapes(params: Any, given: Mapping[str, Any]) -> Any:
-    """Names and shapes; None where something is no array."""
+def _shapes(params: Any, arrays: Mapping[str, Any], lengths: Mapping[str, int]) -> Any:
+    """Names and shapes, and the lengths given besides; None where something is no array."""
     try:
-        return tuple([(n, v.shape) for n, v in params.items()]), tuple([(n, v.shape) for n, v in given.items()])
+        named = tuple([(n, v.shape) for n, v in params.items()]), tuple([(n, v.shape) for n, v in arrays.items()])
     except AttributeError:
         return None
+    return (*named, *lengths.items()) if lengths else named
 
 
 def _declared(system: System, names: Mapping[str, Any], declared: Mapping[str, Decl], kind: str) -> None:
@@ -326,42 +343,33 @@ def _batch(
     sizes = {n: b for n, b in batches.items() if b is not None}
     if sizes and len(sizes) < len(batches):
         without = next(n for n in batches if n not in sizes)
-        raise ArrayError(f"input {next(iter(sizes))} has a batch axis and input {without} has none; give both alike")
+        raise ArrayError(f"{next(iter(sizes))} has a batch axis and {without} has none; give both alike")
     if len(set(sizes.values())) > 1:
         listed = ", ".join(f"{n} has {b}" for n, b in sizes.items())
         raise ArrayError(f"the batch sizes differ: {listed}")
     told = next((len(steps) for steps in ends.values()), None)
     if known is not None:
-        if isinstance(known, bool) or not hasattr(known, "__index__") or known < 1:
-            raise ArrayError(f"batch={known!r}: the number of examples is an integer from 1 up")
-        for what, n in [*((f"input {n} holds", b or 1) for n, b in batches.items()), ("lengths tells", told or known)]:
+        for what, n in [*((f"{n} holds", b or 1) for n, b in batches.items()), ("lengths tells", told or known)]:
             if n != known:
                 raise ArrayError(f"{what} {n} example{'s' * (n != 1)}, and there are {known}")
         return known, False
     if not sizes and (batches or told is None):
         if told not in (None, 1):
-            raise LengthError(f"lengths tells {told} examples, and input {next(iter(batches))} has no batch axis")
+            raise LengthError(f"lengths tells {told} examples, and {next(iter(batches))} has no batch axis")
         return 1, True
     batch = next(iter(sizes.values()), told)
     assert batch is not None
     if told not in (None, batch):
-        raise LengthError(f"lengths tells {told} examples, and input {next(iter(sizes))} has {batch}")
+        raise LengthError(f"lengths tells {told} examples, and {next(iter(sizes))} has {batch}")
     if batch == 0:
-        by = f"input {next(iter(sizes))} holds" if sizes else "lengths= tells of"
+        by = f"{next(iter(sizes))} holds" if sizes else "lengths= tells of"
         raise ArrayError(f"the batch is empty: {by} no example")
     return batch, False
 
 
-def label_limit(system: System, equation: Any, name: str) -> int | None:
+def label_limit(system: System, equation: Equation, name: str) -> int | None:
     """How many labels an equation knows, if it looks something up by `name`."""
-    if not any(ref.name == name for ref in equation.refs):
+    if equation.op not in OPERAND:
         return None
-    first = equation.args[0]
-    shape = system.decls[first.name].shape if isinstance(first, Ref) else ()
-    if equation.op == "take":
-        return shape[0]
-    if equation.op in ("pick", "cross_entropy"):
-        return shape[-1]
-    if equation.op in ("one_hot", "scatter"):
-        return int(dict(equation.attrs)["size"])
-    return None
+    label = equation.args[OPERAND[equation.op]]
+    return limit(system, equation) if isinstance(label, Ref) and label.name == name else None

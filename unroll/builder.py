@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
 from .automatic import Automatic, Noise
-from .errors import AxisError, DTypeError, ShapeError, Source, TemplateError, here, message
+from .convert import numpys_own
+from .errors import AxisError, DTypeError, ShapeError, Source, TemplateError, here, message, placed
 from .expr import Expr, axes_of
-from .ir import Const, Decl, Domain, Equation, Label, Operand, Ref, System
-from .ops.core import OPS, Op, Symbolic, result_kind
-from .ops.shapes import broadcast
+from .flow import live
+from .ir import WHOLE, Const, Decl, Domain, Equation, Label, Operand, Ref, System, Truncation
+from .naming import PENDING, numbered, renamed, unused
+from .ops.core import OPS, Op, Symbolic, acting_for
+from .ops.kinds import result_kind
+from .ops.shapes import broadcast, stretches
 from .timeindex import Axis, Index, Range, running, whole
 
 Shape = tuple[int, ...]
@@ -29,6 +33,7 @@ class Builder:
         self.outputs: dict[str, Ref] = {}
         self.loss: str | None = None
         self.stop: str | None = None
+        self.truncations: tuple[Truncation, ...] = ()
         self.axes: dict[str, Axis] = {}
         self._domain: Mapping[Axis, Range] = {}
         self._source: Source | None = None
@@ -44,13 +49,22 @@ class Builder:
         builder.outputs = dict(system.outputs)
         builder.loss = system.loss
         builder.stop = system.stop
+        builder.truncations = system.truncations
         builder.axes = {a.name: a for a in system.axes}
         return builder
+
+    def copy(self) -> Builder:
+        """One of its own, which begins as this one is."""
+        made = Builder.extend(self.draft())
+        made.defined, made._count = dict(self.defined), self._count
+        return made
 
     def draft(self) -> System:
         """What there is so far, unchecked."""
         axes, equations = tuple(self.axes.values()), tuple(self.equations)
-        return System(self.name, axes, self.decls, equations, self.outputs, self.loss, self.stop)
+        return System(
+            self.name, axes, self.decls, equations, self.outputs, self.loss, self.stop, truncations=self.truncations
+        )
 
     def stamp(self) -> tuple[int, ...]:
         """Changes whenever something is added."""
@@ -108,11 +122,15 @@ class Builder:
         return decl
 
     def fresh(self) -> str:
-        """A name no user can choose."""
+        """A name no user can choose, for a temporary."""
         self._count += 1
         while f".{self._count}" in self.decls:
             self._count += 1
         return f".{self._count}"
+
+    def unused(self, wish: str) -> str:
+        """A name that nobody has yet, for what is printed: the wish, or the wish with a number."""
+        return unused(wish, self.decls)
 
     def read(self, ref: Ref) -> Expr:
         """The expression that reads one instance."""
@@ -124,8 +142,8 @@ class Builder:
         if isinstance(value, (bool, int, float)):
             kind = "bool" if isinstance(value, bool) else "int" if isinstance(value, int) else "float"
             return Expr(self, Const(value), (), kind, frozenset())
-        if hasattr(value, "shape") and hasattr(value, "dtype"):
-            if tuple(value.shape) == () and hasattr(value, "item"):
+        if numpys_own(value):
+            if tuple(value.shape) == ():
                 return self.constant(value.item())
             kind = {"f": "float", "i": "int", "u": "int", "b": "bool"}.get(value.dtype.kind, "")
             if kind:
@@ -139,10 +157,12 @@ class Builder:
         if isinstance(value, Index):
             shown = f"the step {value}"
             fix = "A step stands in brackets, as in x[t]; ops.mean(..., over=t) divides by the number of steps."
-        elif hasattr(value, "dtype"):
+        elif numpys_own(value):
             shown = f"an array of {value.dtype}"
         else:
             shown = "None" if value is None else f"a {type(value).__name__}"
+            if hasattr(value, "shape"):
+                fix = "Pass it as a NumPy array: of a tensor .detach().numpy(), of a sparse matrix .toarray()."
         raise DTypeError(message(f"{shown} cannot stand in an equation", self._source or here(), fix=fix))
 
     def operand(self, value: Any) -> Expr:
@@ -170,7 +190,7 @@ class Builder:
         except (ShapeError, DTypeError) as error:
             if getattr(error, "placed", False):
                 raise
-            raise _placed(type(error), message(str(error), self._source or here())) from None
+            raise placed(type(error), message(str(error), self._source or here())) from None
 
     def apply(self, op: Op, args: Sequence[Any], attrs: Mapping[str, Any]) -> Expr:
         """Add ``temporary = op(args)`` and return it. Raises ShapeError, DTypeError, with names and place."""
@@ -188,9 +208,48 @@ class Builder:
             labels = isinstance(error, DTypeError) and any(
                 e.dtype == "int" and not isinstance(e.operand, Const) for e in exprs
             )
-            raise _placed(type(error), message(what, self._source or here(), fix=fix if labels else "")) from None
+            raise placed(type(error), message(what, self._source or here(), fix=fix if labels else "")) from None
+        for e in exprs:
+            self.guarded(lambda e=e: self._fits(e))
         axes = frozenset[Axis]().union(*(e.axes for e in exprs))
+        self._check_operation(op, exprs, attrs, shape)
         return self._temporary(op.name, [e.operand for e in exprs], attrs, shape, kind, axes)
+
+    def _check_operation(self, op: Op, exprs: Sequence[Expr], attrs: Mapping[str, Any], shape: Shape) -> None:
+        """Raises TemplateError for what is no function of its operands, ShapeError for a body of another shape."""
+        for key, value in attrs.items():
+            try:
+                hash(value)
+            except TypeError:
+                kind = type(value).__name__
+                what = f"{op.name} is given {key}=, a {kind}, which can change and so cannot be compared"
+                fix = "Give a number, a text or a tuple; an array is an operand."
+                raise TemplateError(message(what, self._source or here(), fix=fix)) from None
+        if op.body is None or op.compute is not None:
+            return
+        apart = Builder(self.name)  # applied there once, to see what it does
+        apart.axes = dict(self.axes)
+        args, made = [apart.stand_in(e) for e in exprs], shape
+        with suppress(ShapeError, DTypeError), apart.within((), self._source or here()), acting_for(args[0]):
+            made = apart.operand(op.body(*args, **attrs)).shape
+        # whatever else is wrong with it is said in the names of this template
+        if any(d.automatic for d in apart.decls.values()):
+            what = f"the body of {op.name} draws random numbers, and two calls of an operation on the same are one"
+            fix = f"Write a function that draws, @ops.composite, or hand the draw in: {op.name}(..., ops.normal(...))."
+            raise TemplateError(message(what, self._source or here(), fix=fix))
+        if not stretches(made, shape):
+            what = f"the body of {op.name} makes shape {made}, and its family {op.family.name} says {shape}"
+            fix = "Give ops.define the family of the operation that the body ends with."
+            raise placed(ShapeError, message(what, self._source or here(), fix=fix))
+
+    def stand_in(self, expr: Expr) -> Expr:
+        """An expression of another template as something given in this one, or the same number."""
+        if isinstance(expr.operand, Const):
+            return self.constant(expr.operand.value)
+        order = tuple(a for a in self.axes.values() if a in expr.axes)
+        decl = Decl(self.fresh(), "temporary", expr.shape, expr.dtype, order)
+        self.decls[decl.name] = decl
+        return self.read(Ref(decl.name, tuple(map(running, order))))
 
     def _shown(self, expr: Expr) -> str:
         text = str(expr)
@@ -201,11 +260,19 @@ class Builder:
         if expr.dtype == want:
             return expr
         if isinstance(expr.operand, Const):
-            value = {"float": float, "int": int, "bool": bool}[want](expr.operand.value)
+            try:
+                value = {"float": float, "int": int, "bool": bool}[want](expr.operand.value)
+            except OverflowError:
+                raise DTypeError(f"the integer {_short(expr.operand.value)} is too large for a float") from None
             return Expr(self, Const(value), (), want, frozenset())
         if want == "float":
             return self.apply(OPS["cast"], [expr], {})
         raise DTypeError(f"{want} expected, got {expr.dtype}")
+
+    def _fits(self, expr: Expr) -> None:
+        """Raises DTypeError for an integer that no array of 64 bits holds."""
+        if isinstance(expr.operand, Const) and expr.dtype == "int" and expr.operand.value not in WHOLE:
+            raise DTypeError(f"the integer {_short(expr.operand.value)} does not fit into 64 bits")
 
     def _temporary(
         self, op: str, args: Sequence[Operand], attrs: Any, shape: Shape, kind: str, axes: frozenset[Axis]
@@ -249,15 +316,18 @@ class Builder:
         )
         return self.read(out)
 
-    def supplied(self, name: str, detail: Automatic, shape: Shape, axes: Sequence[Axis], dtype: str, each: bool) -> Ref:
-        """Declare an input that the net fills, with a value per example where `each`, under `name` and a number."""
-        number = 1
-        while f"{name}{number}" in self.decls:
-            number += 1
+    def supplied(self, wish: str, detail: Automatic, shape: Shape, axes: Sequence[Axis], dtype: str, each: bool) -> Ref:
+        """Declare an input that the net fills, with a value per example where `each`, under `wish` and a number.
+
+        The user may still choose that name; so it is settled when the system is finished, as those of temporaries are.
+        """
         axes = tuple(a for a in self.axes.values() if a in axes)
-        source = self._source or here()
-        self.declare(Decl(f"{name}{number}", "input", shape, dtype, axes, each, detail=detail, source=source))
-        return Ref(f"{name}{number}", tuple(map(running, axes)))
+        if isinstance(detail, Noise) and not detail.stream:
+            taken = {d.detail.stream for d in self.decls.values() if isinstance(d.detail, Noise)}
+            detail = replace(detail, stream=numbered(wish, taken))
+        name, source = numbered(f"{PENDING}{wish}", self.decls), self._source or here()
+        self.declare(Decl(name, "input", shape, dtype, axes, each, detail=detail, source=source))
+        return Ref(name, tuple(map(running, axes)))
 
     def noise(self, detail: Noise, operands: Sequence[Any], over: Any) -> Expr:
         """Numbers drawn for every element of what the operands broadcast to. Raises AxisError, ShapeError."""
@@ -278,17 +348,19 @@ class Builder:
 
     def label(self, expr: Expr, name: str, args: Sequence[Any], attrs: Mapping[str, Any]) -> None:
         """Print the operation that made `expr` as ``name(*args, **attrs)``."""
-        made = [self.operand(a).operand if isinstance(a, Symbolic) else a for a in args]
+        made = [self.operand(a).operand if isinstance(a, Symbolic) or hasattr(a, "ndim") else a for a in args]
         named = [(k, self.operand(v).operand if isinstance(v, Symbolic) else v) for k, v in attrs.items()]
         for position in range(len(self.equations) - 1, -1, -1):
             e = self.equations[position]
             if isinstance(expr.operand, Ref) and e.out == expr.operand:
-                if e.op != name and expr.operand not in made and not e.summed and e.combine == "sum":
+                own = e.op != name or any(self.decls[r.name].automatic for r in e.refs)  # not printed by itself
+                if own and expr.operand not in made and not e.summed and e.combine == "sum":
                     self.equations[position] = replace(e, label=Label(name, tuple(made), tuple(named)))
                 return
 
     def add(self, out: Ref, value: Expr, domain: Domain, batched: bool, source: Source | None) -> None:
         """Add the equation ``out += value``."""
+        self.guarded(lambda: self._fits(value))
         self.equations.append(Equation(out, "copy", (value.operand,), (), domain, batched, "sum", source))
         self.defined.setdefault(out, source)
 
@@ -305,7 +377,7 @@ class Builder:
         return renamed(system)
 
     def _settle_batch(self) -> None:
-        """Whatever is computed from something batched is batched; repeated until nothing changes."""
+        """Whatever is computed from something batched is batched; a cotangent may be a sum over the batch."""
         readers: dict[str, list[Equation]] = {}
         for equation in self.equations:
             for ref in equation.refs:
@@ -314,7 +386,7 @@ class Builder:
         while pending:
             for equation in readers.get(pending.pop(), ()):
                 decl = self.decls[equation.out.name]
-                if not decl.batched and not decl.given:
+                if not decl.batched and not decl.given and decl.kind != "cotangent":
                     self.decls[decl.name] = replace(decl, batched=True)
                     pending.append(decl.name)
         self.equations = [
@@ -323,68 +395,6 @@ class Builder:
         ]
 
 
-def _placed(kind: type[Exception], text: str) -> Exception:
-    error = kind(text)
-    error.placed = True  # type: ignore[attr-defined]
-    return error
-
-
-def live(system: System, roots: Sequence[str]) -> set[str]:
-    """The names that the roots are computed from, the roots included."""
-    writers = system.writers
-    seen = set(roots)
-    pending = list(roots)
-    while pending:
-        for equation in writers.get(pending.pop(), ()):
-            for ref in equation.refs:
-                if ref.name not in seen:
-                    seen.add(ref.name)
-                    pending.append(ref.name)
-    return seen
-
-
-def renamed(system: System) -> System:
-    """Temporaries and constants named after the variable they serve, numbered in the order of their equations."""
-    serves: dict[str, str] = {}
-    for equation in reversed(system.equations):
-        out = equation.out.name
-        owner = serves.get(out) or (None if system.decls[out].kind == "temporary" else out)
-        if owner is None:
-            continue
-        for ref in equation.refs:
-            if system.decls[ref.name].kind in ("temporary", "constant"):
-                serves.setdefault(ref.name, owner)
-    names: dict[str, str] = {}
-    counts: dict[str, int] = {}
-    taken = {name for name, decl in system.decls.items() if decl.of is not None}  # of a system that was extended
-    for name, decl in system.decls.items():
-        if decl.kind in ("temporary", "constant") and (decl.of is None):
-            owner = serves.get(name, "")
-            counts[owner] = counts.get(owner, 0) + 1
-            while f"{owner}.{counts[owner]}" in taken:
-                counts[owner] += 1
-            names[name] = f"{owner}.{counts[owner]}"
-    return substitute_names(system, names)
-
-
-def substitute_names(system: System, names: Mapping[str, str]) -> System:
-    """The system with names replaced."""
-
-    def ref(r: Ref) -> Ref:
-        return Ref(names[r.name], r.index) if r.name in names else r
-
-    decls = {}
-    for name, decl in system.decls.items():
-        new = names.get(name, name)
-        decls[new] = replace(decl, name=new, of=new.partition(".")[0] or None) if name in names else decl
-    equations = tuple(
-        replace(
-            e,
-            out=ref(e.out),
-            args=tuple(ref(a) if isinstance(a, Ref) else a for a in e.args),
-            label=e.label and e.label.map(ref),
-        )
-        for e in system.equations
-    )
-    outputs = {k: ref(v) for k, v in system.outputs.items()}
-    return replace(system, decls=decls, equations=equations, outputs=outputs)
+def _short(number: object) -> str:
+    text = hex(number) if isinstance(number, int) and number.bit_length() > 200 else str(number)  # str() has a limit
+    return text if len(text) <= 40 else f"{text[:37]}..."

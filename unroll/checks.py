@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import replace
-from itertools import product
+from collections.abc import Iterable, Iterator
 
+from .boundaries import covered, plain
 from .errors import (
     AxisError,
-    BoundaryError,
     CausalityError,
     DoubleDefinitionError,
     UndefinedError,
     code,
     message,
 )
-from .flow import Dependence, Flow, Read, collapsed
-from .ir import Decl, Ref, System
+from .flow import Dependence, Flow, collapsed
+from .ir import Ref, System
 from .schedule.order import NoOrder, plan
 from .text import Writer
-from .timeindex import Index
+from .timeindex import Axis
 
 
 def check(system: System) -> System:
@@ -92,100 +90,54 @@ def on_their_axes(system: System, flows: list[Flow]) -> None:
 
 def once(system: System, flows: list[Flow]) -> None:
     """No step of a variable is defined twice."""
+    least = _least(system, flows)
     by_name: dict[str, list[Flow]] = {}
     for flow in flows:
         if system.decls[flow.out.name].kind != "cotangent":
             by_name.setdefault(flow.out.name, []).append(flow)
     for same in by_name.values():
-        for i, a in enumerate(same):
-            for b in same[i + 1 :]:
-                if not _apart(a, b):
-                    raise DoubleDefinitionError(
-                        message(
-                            f"{a.out} and {b.out} define one step twice",
-                            _row(system, a),  # type: ignore[arg-type]
-                            _row(system, b),  # type: ignore[arg-type]
-                        )
+        for a, b in _pairs(same):
+            if not _apart(a, b, least[a.out.name]):
+                raise DoubleDefinitionError(
+                    message(
+                        f"{a.out} and {b.out} define one step twice",
+                        _row(system, a),  # type: ignore[arg-type]
+                        _row(system, b),  # type: ignore[arg-type]
                     )
+                )
 
 
-def _apart(a: Flow, b: Flow) -> bool:
-    for position in range(len(a.out.index)):
+def _pairs(flows: list[Flow]) -> Iterator[tuple[Flow, Flow]]:
+    """Those that may write one step: single steps, of which there may be thousands, are apart unless the same."""
+    single: dict[Ref, Flow] = {}
+    many: list[Flow] = []
+    for number, flow in enumerate(flows):
+        if any(i.runs for i in flow.out.index):
+            yield from ((other, flow) for other in flows[:number])
+            many.append(flow)
+        else:
+            yield from ((other, flow) for other in (*many, single.get(flow.out)) if other is not None)
+            single.setdefault(flow.out, flow)
+
+
+def _least(system: System, flows: list[Flow]) -> dict[str, list[int]]:
+    """By name, along each of its axes the least length: a step that is set by its number exists, as `check_reads` sees.
+
+    So what is set at step 3 stands before T+1, whatever T is.
+    """
+    known: dict[Axis, int] = {}
+    for flow in flows:
+        for index, axis in zip(flow.out.index, system.decls[flow.out.name].axes, strict=True):
+            known[axis] = max(known.get(axis, 0), index.shift if index.axis is None else 0)
+    return {flow.out.name: [known[a] for a in system.decls[flow.out.name].axes] for flow in flows}
+
+
+def _apart(a: Flow, b: Flow, least: list[int]) -> bool:
+    for position, length in enumerate(least):
         (alo, ahi), (blo, bhi) = a.written(position), b.written(position)
-        if (ahi + 1).never_after(blo) or (bhi + 1).never_after(alo):
+        if (ahi + 1).never_after(blo, length) or (bhi + 1).never_after(alo, length):
             return True
     return False
-
-
-def covered(system: System, flows: list[Flow]) -> None:
-    """Every step that is read is defined, whatever the length: what lies before 1 or after T needs a boundary."""
-    written: dict[str, list[Flow]] = {}
-    for flow in flows:
-        written.setdefault(flow.out.name, []).append(flow)
-    missing: dict[str, list[tuple[Flow, Read, tuple[Place, ...]]]] = {}
-    for flow in flows:
-        for read in flow.reads:
-            decl = system.decls[read.ref.name]
-            if decl.kind == "cotangent":
-                continue  # a cotangent nobody writes is zero
-            spans = [_classes(lo, hi) for lo, hi in flow.read_steps(read)]
-            for place in product(*spans):
-                if not _has(decl, written.get(decl.name, []), place):
-                    missing.setdefault(decl.name, []).append((flow, read, place))
-    for name, holes in missing.items():
-        raise _boundary(system, system.decls[name], holes)
-
-
-Place = Index | None
-"""A step outside 1..T, or None for those inside."""
-
-
-def _classes(lo: Index, hi: Index) -> list[Place]:
-    """The steps lo..hi, those inside 1..T taken as one."""
-    before: list[Place] = [Index(None, "", k) for k in range(lo.shift, min(hi.shift, 0) + 1 if not hi.anchor else 1)]
-    before = before if not lo.anchor else []
-    first = max(lo.shift, 1) if lo.anchor else 1
-    after: list[Place] = [Index(hi.axis, hi.anchor, k) for k in range(first, hi.shift + 1)] if hi.anchor else []
-    inside = (lo.shift <= 0 if lo.anchor else True) and (bool(hi.anchor) or hi.shift >= 1)
-    return before + ([None] if inside else []) + after
-
-
-def _has(decl: Decl, writers: list[Flow], place: tuple[Place, ...]) -> bool:
-    if decl.given and all(p is None for p in place):
-        return True
-    return any(all(p in _classes(*flow.written(position)) for position, p in enumerate(place)) for flow in writers)
-
-
-def _boundary(system: System, decl: Decl, holes: list[tuple[Flow, Read, tuple[Place, ...]]]) -> BoundaryError:
-    """All steps of one variable that are read and that nothing defines."""
-
-    def at(place: tuple[Place, ...]) -> Ref:
-        return Ref(decl.name, tuple(p or Index(a, a.name) for p, a in zip(place, decl.axes, strict=True)))
-
-    inside = [hole for hole in holes if all(p is None for p in hole[2])]
-    shown = inside or holes
-    refs = list(dict.fromkeys(str(at(place)) for _, _, place in shown))
-    reads = list(dict.fromkeys(_plain(read.ref) for _, read, _ in shown))
-    rows = _rows(system, {id(flow): flow for flow, _, _ in shown}.values())[:SHOWN]
-    if inside:
-        what = f"{reads[0]} is read, and only boundaries of {decl.name} are defined"
-        fix = f"Add {refs[0]} = ..."
-    else:
-        are, them, ending = ("is", "it", "y") if len(refs) == 1 else ("are", "them", "ies")
-        what = f"{', '.join(refs)} {are} read (as {', '.join(reads)}), and nothing defines {them}"
-        fix = f"Add the boundar{ending} {'; '.join(f'{r} = 0' for r in refs)}, "
-        fix += "or a param or input in place of 0."
-    return BoundaryError(message(what, *rows, fix=fix))  # type: ignore[arg-type]
-
-
-SHOWN = 4
-"""Equations of one kind that a message shows."""
-
-
-def _plain(ref: Ref) -> str:
-    """The ref as the user wrote it: an axis renamed on the way through a sum has its own name again."""
-    index = (i if i.axis is None else replace(i, anchor=i.anchor.rstrip("'")) for i in ref.index)
-    return str(Ref(ref.name, tuple(index)))
 
 
 def causal(system: System, flows: list[Flow]) -> None:
@@ -217,7 +169,7 @@ def _causality(system: System, flows: list[Flow], error: NoOrder) -> CausalityEr
         return CausalityError(message(what, *evidence, fix=fix))  # type: ignore[arg-type]
     reads = []
     for e in error.edges:
-        shown = f"{flows[e.consumer].out} reads {_plain(e.read.ref)}"
+        shown = f"{flows[e.consumer].out} reads {plain(e.read.ref)}"
         if shown not in reads:
             reads.append(shown)
     what = (
@@ -234,7 +186,7 @@ def _causality(system: System, flows: list[Flow], error: NoOrder) -> CausalityEr
 
 def _needs_all(flows: list[Flow], edge: Dependence, evidence: list[tuple[str, object]]) -> CausalityError:
     """A sum over an axis, or a step counted from its end, that depends on itself."""
-    out, read = flows[edge.consumer].out, _plain(edge.read.ref)
+    out, read = flows[edge.consumer].out, plain(edge.read.ref)
     over = ", ".join(r.axis.name.rstrip("'") for r in edge.read.over)
     how = f"the sum over {over} of {read}" if over else read
     what = f"{edge.read.ref.name} depends on itself: {out} reads {how}, which needs every step before it"

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any
 
 from .errors import RenderError
+from .files import write_atomically
 from .target import TargetError, load
 from .template import Template
 from .unfold import used_ends
@@ -94,6 +95,8 @@ def add_commands(commands: Any) -> None:
     made["explain"].add_argument("--no-grad", action="store_true", help="the program of a run, without gradients")
 
 
+DIGITS = 15
+"""Of a number of steps or examples."""
 STEPS = {
     "draw": "unfold over N steps; without it the picture is folded",
     "explore": "the longest length of the slider",
@@ -103,9 +106,13 @@ STEPS = {
 
 
 def _steps(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"must be a number of steps, got {text!r}")
+    if not text.isdecimal() or len(text) > DIGITS:
+        raise argparse.ArgumentTypeError(f"must be a number of up to {DIGITS} digits, got {_short(text)!r}")
     return int(text)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 40 else f"{text[:37]}..."
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -119,8 +126,8 @@ def _lengths(args: argparse.Namespace) -> dict[str, Any]:
     """The lengths given; ``-T`` is short for ``--length T=``."""
     lengths: dict[str, Any] = {} if args.T is None else {"T": args.T}
     for end, value in args.length:
-        if not value.isdecimal():
-            raise TargetError(f"--length {end}={value}: a length is an integer from 0 up")
+        if not value.isdecimal() or len(value) > DIGITS:
+            raise TargetError(f"--length {end}={_short(value)}: a length is an integer of up to {DIGITS} digits")
         lengths[end] = int(value)
     return lengths
 
@@ -212,7 +219,7 @@ def _write(out: str, text: str) -> None:
     if out == "-":
         sys.stdout.write(text)
     else:
-        _guarded(out, lambda: Path(out).write_text(text, encoding="utf-8"))
+        _guarded(out, lambda: write_atomically(out, text))
 
 
 def _guarded(out: str, write: Callable[[], Any]) -> None:

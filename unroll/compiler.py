@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from typing import Any
 
 from .builder import Builder
 from .expr import Expr
-from .ir import Const, Equation, Ref, System
+from .ir import Const, Equation, Operand, Ref, System
+from .naming import renamed
+from .ops.core import acting_for
 from .program import Program
 from .schedule.fuse import fuse
 from .schedule.lower import lower
@@ -15,6 +18,8 @@ from .schedule.merge import merge
 from .schedule.pack import pack
 from .schedule.regroup import regroup
 from .schedule.sink import sink
+from .verify import check_pass
+from .verify_program import check_program
 
 PASSES: tuple[tuple[str, Callable[[Any], Any]], ...] = (
     ("merge", merge),  # System -> System: products that share an operand, or that add up, are one product
@@ -48,6 +53,10 @@ def compile_system(
             stage = lower(stage, HOIST not in without)
         else:
             stage = run(stage) if name != "fuse" else fuse(stage, loops)
+        if isinstance(stage, System):
+            check_pass(name, system, stage)
+        else:
+            check_program(name, stage)
         if on_pass is not None:
             on_pass(name, stage)
     program: Program = stage
@@ -55,35 +64,37 @@ def compile_system(
 
 
 def expand(system: System) -> System:
-    """Operations that a user defined from other operations, written out."""
-    if not any(_opens(e) for e in system.equations):
-        return system
-    builder = Builder.extend(system)
-    builder.equations = []
-    for equation in system.equations:
-        body = equation.operation.body
-        if body is None or not _opens(equation):
-            builder.equations.append(equation)
-            continue
-        with builder.within(equation.domain, equation.source):
-            args = [a.value if isinstance(a, Const) else _expression(builder, a) for a in equation.args]
-            value = builder.operand(body(*args, **dict(equation.attrs)))
-        builder.equations.append(
-            Equation(
-                equation.out,
-                "copy",
-                (value.operand,),
-                (),
-                equation.domain,
-                equation.batched,
-                equation.combine,
-                equation.source,
-            )
-        )
-    return expand(builder.draft())
+    """Operations that are defined from other operations, written out."""
+    while any(_opens(e) for e in system.equations):
+        builder = Builder.extend(system)
+        builder.equations = []
+        for equation in system.equations:
+            builder.equations += _opened(builder, equation) if _opens(equation) else [equation]
+        opened = renamed(builder.draft())
+        check_pass("expand", system, opened)
+        system = opened
+    return system
 
 
-def _expression(builder: Builder, operand: Any) -> Expr:
+def _opened(builder: Builder, e: Equation) -> list[Equation]:
+    """An equation whose operation is written out; what that takes besides is added to the builder."""
+    assert e.operation.body is not None
+    shape = builder.decls[e.out.name].shape
+    with builder.within(e.domain, e.source):
+        args = [_expression(builder, a) for a in e.args]
+        with acting_for(args[0]):
+            value = builder.operand(e.operation.body(*args, **dict(e.attrs)))
+    made = builder.equations[-1] if builder.equations else None
+    alike = (value.shape, e.domain, e.batched)
+    if made is not None and made.out == value.operand and (shape, made.domain, made.batched) == alike:
+        builder.equations.pop()  # the last step of the body makes the result itself
+        return [replace(e, op=made.op, args=made.args, attrs=made.attrs, label=None)]
+    return [replace(e, op="copy", args=(value.operand,), attrs=(), label=None)]
+
+
+def _expression(builder: Builder, operand: Operand) -> Expr:
+    if isinstance(operand, Const):
+        return builder.constant(operand.value)
     return builder.read(operand) if isinstance(operand, Ref) else Expr(builder, operand, (), "float", frozenset())
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from .errors import ArrayError
@@ -13,6 +14,8 @@ FLOATS = ("float32", "float64", "complex128")
 
 class Arrays(Protocol):
     """The part of a backend that arrays need."""
+
+    def quiet(self) -> AbstractContextManager[Any]: ...
 
     def asarray(self, value: Any, dtype: str | None) -> Any: ...
 
@@ -28,6 +31,8 @@ class Arrays(Protocol):
 
     def cut(self, array: Any, axis: int, batch: int, ends: Sequence[int]) -> Any: ...
 
+    def rows(self, array: Any, batch: int, rows: Sequence[int]) -> Any: ...
+
     def key(self, seed: Any) -> int: ...
 
     def joined(self, parts: Sequence[Any], along: int, batch: int | None, lengths: Any) -> Any: ...
@@ -35,6 +40,28 @@ class Arrays(Protocol):
     def supply(
         self, decl: Decl, steps: Sequence[int], batch: int, dtype: str, seed: int, start: int, ends: Sequence[Any]
     ) -> Any: ...
+
+
+LOST: tuple[tuple[str, Callable[[Any], bool], Callable[[Any], str]], ...] = (
+    (", and its mask would be lost", lambda v: hasattr(v, "mask") and hasattr(v, "filled"), lambda v: ".filled(0)"),
+    (
+        " that requires grad, and no gradient goes back to it from here",
+        lambda v: getattr(v, "requires_grad", False) is True,
+        lambda v: ".detach()",
+    ),
+    (
+        ", which is sparse",
+        lambda v: getattr(v, "is_sparse", False) is True or (hasattr(v, "nnz") and hasattr(v, "tocoo")),
+        lambda v: ".to_dense()" if hasattr(v, "to_dense") else ".toarray()",
+    ),
+)
+"""What an array would lose, how it is recognised, and the way out."""
+
+
+def numpys_own(value: Any) -> bool:
+    """True for NumPy's own arrays and numbers."""
+    plain = any(c.__module__ == "numpy" and c.__name__ in ("ndarray", "generic") for c in type(value).__mro__)
+    return plain and not hasattr(value, "mask")
 
 
 def called(decl: Decl) -> str:
@@ -59,24 +86,27 @@ def convert(backend: Arrays, decl: Decl, value: Any, dtype: str) -> Any:
     """The array of the declared kind, in the net's precision; no copy where none is needed. Raises ArrayError."""
     if backend.fits(value, precise(decl, dtype)):
         return value
-    what = called(decl)
-    if hasattr(value, "mask") and hasattr(value, "filled"):
-        raise ArrayError(f"{what} is a masked array, and its mask would be lost: pass {decl.name}.filled(0)")
-    if reason := backend.misplaced(value, decl.name):
-        raise ArrayError(f"{what} {reason}")
-    if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
-        value = backend.asarray(value, None)
+    what, name = called(decl), decl.name.partition("~")[0]
     given = "None" if value is None else f"a {type(value).__name__}"
+    for lost, has, way in LOST:
+        if has(value):
+            raise ArrayError(f"{what} is {given}{lost}: pass {name}{way(value)}")
     own = getattr(value, "dtype", None)
     kind = getattr(own, "kind", None)
-    if kind is None:
-        try:
+    try:
+        if reason := backend.misplaced(value, name):
+            raise ArrayError(f"{what} {reason}")
+        if kind is None or (hasattr(value, "__dlpack__") and not hasattr(value, "__array__")):
             value = backend.asarray(value, None)
-        except (TypeError, ValueError):
-            raise ArrayError(f"{what} is {given} that makes no array; {expected(decl, False)} was expected") from None
+    except (TypeError, ValueError, RuntimeError, BufferError) as error:
+        if isinstance(error, ArrayError):
+            raise
+        said = f" ({str(error).partition(chr(10))[0]})" if hasattr(value, "dtype") else ""
+        wanted = expected(decl, False)
+        raise ArrayError(f"{what} is {given} that makes no array{said}; {wanted} was expected") from None
+    if kind is None:
         kind, own = value.dtype.kind, None
     own = getattr(own, "name", own)
-    name = decl.name.partition("~")[0]
     if decl.dtype == "float":
         if own is not None and kind in "fc" and str(own) != dtype and not (dtype == "complex128" and kind == "f"):
             other = f", or compile with dtype={str(own)!r}" if str(own) in FLOATS else ""
@@ -85,13 +115,13 @@ def convert(backend: Arrays, decl: Decl, value: Any, dtype: str) -> Any:
             raise ArrayError(f"{what} {f'holds {own}' if own else f'is {given}'}; an array of numbers was expected")
         return backend.asarray(value, dtype)
     if decl.dtype == "int":
-        if kind not in "iu":
+        if kind not in "iu" and (own or value.size):
             raise ArrayError(f"{what} was declared dtype='int', and holds {own or value.dtype}")
         limits = backend.bounds(value) if kind == "u" and value.size else None
         if limits is not None and limits[1] >= 2**63:
             raise ArrayError(f"{what} holds {limits[1]}, which is no label")
         return backend.asarray(value, "int64")
-    if kind != "b":
+    if kind != "b" and (own or value.size):
         raise ArrayError(f"{what} was declared dtype='bool', and holds {own or value.dtype}")
     return backend.asarray(value, "bool")
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from itertools import islice, product
 from typing import Any, NamedTuple
 
-from .errors import LengthError, UndefinedError, from_call, message
+from .errors import UndefinedError, from_call
 from .flow import Flow, Read, collapsed, operations
 from .ir import Equation, Ref, System, visible
+from .ops.integers import integer
 from .text import Writer
-from .timeindex import Axis, Index, bracket, fixed, last
+from .timeindex import Axis, Index, bracket, fixed
 
 Steps = tuple[int, ...]
-Ends = tuple[tuple[Index, Index], ...]
+
 LISTED = 4
 """Nodes of a name that a message lists."""
 
@@ -133,7 +134,7 @@ class Dag:
 
     def __contains__(self, key: Any) -> bool:
         name, steps = _key(key)
-        if name not in self._shown or not all(hasattr(k, "__index__") for k in steps):
+        if name not in self._shown or any(integer(k) is None for k in steps):
             return False
         return any(
             len(box) == len(steps) and all(k in r for k, r in zip(steps, box, strict=True)) for box in self._boxes(name)
@@ -150,7 +151,7 @@ class Dag:
                 known = [str(Node(name, s)) for s in islice(self.steps(name), LISTED + 1)]
                 near = f"there is {', '.join(known[:LISTED])}{', ...' if len(known) > LISTED else ''}"
             raise UndefinedError(f"no node {shown} at {self._at()}; {near}; a step is a number, as in dag['h', 3]")
-        return Node(name, tuple(k.__index__() for k in steps))
+        return Node(name, steps)
 
     def _at(self) -> str:
         return ", ".join(f"{end} = {n}" for end, n in self.lengths.items()) or "no axes"
@@ -280,77 +281,6 @@ def _size(boxes: list[tuple[range, ...]], system: System, name: str) -> int:
 
 
 def _key(key: Any) -> tuple[Any, tuple[Any, ...]]:
-    if isinstance(key, Node):
-        return key.name, key.steps
-    name, *steps = key if isinstance(key, tuple) and key else (key,)
-    return name, tuple(steps)
-
-
-def exists(system: System, name: str, steps: Sequence[int], lengths: Mapping[str, int]) -> bool:
-    """True where a name has an instance at these steps."""
-    decl = system.decls[name]
-    if decl.given and all(1 <= k <= lengths[a.end] for k, a in zip(steps, decl.axes, strict=True)):
-        return True
-    return any(
-        all(
-            lo.at({}, lengths) <= k <= hi.at({}, lengths)
-            for k, (lo, hi) in zip(steps, map(equation.written, range(len(steps))), strict=True)
-        )
-        for equation in system.equations
-        if equation.out.name == name
-    )
-
-
-def _missing(system: System, name: str, read: Ends, lengths: Mapping[str, int]) -> list[int] | None:
-    """A step among those read at which a name has no instance; None where it has all of them."""
-    decl = system.decls[name]
-    written = [tuple(map(e.written, range(len(read)))) for e in system.writers[name]]
-    if decl.given:
-        written.append(tuple((fixed(1), last(a)) for a in decl.axes))
-    left = [tuple(_numbers(ends, lengths) for ends in read)]
-    for box in written:
-        left = [piece for part in left for piece in _outside(part, [_numbers(ends, lengths) for ends in box])]
-    return [r.start for r in left[0]] if left else None
-
-
-def _numbers(ends: tuple[Index, Index], lengths: Mapping[str, int]) -> range:
-    return range(ends[0].at({}, lengths), ends[1].at({}, lengths) + 1)
-
-
-def _outside(part: tuple[range, ...], box: Sequence[range]) -> Iterator[tuple[range, ...]]:
-    """What is left of `part` without `box`, in boxes."""
-    inner = list(part)
-    for position, (r, b) in enumerate(zip(part, box, strict=True)):
-        for piece in (range(r.start, min(r.stop, b.start)), range(max(r.start, b.stop), r.stop)):
-            if piece:
-                yield (*inner[:position], piece, *inner[position + 1 :])
-        inner[position] = range(max(r.start, b.start), min(r.stop, b.stop))
-        if not inner[position]:
-            return
-
-
-def check_reads(system: System, lengths: Mapping[str, int]) -> None:
-    """Every step read or set at a fixed place or counted from the end exists at these lengths. Raises LengthError."""
-    for equation in system.equations:
-        for index, axis in zip(equation.out.index, system.decls[equation.out.name].axes, strict=True):
-            if index.axis is None and index.shift > lengths.get(axis.end, index.shift):
-                raise LengthError(f"{equation.out} is set, and at {axis.end} = {lengths[axis.end]} it does not exist")
-        ends = {a.end for a in equation.axes} | {i.axis.end for r in equation.refs for i in r.index if i.axis}
-        if not ends | {a.end for r in equation.refs for a in system.decls[r.name].axes} <= set(lengths):
-            continue  # an axis that nothing asked for depends on
-        if any(not r.steps(lengths) for r in equation.domain):
-            continue
-        for ref in equation.refs:
-            decl = system.decls[ref.name]
-            if decl.kind in ("cotangent", "temporary") or all(i.runs for i in ref.index):
-                continue
-            steps = _missing(system, ref.name, system.reads(equation, ref), lengths)
-            if steps is not None:
-                at = ", ".join(f"{end} = {n}" for end, n in lengths.items())
-                raise LengthError(
-                    message(
-                        f"{ref} is {Node(ref.name, tuple(steps))} at {at}, and that step does not exist",
-                        (Writer(system).equation(equation), equation.source),
-                        fix="Give longer sequences, or add a boundary for that step.",
-                    )
-                )
+    given = (key.name, *key.steps) if isinstance(key, Node) else key
+    name, *steps = given if isinstance(given, tuple) and given else (given,)
+    return name, tuple(k if (step := integer(k)) is None else step for k in steps)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import io
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import Template, ops, t
 from .errors import UnrollError
+from .files import write_atomically
 from .optim import Adam, clip
 
 if TYPE_CHECKING:
@@ -206,5 +208,7 @@ def _plot(curve: list[float], path: Path) -> None:
     axes.plot(range(1, len(curve) + 1), curve, linewidth=1)
     axes.set(xlabel="step", ylabel="bits per character", title="training")
     axes.grid(alpha=0.3)
-    figure.savefig(path)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="svg")
     plt.close(figure)
+    write_atomically(path, drawn.getvalue())

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from .adjoint import adjoint, suffix
+from .asked import TANGENT
 from .errors import UndefinedError
 from .ir import Ref, System
 from .timeindex import running
@@ -14,7 +15,7 @@ from .timeindex import running
 def tangent_system(system: System, names: Sequence[str], of: str) -> System:
     """The derivative of a variable along ``n~tangent`` for each of the names: the adjoint of the adjoint by its seed.
 
-    The outputs are the variable and "tangent". Raises UndefinedError.
+    The outputs are the variable and `TANGENT`. Raises UndefinedError.
     """
     if of not in system.decls:
         raise UndefinedError(f"there is no variable {of!r} in template {system.name!r}")
@@ -22,7 +23,7 @@ def tangent_system(system: System, names: Sequence[str], of: str) -> System:
     first = adjoint(system, names, {of: seed})
     second = adjoint(first, (seed,), {f"{n}~": f"{n}~tangent" for n in names})
     ref = Ref(of, tuple(running(a) for a in system.decls[of].axes))
-    return replace(second, outputs={of: ref, "tangent": second.outputs[seed + suffix(first)]})
+    return replace(second, outputs={of: ref, TANGENT: second.outputs[seed + suffix(first)]})
 
 
 def hessian_system(system: System, names: Sequence[str]) -> System:

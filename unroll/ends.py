@@ -1,264 +1,269 @@
-"""The end of each example on one axis: which steps it has, and what is read and written counted from its last one.
+"""The end of each example: which steps it has, and what stands at steps counted from its own last one.
 
-A name that has values after the last step keeps them apart, in ``h.afterT``, and ``h`` ends with the example; what
-reads across the end at a running step reads ``h.fullT``, which joins the two: no value after the end waits for itself.
+What is written at ``T+k`` lies at a step of its own for every example, so it is kept in a name without that axis, a
+`corner`: ``r[T+1]`` becomes ``r@``. A read gathers what it asks for: at a step counted from the end, the corner of that
+step and what else reaches it; at a running step, the name itself and the corners that it may meet, each chosen by a
+mask. Nothing but a mask decides which, and all axes are seen at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from .automatic import Within
+from .boxes import Ends
 from .builder import Builder
 from .expr import Expr
-from .ir import Const, Decl, Domain, Equation, Extent, Operand, Ref, System
-from .ops.pointwise import cast, greater, logical_and, logical_not, logical_or, where
-from .padding import nothing
+from .ir import Const, Decl, Domain, Equation, Ref, System
+from .ops.pointwise import equal, greater_equal, logical_and, logical_not, where
 from .timeindex import Axis, Index, Range, fixed, last, running, whole
 
-Place = tuple[tuple[Index, ...], Domain]
-"""Where an equation writes, seen without the axis: the other brackets, and their ranges."""
+Pattern = tuple[int | None, ...]
+"""For each bracket the k of a step ``T+k`` on an axis of examples' own lengths, or None for any other step."""
+Box = tuple[Ends, ...]
+FOREVER = 2**40
+"""Further than any step counted from an end."""
 
 
-class Ends:
-    """Adds to a builder what the ends of examples need; `finish` completes it.
+class Masks:
+    """Which steps examples have on one axis; `finish` completes it."""
 
-    after  names with values after the last step -> the name that holds those
-    """
-
-    def __init__(self, builder: Builder, system: System, axis: Axis) -> None:
-        self.b, self.axis, self.system = builder, axis, system
-        self.after: dict[str, str] = {}
-        self._full: dict[str, str] = {}
-        self._masks: tuple[str, str, str] | None = None
-        self._lowest = 0
-        self._gathered: dict[object, Ref] = {}
-
-    # -- which steps an example has ------------------------------------------------------------------------------------
+    def __init__(self, builder: Builder, axis: Axis, reach: int) -> None:
+        self.b, self.axis, self._reach = builder, axis, reach
+        self._names: tuple[str, str, str] | None = None
+        self._lowest, self._highest = 0, 1
 
     @property
-    def masks(self) -> tuple[str, str, str]:
-        """The names of: whether an example has step t, whether t = n (for t = 0..T), and n."""
-        if self._masks is None:
+    def names(self) -> tuple[str, str, str]:
+        """The names of: whether an example has step t, whether t is its last (from 0 on), and its number of steps."""
+        if self._names is None:
             b, a = self.b, self.axis
-            valid = b.declare(Decl(f"{a.end}.within", "input", (), "bool", (a,), True, detail=Within())).name
+            within = b.declare(Decl(f"{a.end}.within", "input", (), "bool", (a,), True, detail=Within())).name
             with b.within((Range(a, fixed(0), last(a)),), None):
-                now, later = b.read(Ref(valid, (running(a),))), b.read(Ref(valid, (running(a, 1),)))
-                end = _name(logical_and(now, logical_not(later)))
+                now, later = b.read(Ref(within, (running(a),))), b.read(Ref(within, (running(a, 1),)))
+                end = ref_of(logical_and(now, logical_not(later))).name
+            b.decls[end] = replace(b.decls[end], kind="cotangent")  # false at any other step
             with b.within((whole(a),), None):
-                n = _name(b.over("sum", b.read(Ref(valid, (running(a),))), running(a)))
-            self._masks = valid, end, n
-        return self._masks
+                count = ref_of(b.over("sum", b.read(Ref(within, (running(a),))), running(a))).name
+            self._names = within, end, count
+        return self._names
 
-    def has(self, r: Range) -> Expr:
-        """Whether a step of a range that ends at T+k is one of the first n+k."""
-        shift = -r.hi.shift
-        self._lowest = min(self._lowest, r.lo.shift + shift)
-        return self.b.read(Ref(self.masks[0], (running(self.axis, shift),)))
+    def has(self, k: int, step: Index | Range) -> Expr:
+        """Whether step t, which runs over a range, or a fixed step, is at most n+k."""
+        if isinstance(step, Index):
+            return greater_equal(self.b.read(self.count()), step.shift - k)  # type: ignore[no-any-return]
+        self._lowest = min(self._lowest, step.lo.shift - k)
+        self._highest = max(self._highest, _furthest(step.hi, self._reach) - k)
+        return self.b.read(Ref(self.names[0], (running(self.axis, -k),)))
 
-    def is_last(self, k: int) -> Expr:
-        """Whether step t is n+k."""
-        return self.b.read(Ref(self.masks[1], (running(self.axis, -k),)))
+    def ends(self, k: int, step: Index | Range) -> Expr:
+        """Whether step t, or a fixed step, is n+k."""
+        if isinstance(step, Index):
+            return equal(self.b.read(self.count()), step.shift - k)  # type: ignore[no-any-return]
+        return self.b.read(Ref(self.names[1], (running(self.axis, -k),)))
 
-    def anchor(self, ref: Ref) -> Index | None:
-        """The place counted from the end of the axis, if the ref has one."""
-        return next((i for i in ref.index if i.axis == self.axis and not i.runs), None)
+    def count(self) -> Ref:
+        """The number of steps."""
+        return Ref(self.names[2])
 
-    # -- reads ---------------------------------------------------------------------------------------------------------
+    def finish(self) -> None:
+        """Before its first step an example has all steps, after T it has none."""
+        if self._names is not None:
+            ends = [(fixed(k), True) for k in range(self._lowest, 1)]
+            ends += [(last(self.axis, k), False) for k in range(1, self._highest + 1)]
+            for step, value in ends:
+                self.b.equations.append(Equation(Ref(self.names[0], (step,)), "copy", (Const(value),), (), (), True))
 
-    def read(self, e: Equation) -> Equation:
-        """The equation with what it reads at T+k, and the number of steps, in names of their own."""
-        args: list[Operand] = []
-        for a in e.args:
-            if isinstance(a, Extent) and a.axis == self.axis:
-                a = Ref(self.masks[2])
-            elif isinstance(a, Ref):
-                a = self.at_end(a, tuple(r for r in e.domain if r.axis in a.running))
-            args.append(a)
-        batched = e.batched or any(isinstance(a, Ref) and self.b.decls[a.name].batched for a in args)
-        return replace(e, args=tuple(args), batched=batched, label=None)
 
-    def at_end(self, ref: Ref, domain: Domain) -> Ref:
-        """A name that holds what `ref` is, if that is counted from the end."""
-        anchor = self.anchor(ref)
-        if anchor is None:
-            return ref
-        after = self.after.get(ref.name) if anchor.shift > 0 else None
-        if after is None:
-            return self._gather(ref, domain)
-        kept = self._gather(Ref(after, ref.index), domain)
-        if not self._reaches(ref.name, anchor.shift):
-            return kept
-        with self.b.within(domain, None):
-            return _ref(self.b.read(kept) + self.b.read(self._gather(ref, domain)))
+@dataclass
+class _Written:
+    """The equations of one name that have one pattern, as boxes; `zero` where all of them write the number 0."""
 
-    def _gather(self, ref: Ref, domain: Domain) -> Ref:
-        """What a name holds at step n+k: the sum over t of it where t is n+k, and of 0 elsewhere."""
-        if (ref, domain) not in self._gathered:
-            b, anchor = self.b, self.anchor(ref)
-            assert anchor is not None
-            k, decl = anchor.shift, b.decls[ref.name]
-            moved = Ref(ref.name, tuple(running(self.axis, k) if i == anchor else i for i in ref.index))
-            bracket = decl.axes.index(self.axis)
-            first = min([*(e.written(bracket)[0].shift for e in self.system.writers.get(ref.name, ())), 1])
-            inside = self.sorted((*domain, Range(self.axis, fixed(max(0, first - k)), last(self.axis))))
-            with b.within(inside, None):
-                value = self._number(b.read(moved))
-                value = where(self.is_last(0), value, 0 if value.dtype == "int" else 0.0)
-            found = self.declare(decl.shape, value.dtype, ref.running)
-            self.add(found, value, inside)
-            if self._is_bool(ref.name):
-                with b.within(domain, None):
-                    found = _ref(greater(b.read(found), 0.5))
-            self._gathered[ref, domain] = found
-        return self._gathered[ref, domain]
+    boxes: list[Box]
+    zero: bool
 
-    def _is_bool(self, name: str) -> bool:
-        own = name.removesuffix(f".after{self.axis.end}")
-        return self.b.decls[own if self.after.get(own) == name else name].dtype == "bool"
 
-    # -- writes --------------------------------------------------------------------------------------------------------
+class Reads:
+    """Names of the padded batch, and what a read of the system without lengths is in it.
 
-    def scatter(self, e: Equation, value: Expr) -> None:
-        """``out[T+k] += value`` as ``out[t] += value where t is n+k, else 0``."""
-        b, axis, anchor = self.b, self.axis, self.anchor(e.out)
-        assert anchor is not None
-        k = anchor.shift
-        b.decls[e.out.name] = replace(b.decls[e.out.name], kind="cotangent")  # it adds up, and is 0 elsewhere
-        out = Ref(e.out.name, tuple(running(axis) if i == anchor else i for i in e.out.index))
-        ranges = [r for r in e.domain if r.axis in e.out.running and r.axis != axis]
-        domain = self.sorted((*ranges, Range(axis, fixed(k), last(axis, k))))
-        with b.within(domain, e.source):
-            value = self._number(value)
-            value = where(self.is_last(k), value, 0 if value.dtype == "int" else 0.0)
-        self.add(out, value, domain)
+    zero   names that are zero where an example has no such step, whatever reads them there
+    reach  for these, by bracket, the largest k of a step ``n+k`` at which anything is written or read
+    """
 
-    def _number(self, value: Expr) -> Expr:
-        if isinstance(value.operand, Const) and value.dtype == "bool":
-            return self.b.constant(float(value.operand.value))
-        return cast(value) if value.dtype == "bool" else value
+    def __init__(self, builder: Builder, system: System, axes: Sequence[Axis]) -> None:
+        self.b, self.system, self.axes = builder, system, frozenset(axes)
+        self._reach = _reach(system)
+        self.masks = {a: Masks(builder, a, self._reach[a]) for a in axes}
+        self._stores: dict[tuple[str, Pattern], str] = {}
+        self._views: dict[object, str] = {}
+        self._written: dict[str, dict[Pattern, _Written]] = {name: {} for name in system.decls}
+        for name, decl in system.decls.items():
+            if decl.given:
+                everything = tuple((fixed(1), last(a)) for a in decl.axes)
+                self._written[name][(None,) * len(decl.axes)] = _Written([everything], False)
+        for e in system.equations:
+            box = tuple(map(e.written, range(len(e.out.index))))
+            found = self._written[e.out.name].setdefault(self.pattern(e.out), _Written([], True))
+            found.boxes.append(box)
+            found.zero &= nothing(e)
+        self.zero = {n for n, d in system.decls.items() if d.kind == "cotangent" or self._ends_in_zero(n)}
+        self.reach = {n: [-FOREVER] * len(system.decls[n].axes) for n in self.zero}
+        for e in system.equations:
+            self._reaches(e.out, map(e.written, range(len(e.out.index))))
+            for ref in e.refs:
+                self._reaches(ref, system.reads(e, ref))
+        for ref in system.outputs.values():
+            self._reaches(ref, self.asked(ref))
 
-    # -- values after the last step ------------------------------------------------------------------------------------
+    def pattern(self, ref: Ref) -> Pattern:
+        """Which brackets of a ref are counted from the end of an example."""
+        return tuple(i.shift if i.axis in self.axes and not i.runs else None for i in ref.index)
 
-    def split(self) -> System:
-        """The system with values after the last step in names of their own."""
-        for name, decl in self.system.decls.items():
-            if self.axis in decl.axes and self._apart(decl):
-                self.after[name] = f"{name}.after{self.axis.end}"
-                dtype = "float" if decl.dtype == "bool" else decl.dtype
-                self.b.declare(
-                    replace(
-                        decl, name=self.after[name], kind="cotangent", dtype=dtype, of=None, detail=None, batched=True
-                    )
-                )
-        equations = []
-        for e in self.system.equations:
-            out = Ref(self.after[e.out.name], e.out.index) if self._writes_after(e) else e.out
-            args = tuple(self._across(e, a) if isinstance(a, Ref) else a for a in e.args)
-            equations.append(replace(e, out=out, args=args, label=None))
-        return replace(self.system, equations=tuple(equations), decls=dict(self.b.decls))
+    def _ends_in_zero(self, name: str) -> bool:
+        """True for a variable that is the number 0 after the last step, and nothing else."""
+        written = self._written[name]
+        corners = [w for pattern, w in written.items() if any(k is not None for k in pattern)]
+        return not self.system.decls[name].given and bool(corners) and all(w.zero for w in corners)
 
-    def _apart(self, decl: Decl) -> bool:
-        """True if the values of a name after the last step are to be kept apart."""
-        anchors = [self.anchor(e.out) for e in self.system.writers[decl.name] if not nothing(e)]
-        written = any(i is not None and i.shift > 0 for i in anchors)
-        reads = [(e, r) for e in self.system.equations for r in e.refs if r.name == decl.name]
-        if decl.kind in ("cotangent", "temporary"):  # added up from several places
-            return written and not any(self._crosses(e, r) for e, r in reads)
-        return written or any((i := self.anchor(r)) is not None and i.shift > 0 for _, r in reads)
+    def _reaches(self, ref: Ref, ends: Iterable[Ends]) -> None:
+        if ref.name in self.zero:
+            reach = self.reach[ref.name]
+            for p, (axis, (_, hi)) in enumerate(zip(self.system.decls[ref.name].axes, ends, strict=True)):
+                reach[p] = max(reach[p], _furthest(hi, self._reach[axis]))
 
-    def _writes_after(self, e: Equation) -> bool:
-        anchor = self.anchor(e.out) if e.out.name in self.after else None
-        return anchor is not None and anchor.shift > 0
+    def asked(self, ref: Ref) -> tuple[Ends, ...]:
+        """First and last step of an output along each bracket."""
+        axes = self.system.decls[ref.name].axes
+        return tuple((fixed(1), last(a)) if i.runs else (i, i) for i, a in zip(ref.index, axes, strict=True))
 
-    def _crosses(self, e: Equation, ref: Ref) -> bool:
-        """True if an equation reads, at a running or a fixed step, what may lie after the last one."""
-        for index, axis in zip(ref.index, self.system.decls[ref.name].axes, strict=True):
-            if axis == self.axis and index.runs:
-                hi = e.range(axis).hi
-                return bool(hi.anchor) and hi.shift + index.shift > 0
-            if axis == self.axis:
-                return index.axis is None and index.shift > 0
-        return False
+    # -- names -------------------------------------------------------------------------------------------------------
 
-    def _across(self, e: Equation, ref: Ref) -> Ref:
-        if ref.name not in self.after or not self._crosses(e, ref):
-            return ref
-        if ref.name not in self._full:
-            self._full[ref.name] = f"{ref.name}.full{self.axis.end}"
-            decl = self.system.decls[ref.name]
-            self.b.declare(
-                replace(decl, name=self._full[ref.name], kind="temporary", of=None, detail=None, batched=True)
+    def store(self, name: str, pattern: Pattern) -> str:
+        """The name that holds what is written with a pattern: the name itself, or a corner of it."""
+        if not any(k is not None for k in pattern):
+            if name in self.zero and self.b.decls[name].kind != "cotangent":
+                self.b.decls[name] = replace(self.b.decls[name], kind="cotangent")
+            return name
+        if (name, pattern) not in self._stores:
+            decl, corner = self.system.decls[name], self.b.fresh()
+            axes = tuple(a for a, k in zip(decl.axes, pattern, strict=True) if k is None)
+            written = self._written[name].get(pattern)
+            zero = name in self.zero or written is None or written.zero
+            self.b.decls[corner] = Decl(
+                corner, "cotangent" if zero else "temporary", decl.shape, decl.dtype, axes, True
             )
-            self._join(ref.name)
-        return Ref(self._full[ref.name], ref.index)
+            self._stores[name, pattern] = corner
+        return self._stores[name, pattern]
 
-    def _join(self, name: str) -> None:
-        """Equations for ``h.fullT``: at the steps an example has those of h, then those after."""
-        decl, axis, full = self.system.decls[name], self.axis, self._full[name]
-        steps: dict[Place, int] = {}
-        runs: dict[Place, Range] = {}
-        if decl.given:
-            free = [a for a in decl.axes if a != axis]
-            runs[tuple(map(running, free)), self.sorted(map(whole, free))] = whole(axis)
-        for e in self.system.writers[name]:
-            index = e.out.index[decl.axes.index(axis)]
-            if index.runs:
-                runs[self._place(e)] = e.range(axis).shifted(index.shift)
-            elif index.anchor:
-                steps[self._place(e)] = max(steps.get(self._place(e), 0), index.shift)
-            else:
-                domain = tuple(r for r in e.domain if r.axis in e.out.running)
-                self.add(Ref(full, e.out.index), self.b.read(Ref(name, e.out.index)), domain)
-        for place in dict.fromkeys((*runs, *steps)):
-            others, ranges = place
-            r = runs.get(place, whole(axis))
-            for at, domain in [
-                (running(axis), self.sorted((*ranges, r))),
-                *((last(axis, k), ranges) for k in range(1, steps.get(place, 0) + 1)),
-            ]:
-                rest = iter(others)
-                out = tuple(at if a == axis else next(rest) for a in decl.axes)
-                with self.b.within(domain, None):
-                    value = self.b.read(Ref(self.after[name], out))
-                    value = greater(value, 0.5) if decl.dtype == "bool" else value
-                    if at.runs and place in runs:
-                        own, mask = self.b.read(Ref(name, out)), self.has(r)
-                        both = decl.dtype == "bool"
-                        value = logical_or(logical_and(mask, own), value) if both else where(mask, own, value)
-                self.add(Ref(full, out), value, domain)
+    def absent(self, ref: Ref) -> bool:
+        """True for a left-hand side counted from an end, which is zero wherever it is written."""
+        pattern = self.pattern(ref)
+        return any(k is not None for k in pattern) and self._written[ref.name][pattern].zero
 
-    def _place(self, e: Equation) -> Place:
-        axes = self.system.decls[e.out.name].axes
-        index = tuple(i for i, a in zip(e.out.index, axes, strict=True) if a != self.axis)
-        return index, tuple(r for r in e.domain if r.axis != self.axis and r.axis in e.out.running)
+    def left(self, ref: Ref) -> Ref:
+        """A left-hand side in the padded batch."""
+        pattern = self.pattern(ref)
+        return Ref(self.store(ref.name, pattern), _without(ref.index, pattern))
 
-    def _reaches(self, name: str, k: int) -> bool:
-        """True if a name itself, without what is kept apart, may be written at n+k, k > 0."""
+    def read(self, ref: Ref, ends: Sequence[Ends], limits: Sequence[int | None] | None = None) -> Ref:
+        """What a read of `ref`, from first to last step along each bracket, is in the padded batch.
+
+        limits  by bracket, k to have zero at steps after n+k, exactly; None to have no care
+        """
+        pattern = self.pattern(ref)
+        met = [w for w in self._written[ref.name] if self._meets(ref.name, w, pattern, ends)]
+        solid = [w for w in met if w == pattern or not self._written[ref.name][w].zero or ref.name not in self.zero]
+        limits = tuple(limits or (None,) * len(pattern))
+        if set(solid) <= {pattern} and not any(k is not None for k in limits):
+            return self.left(ref)
+        key = ref.name, pattern, tuple(solid), limits
+        if key not in self._views:
+            self._views[key] = self._view(ref.name, pattern, solid, limits)
+        return Ref(self._views[key], _without(ref.index, pattern))
+
+    def _meets(self, name: str, written: Pattern, pattern: Pattern, ends: Sequence[Ends]) -> bool:
+        """False only if nothing written with a pattern is ever read."""
+        return any(
+            all(map(self._meet, self.system.decls[name].axes, written, pattern, box, ends))
+            for box in self._written[name][written].boxes
+        )
+
+    def _meet(self, axis: Axis, written: int | None, read: int | None, box: Ends, ends: Ends) -> bool:
+        (lo, hi), (first, final) = box, ends
+        if axis not in self.axes or (written is None and read is None):
+            return not ((hi + 1).never_after(first) or (final + 1).never_after(lo))
+        if written is not None and read is not None:
+            return written == read
+        k, span = (read, box) if read is not None else (written, ends)
+        assert k is not None
+        return _possible(k, *span)
+
+    # -- views -------------------------------------------------------------------------------------------------------
+
+    def _view(self, name: str, pattern: Pattern, met: Sequence[Pattern], limits: Sequence[int | None]) -> str:
+        """A name for what a read finds: the sum of what was written with each pattern, where a mask says that it is."""
+        decl, view = self.system.decls[name], self.b.fresh()
+        axes = tuple(a for a, k in zip(decl.axes, pattern, strict=True) if k is None)
+        self.b.decls[view] = Decl(view, "cotangent", decl.shape, decl.dtype, axes, True)
+        for written in met:
+            found = self._written[name][written]
+            if any(k is not None for k in written) and found.zero:
+                continue
+            for box in self._boxes(name, written):
+                self._part(view, name, pattern, written, box, limits)
+        return view
+
+    def _boxes(self, name: str, written: Pattern) -> list[Box]:
+        """Where a name has values; of one that adds up, a box around all of them, where the others are zero."""
+        boxes = list(dict.fromkeys(self._written[name][written].boxes))
+        if name not in self.zero or len(boxes) < 2:
+            return boxes
+        axes = self.system.decls[name].axes
+        return [tuple(_around(ends, a, self._reach[a]) for a, *ends in zip(axes, *boxes, strict=True))]
+
+    def _part(
+        self, view: str, name: str, pattern: Pattern, written: Pattern, box: Box, limits: Sequence[int | None]
+    ) -> None:
+        """One box of what was written, added to a view."""
         decl = self.system.decls[name]
-        for e in self.system.writers[name]:
-            index = e.out.index[decl.axes.index(self.axis)]
-            if index.runs:
-                hi = e.range(self.axis).hi
-                if hi.anchor and hi.shift + index.shift >= k:
-                    return True
-            elif not index.anchor and index.shift > 0:
-                return True
-        return False
+        source: list[Index] = []
+        out: list[Index] = []
+        ranges: list[Range] = []
+        masks: list[tuple[Callable[[int, Index | Range], Expr], int, Index | Range]] = []
+        for axis, read, wrote, (lo, hi), limit in zip(decl.axes, pattern, written, box, limits, strict=True):
+            if wrote is not None:
+                if read is None:
+                    ranges.append(Range(axis, fixed(wrote), last(axis, wrote)))
+                    out.append(running(axis))
+                    masks.append((self.masks[axis].ends, wrote, ranges[-1]))
+                continue
+            single = lo == hi and (lo.axis is None or lo.axis not in self.axes)
+            source.append(lo if single else running(axis))
+            step = lo if single else Range(axis, lo, hi)
+            ranges += [step] if isinstance(step, Range) else []
+            if read is not None:
+                masks.append((self.masks[axis].ends, read, step))
+                continue
+            out.append(source[-1])
+            k = min(hi.shift if hi.anchor else FOREVER, FOREVER if limit is None else limit)
+            if axis in self.axes and k < FOREVER:
+                masks.append((self.masks[axis].has, k, step))
+        domain = self.sorted(ranges)
+        ref = Ref(self.store(name, written), tuple(source))
+        source_of = next((e.source for e in self.system.writers[name]), None)
+        with self.b.within(domain, source_of):
+            value = self.b.read(ref)
+            for mask, k, step in masks:
+                value = choose(mask(k, step), value, self.b)
+        self.add(Ref(view, tuple(out)), value, domain)
 
-    # -- making --------------------------------------------------------------------------------------------------------
+    # -- making ------------------------------------------------------------------------------------------------------
 
     def add(self, out: Ref, value: Expr, domain: Domain, combine: str = "sum") -> None:
         """Add ``out += value``, for every example."""
         source = self.b.equations[-1].source if self.b.equations else None
         self.b.equations.append(Equation(out, "copy", (value.operand,), (), domain, True, combine, source))
-
-    def declare(self, shape: tuple[int, ...], dtype: str, axes: Iterable[Axis], batched: bool = True) -> Ref:
-        """A new temporary, running along the axes."""
-        name, axes = self.b.fresh(), tuple(axes)
-        self.b.decls[name] = Decl(name, "temporary", shape, dtype, axes, batched)
-        return Ref(name, tuple(map(running, axes)))
 
     def sorted(self, ranges: Iterable[Range]) -> Domain:
         """A domain, in the order of the builder's axes."""
@@ -266,17 +271,62 @@ class Ends:
         return tuple(found[a] for a in self.b.axes.values() if a in found)
 
     def finish(self) -> None:
-        """Before its first step an example has all steps, after T it has none."""
-        if self._masks is not None:
-            ends = [(fixed(k), True) for k in range(self._lowest, 1)] + [(last(self.axis, 1), False)]
-            for step, value in ends:
-                self.b.equations.append(Equation(Ref(self._masks[0], (step,)), "copy", (Const(value),), (), (), True))
+        """Add what the masks need."""
+        for masks in self.masks.values():
+            masks.finish()
 
 
-def _ref(expr: Expr) -> Ref:
+def choose(mask: Expr, value: Expr, builder: Builder, other: float = 0) -> Expr:
+    """A value where a mask is true, else a number of its kind."""
+    if value.dtype == "bool":
+        return logical_and(mask, value)  # type: ignore[no-any-return]
+    number = builder.constant(int(other) if value.dtype == "int" else float(other))
+    return where(mask, value, number)  # type: ignore[no-any-return]
+
+
+def nothing(e: Equation) -> bool:
+    """True for an equation that writes the number 0 (of floats 0.0, and not -0.0)."""
+    return e.op == "copy" and isinstance(e.args[0], Const) and e.args[0] in (Const(0), Const(0.0), Const(False))
+
+
+def ref_of(expr: Expr) -> Ref:
+    """The instances that an expression is."""
     assert isinstance(expr.operand, Ref)
     return expr.operand
 
 
-def _name(expr: Expr) -> str:
-    return _ref(expr).name
+def _without(index: Sequence[Index], pattern: Pattern) -> tuple[Index, ...]:
+    return tuple(i for i, k in zip(index, pattern, strict=True) if k is None)
+
+
+def _possible(k: int, lo: Index, hi: Index) -> bool:
+    """True if some n from 0 up has ``lo <= n+k <= hi``, where a step counted from the end counts from n."""
+    if lo.anchor and lo.shift > k:
+        return False
+    least = 0 if lo.anchor else max(0, lo.shift - k)
+    return hi.shift >= k if hi.anchor else hi.shift - k >= least
+
+
+def _reach(system: System) -> dict[Axis, int]:
+    """By axis, the largest k for which anything has, or is asked for, a step n+k."""
+    found = {a: max(system.reach.get(a, 0), 0) for a in system.axes}
+    for e in system.equations:
+        for ref in e.refs:
+            for axis, (_, hi) in zip(system.decls[ref.name].axes, system.reads(e, ref), strict=True):
+                found[axis] = max(found[axis], hi.shift if hi.anchor else 0)
+    return found
+
+
+def _furthest(step: Index, reach: int) -> int:
+    """The largest k for which a step is n+k at any n from 0 up, where no step that exists lies after n+reach."""
+    return step.shift if step.anchor else min(step.shift, reach)
+
+
+def _around(ends: Sequence[Ends], axis: Axis, reach: int) -> Ends:
+    """From the first of several steps to the last, whatever n is."""
+    lows, highs = [lo for lo, _ in ends], [hi for _, hi in ends]
+    lo = min(lows, key=lambda i: i.shift)  # n+k is at least k
+    lo = lo if all(i.anchor for i in lows) else fixed(lo.shift)
+    if any(hi.anchor for hi in highs):
+        return lo, last(axis, max(_furthest(hi, reach) for hi in highs))
+    return lo, max(highs, key=lambda i: i.shift)

@@ -16,6 +16,7 @@ _PACKAGE = str(Path(__file__).resolve().parent)
 _INSIDE = tuple(
     str(folder) for base in (Path(_PACKAGE), Path(_PACKAGE).parent) for folder in (base / "ops", base / "backends")
 )
+_ARRAYS = ("numpy", "torch", "scipy", "jax", "jaxlib", "cupy", "pandas")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,10 @@ class Source:
 
 class TemplateError(UnrollError):
     """A template that is not well formed."""
+
+
+class UnknownAttributeError(TemplateError, AttributeError):
+    """An attribute that a template does not have, or that cannot be set."""
 
 
 class AxisError(TemplateError, IndexError):
@@ -55,6 +60,16 @@ class CausalityError(TemplateError):
 
 class ArrayError(UnrollError, ValueError):
     """An array that is missing, unknown, or not of the shape, dtype or range that was declared."""
+
+
+class MissingError(ArrayError, TypeError):
+    """Arrays that a call cannot do without, and that were not given at all."""
+
+
+class LabelError(ArrayError, IndexError):
+    """A label that a template computes lies outside the table that is looked up in; `found` tells which, and where."""
+
+    found: Any = None
 
 
 class LengthError(UnrollError, ValueError):
@@ -86,29 +101,33 @@ __all__ = [
     "DTypeError",
     "DifferentiationError",
     "DoubleDefinitionError",
+    "LabelError",
     "LengthError",
     "MemoryLimitError",
+    "MissingError",
     "NonFiniteError",
     "RenderError",
     "ShapeError",
     "TemplateError",
     "UndefinedError",
+    "UnknownAttributeError",
     "UnrollError",
     "code",
     "from_call",
     "here",
     "message",
     "place",
+    "placed",
 ]
 
 
 def here() -> Source | None:
-    """The innermost line on the stack that is not this package's own."""
+    """The innermost line on the stack that is not this package's own, nor of a library of arrays that called it."""
     frame = sys._getframe(1)
     while frame is not None:
         file = frame.f_code.co_filename
         own = file.startswith(_PACKAGE) or file.startswith(_INSIDE)
-        if not own:
+        if not own and frame.f_globals.get("__name__", "").partition(".")[0] not in _ARRAYS:
             return Source(file, frame.f_lineno)
         frame = frame.f_back  # type: ignore[assignment]
     return None
@@ -117,6 +136,13 @@ def here() -> Source | None:
 def place(source: Source | None) -> str:
     """``model.py:8``: the file by its name alone, as messages show it."""
     return f"{Path(source.file).name}:{source.line}" if source else ""
+
+
+def placed(kind: type[Exception], text: str) -> Exception:
+    """An error whose text shows its place, so that nothing else is added to it."""
+    error = kind(text)
+    error.placed = True  # type: ignore[attr-defined]
+    return error
 
 
 Called = TypeVar("Called", bound=Callable[..., Any])

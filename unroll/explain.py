@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from .errors import LengthError
+from .ir import visible
 from .ops.contract import PRODUCTS
-from .program import Compute, Fuse, Program, Repeat, Step, shown, walk
+from .program import Access, Compute, Fuse, Program, Repeat, Step, shown, walk
 from .schedule.affine import affine
 from .text import Writer
 
@@ -19,7 +21,7 @@ class Report:
     """The account of one program; ``print`` it.
 
     products, kernels, others  statements of each sort: [outside all loops, in the first loop, in the second, ...]
-    kept                       bytes that one loop leaves for another, at the lengths given
+    kept                       bytes that one loop leaves for another, whoever hands them on, at the lengths given
     memory                     bytes that a run takes at most, its results included; None where no lengths were given
     """
 
@@ -67,7 +69,7 @@ def explain(
     for end in ends if lengths else ():
         if end not in lengths:
             raise LengthError(f"the length {end} is missing: give {end}=..., the number of steps")
-    at = ", ".join([f"B = {batch}", *(f"{end} = {n}" for end, n in lengths.items())])
+    at = ", ".join([f"batch size {batch}", *(f"{end} = {n}" for end, n in lengths.items())])
     writer = Writer(program.system, inline=False)
     lines = [title]
     counts: list[tuple[int, int, int]] = []
@@ -91,9 +93,10 @@ def explain(
         kept = sum(costs.names.get(n, 0) for n in names)
         lines.append(f"  memory at {at}: {amount(costs.arena + costs.results)} at most")
         lines.append(f"    buffers {amount(costs.arena)}, results {amount(costs.results)}")
-        lines.append(f"    kept from one loop to another {amount(kept)}: {', '.join(names) or 'nothing'}")
+        lines.append(f"    kept from one loop to another {amount(kept)}: {', '.join(map(visible, names)) or 'nothing'}")
         largest = sorted(costs.names.items(), key=lambda item: (-item[1], item[0]))[:LISTED]
-        lines.append("    largest: " + ", ".join(f"{name} {amount(n)}" for name, n in largest))
+        shown = (f"{visible(name.removeprefix('~'))} {amount(n)}" for name, n in largest)
+        lines.append(f"    largest: {', '.join(shown)}")
         lines += [f"  {remark}" for remark in costs.remarks]
     products, kernels, others = zip(*counts, strict=True)
     memory = None if costs is None else costs.arena + costs.results
@@ -128,20 +131,29 @@ def _products(writer: Writer, steps: Sequence[Step]) -> list[str]:
 
 
 def _crossing(program: Program) -> list[str]:
-    """Names that one loop writes and another reads: what the backward pass keeps of the forward pass."""
-    wrote: dict[str, int] = {}
-    found: dict[str, None] = {}
+    """Names that one loop writes and another needs: what the backward pass keeps of the forward pass.
+
+    Whether it reads them itself, or what was computed of them in between, at once over all steps.
+    """
+    wrote: dict[str, set[int]] = {}
+    reads: dict[int, dict[str, None]] = {}
     for number, step in enumerate(program.steps):
-        if not isinstance(step, Repeat):
-            continue
         inside = [s for _, s in walk((step,)) if isinstance(s, Compute)]
+        reads[number] = dict.fromkeys(a.ref.name for s in inside for a in s.args if isinstance(a, Access))
         for s in inside:
-            for arg in s.args:
-                name = getattr(getattr(arg, "ref", None), "name", None)
-                if name in wrote and wrote[name] != number:
-                    found[name] = None
-        for s in inside:
-            wrote.setdefault(s.equation.out.name, number)
+            wrote.setdefault(s.equation.out.name, set()).add(number)
+    loops = {number for number, step in enumerate(program.steps) if isinstance(step, Repeat)}
+    found: dict[str, None] = {}
+    for loop in sorted(loops):
+        seen, pending = {loop}, deque(reads[loop])
+        while pending:
+            name = pending.popleft()
+            writers = wrote.get(name, set()) - seen
+            if writers & loops and loop not in wrote[name]:
+                found[name] = None
+            for between in writers - loops:
+                seen.add(between)
+                pending.extend(reads[between])
     return list(found)
 
 

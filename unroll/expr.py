@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from .automatic import Noise
 from .errors import AxisError, DTypeError, here, message
-from .ir import Extent, Operand, Ref
+from .ir import Extent, Operand, Ref, System
+from .naming import settled, substitute_names
 from .ops.core import Op, Symbolic
 from .ops.layout import getitem
 from .text import Writer
@@ -91,15 +92,25 @@ class Expr(Symbolic):
     def __place__(self, error: Exception) -> Exception:
         return error if getattr(error, "placed", False) else type(error)(message(str(error), here()))
 
+    def _printable(self) -> tuple[System, Operand]:
+        """The template so far and this value in it, with a name for all that is shown."""
+        draft = self._builder.draft()
+        names = settled(draft.decls)
+        operand = self.operand
+        if isinstance(operand, Ref) and operand.name in names:
+            operand = Ref(names[operand.name], operand.index)
+        return substitute_names(draft, names) if names else draft, operand
+
     def __str__(self) -> str:
-        return Writer(self._builder.draft()).expression(self.operand)
+        system, operand = self._printable()
+        return Writer(system).expression(operand)
 
     __repr__ = __str__
 
     def _repr_latex_(self) -> str:
         from .latex import in_line
 
-        return in_line(self._builder.draft(), self.operand)
+        return in_line(*self._printable())
 
 
 def axes_of(over: Any) -> tuple[Axis, ...]:

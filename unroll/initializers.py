@@ -5,13 +5,17 @@ The one place below the backends that uses NumPy: initial values are drawn on th
 
 from __future__ import annotations
 
+import hashlib
 import math
-import zlib
-from collections.abc import Callable, Mapping
+import pickle
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .errors import ShapeError, TemplateError, here, message
-from .ir import System
+from .ir import Decl, System
+from .ops.integers import integer
 
 if TYPE_CHECKING:
     import numpy as np  # imported in the functions below: it would be half of the time of `import unroll`
@@ -47,11 +51,54 @@ def _orthogonal(rng: np.random.Generator, shape: Shape) -> Any:
     return q if rows >= columns else q.T
 
 
+@dataclass(frozen=True, eq=False)
+class _Constant:
+    value: Any
+
+    def __call__(self, rng: np.random.Generator, shape: Shape) -> Any:
+        import numpy as np
+
+        return np.broadcast_to(self.value, shape)
+
+
+@dataclass(frozen=True)
+class _Uniform:
+    low: float
+    high: float
+
+    def __call__(self, rng: np.random.Generator, shape: Shape) -> Any:
+        return rng.uniform(self.low, self.high, shape)
+
+
+@dataclass(frozen=True)
+class _Normal:
+    std: float
+    mean: float
+
+    def __call__(self, rng: np.random.Generator, shape: Shape) -> Any:
+        return rng.normal(self.mean, self.std, shape)
+
+
+def constant(value: Any) -> Initializer:
+    """Every element equal to a number, or the elements of an array of the param's shape."""
+    return _Constant(value)
+
+
+def uniform(low: float, high: float) -> Initializer:
+    """Uniform between two bounds."""
+    return _Uniform(low, high)
+
+
+def normal(std: float, mean: float = 0.0) -> Initializer:
+    """Normal with a standard deviation."""
+    return _Normal(std, mean)
+
+
 NAMED: dict[str, Initializer] = {
-    "zeros": lambda rng, shape: constant(0.0)(rng, shape),
-    "ones": lambda rng, shape: constant(1.0)(rng, shape),
-    "uniform": lambda rng, shape: rng.uniform(-0.1, 0.1, shape),
-    "normal": lambda rng, shape: rng.normal(0.0, 0.01, shape),
+    "zeros": constant(0.0),
+    "ones": constant(1.0),
+    "uniform": uniform(-0.1, 0.1),
+    "normal": normal(0.01),
     "glorot": _glorot,
     "he": _he,
     "orthogonal": _orthogonal,
@@ -59,25 +106,16 @@ NAMED: dict[str, Initializer] = {
 """Glorot and Bengio 2010 (uniform), He et al. 2015 (normal), Saxe et al. 2014 (orthogonal)."""
 
 
-def constant(value: Any) -> Initializer:
-    """Every element equal to a number, or the elements of an array of the param's shape."""
-
-    def fill(rng: np.random.Generator, shape: Shape) -> Any:
-        import numpy as np
-
-        return np.broadcast_to(value, shape)
-
-    return fill
-
-
-def uniform(low: float, high: float) -> Initializer:
-    """Uniform between two bounds."""
-    return lambda rng, shape: rng.uniform(low, high, shape)
-
-
-def normal(std: float, mean: float = 0.0) -> Initializer:
-    """Normal with a standard deviation."""
-    return lambda rng, shape: rng.normal(mean, std, shape)
+def check_picklable(decls: Iterable[Decl]) -> None:
+    """Raises TemplateError for a param whose initialiser is a function that no other process could find."""
+    for decl in decls:
+        if decl.kind == "param" and not isinstance(decl.detail, (_Constant, _Uniform, _Normal)):
+            try:
+                pickle.dumps(decl.detail)
+            except Exception as error:  # noqa: BLE001 - of any kind: it is the user's object
+                what = f"param {decl.name} begins with a function that cannot be pickled: {error}"
+                fix = "Define it with def at the top of a module, or give an array or one of unroll.initializers."
+                raise TemplateError(message(what, decl.source, fix=fix)) from None
 
 
 def initializer(init: Any, shape: Shape, name: str = "") -> Initializer:
@@ -95,12 +133,13 @@ def initializer(init: Any, shape: Shape, name: str = "") -> Initializer:
     import numpy as np
 
     try:
-        value = np.array(init, dtype=float)
-    except (TypeError, ValueError):
+        value = np.asarray(init, dtype=float).copy()
+    except (TypeError, ValueError, RuntimeError) as error:
         known = ", ".join(f'"{n}"' for n in NAMED)
+        shown = f"a {type(init).__name__} ({error})" if hasattr(init, "shape") else repr(init)
         raise TemplateError(
             message(
-                f"init of {name} holds no numbers: {init!r}",
+                f"init of {name} holds no numbers: {shown.partition(chr(10))[0]}",
                 here(),
                 fix=f"A number, an array of shape {shape}, a function (rng, shape) -> array, or one of {known}.",
             )
@@ -129,8 +168,16 @@ def initial(system: System, seed: int | np.random.Generator, dtype: str) -> Mapp
             )
         if value.shape != decl.shape:
             raise ShapeError(f"the initialiser of {name} made shape {value.shape}; {name} has {decl.shape}")
-        params[name] = np.array(value, dtype=dtype, order="C")
+        with np.errstate(under="ignore"):  # what is too small is zero
+            params[name] = np.array(value, dtype=dtype, order="C")
     return params
+
+
+def quiet() -> AbstractContextManager[Any]:
+    """Where NumPy's arrays may be computed with: overflows and the like are in the results, and no error."""
+    import numpy as np
+
+    return np.errstate(all="ignore")
 
 
 def generator(seed: int | np.random.Generator, name: str) -> np.random.Generator:
@@ -139,6 +186,8 @@ def generator(seed: int | np.random.Generator, name: str) -> np.random.Generator
 
     if isinstance(seed, np.random.Generator):
         return seed
-    if isinstance(seed, bool) or not hasattr(seed, "__index__") or seed < 0:
+    number = integer(seed)
+    if number is None or number < 0:
         raise TemplateError(f"seed= takes an integer from 0 up or a numpy.random.Generator, got {seed!r}")
-    return np.random.default_rng([int(seed), zlib.crc32(name.encode())])
+    text = f"{number} {name}".encode("utf-8", "surrogatepass")  # no two pairs of a seed and a name have one text
+    return np.random.default_rng(int.from_bytes(hashlib.sha256(text).digest(), "big"))

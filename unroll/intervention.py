@@ -10,41 +10,49 @@ from .checks import check
 from .errors import LengthError, UndefinedError, message
 from .ir import Decl, Domain, Equation, Ref, System
 from .timeindex import Index, Range, fixed
+from .transforms import before_adjoint
 
 Instance = tuple[str, tuple[int, ...]]
 
 
-def clamp_name(instance: Instance) -> str:
-    """The name of the input that holds the value of an instance."""
-    return f"do({Ref(instance[0], tuple(map(fixed, instance[1])))})"
+def clamped(system: System, instances: Sequence[Instance]) -> tuple[System, tuple[str, ...]]:
+    """The system in which each instance is an input, one value per example; and the names of these inputs.
 
-
-def clamped(system: System, instances: Sequence[Instance]) -> System:
-    """The system in which each instance is an input, one value per example. Raises UndefinedError, LengthError."""
+    An instance that is set already keeps its input. Raises TemplateError, UndefinedError, LengthError.
+    """
+    before_adjoint(system, "clamped")
     builder = Builder.extend(system)
-    for name, steps in instances:
-        decl = system.decls.get(name)
-        if decl is None or decl.kind != "variable":
-            known = ", ".join(n for n, d in system.decls.items() if d.kind == "variable" and n != "loss")
-            what = f"{name} is {'an' if decl.kind == 'input' else 'a'} {decl.kind}" if decl else f"there is no {name!r}"
-            raise UndefinedError(f"{what} in template {system.name!r}, and variables can be clamped: {known}")
-        if len(steps) != len(decl.axes):
-            count = len(decl.axes)
-            raise UndefinedError(
-                message(
-                    f"{name} runs along {count} ax{'is' if count == 1 else 'es'}, and is clamped at {len(steps)} steps",
-                    decl.source,
-                )
+    inputs = tuple(_set(builder, name, steps) for name, steps in instances)
+    return check(builder.freeze()), inputs
+
+
+def _set(builder: Builder, name: str, steps: tuple[int, ...]) -> str:
+    """Make one instance an input, in a template under construction; the name of the input."""
+    decl, at = builder.decls.get(name), tuple(map(fixed, steps))
+    if decl is None or decl.kind != "variable":
+        known = ", ".join(n for n, d in builder.decls.items() if d.kind == "variable" and n != "loss")
+        what = f"{name} is {'an' if decl.kind == 'input' else 'a'} {decl.kind}" if decl else f"there is no {name!r}"
+        raise UndefinedError(f"{what} in template {builder.name!r}, and variables can be clamped: {known}")
+    if len(steps) != len(decl.axes):
+        count = len(decl.axes)
+        raise UndefinedError(
+            message(
+                f"{name} runs along {count} ax{'is' if count == 1 else 'es'}, and is clamped at {len(steps)} steps",
+                decl.source,
             )
-        given, source = clamp_name((name, steps)), system.writers[name][0].source
-        before, builder.equations = builder.equations, []
-        for e in before:
-            builder.equations += [e] if e.out.name != name else _without(e, steps)
-        if builder.equations == before:
-            raise LengthError(message(f"{given} is clamped, and that step does not exist", decl.source))
-        builder.declare(Decl(given, "input", decl.shape, decl.dtype, (), batched=True, source=source))
-        builder.add(Ref(name, tuple(map(fixed, steps))), builder.read(Ref(given)), (), True, source)
-    return check(builder.freeze())
+        )
+    own = [e for e in builder.equations if e.out.name == name]
+    for ref in (r for e in own if e.out.index == at for r in e.refs):
+        if builder.decls[ref.name].kind == "input" and builder.decls[ref.name].of == name:
+            return ref.name
+    left = {id(e): list(_without(e, steps)) for e in own}
+    if all(left[id(e)] == [e] for e in own):
+        raise LengthError(message(f"{Ref(name, at)} is clamped, and that step does not exist", decl.source))
+    builder.equations = [part for e in builder.equations for part in left.get(id(e), [e])]
+    given, source = builder.unused(f"do({Ref(name, at)})"), own[0].source
+    builder.declare(Decl(given, "input", decl.shape, decl.dtype, (), batched=True, of=name, source=source))
+    builder.add(Ref(name, at), builder.read(Ref(given)), (), True, source)
+    return given
 
 
 def _without(e: Equation, steps: Sequence[int]) -> Iterator[Equation]:

@@ -2,27 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
-from .convert import Arrays, convert
+from .convert import Arrays, called, convert
 from .errors import ArrayError, LengthError
 from .ir import Decl, System
+from .ops.integers import integer
 from .timeindex import Axis
-from .unfold import used_ends
+from .unfold import length, used_ends
 
 Ends = dict[str, list[int]]
 
 
 @dataclass(frozen=True)
+class Along:
+    """The axes on which examples have lengths of their own.
+
+    each   those on which they do, whatever the lengths: what runs along one has a value for each example
+    short  those of them on which an example is shorter than the arrays
+    """
+
+    each: tuple[Axis, ...] = ()
+    short: tuple[Axis, ...] = ()
+
+
+EQUAL = Along()
+
+
+@dataclass(frozen=True)
 class Told:
-    """The arrays, padded; per axis end the steps of each example; the axes on which one is shorter than the arrays."""
+    """The arrays, padded; per axis end the steps of each example; and the axes of these."""
 
     arrays: Mapping[str, Any]
     directions: Mapping[str, Any]
     ends: Mapping[str, list[int]]
-    short: tuple[Axis, ...] = ()
+    along: Along = EQUAL
 
 
 class Reader:
@@ -55,7 +71,8 @@ class Reader:
             listed = ", ".join(f"{len(ends)} along {self._t(end)}" for end, ends in found.items())
             raise LengthError(f"lengths tells different numbers of examples: {listed}")
         arrays = {n: self._array(n, v) for n, v in padded[0].items()}
-        return Told(arrays, padded[1], found, tuple(self.axes[end] for end in found if self._short(end, found, arrays)))
+        short = tuple(axis for end, axis in self.axes.items() if end in found and self._short(end, found, arrays))
+        return Told(arrays, padded[1], found, Along(tuple(a for end, a in self.axes.items() if end in found), short))
 
     def _t(self, end: str) -> str:
         return self.axes[end].name
@@ -77,16 +94,22 @@ class Reader:
         return {end: self._numbers(end, given) for end, given in lengths.items()}
 
     def _numbers(self, end: str, given: Any) -> list[int]:
-        items = [given] if hasattr(given, "__index__") and not getattr(given, "shape", ()) else given
-        if not isinstance(items, Iterable) or isinstance(items, (str, bytes, Mapping)):
+        items = [given] if integer(given) is not None else given
+        if (
+            not isinstance(items, Iterable)
+            or isinstance(items, (str, bytes, Mapping, Set))
+            or not getattr(items, "ndim", 1)
+        ):
             raise LengthError(f"lengths={_shown(given)}: a sequence of integers was expected, one for each example")
-        items = list(items)
+        numbers = []
         for b, n in enumerate(items):
-            if isinstance(n, bool) or not hasattr(n, "__index__") or len(getattr(n, "shape", ())) or n.__index__() < 0:
+            steps = integer(n)
+            if steps is None or steps < 0:
                 raise LengthError(
                     f"lengths: example {b} has {_shown(n)} steps along {self._t(end)}; a length is an integer from 0 up"
                 )
-        return [n.__index__() for n in items]
+            numbers.append(steps)
+        return numbers
 
     def _padded(self, name: str, value: Any, found: Ends, by: dict[str, str]) -> Any:
         """An array in place of a list with one for each example; the lengths are noted."""
@@ -98,20 +121,20 @@ class Reader:
         for b, part in enumerate(parts):
             if tuple(part.shape[axes:]) != decl.shape:
                 wanted = f"({', '.join([*(a.end for a in decl.axes), *map(str, decl.shape)])})"
-                raise ArrayError(f"example {b} of input {name} has shape {tuple(part.shape)}, expected {wanted}")
+                raise ArrayError(f"example {b} of {called(decl)} has shape {tuple(part.shape)}, expected {wanted}")
         for position, axis in enumerate(decl.axes):
             ends = [part.shape[position] for part in parts]
             known = found.setdefault(axis.end, ends)
-            by.setdefault(axis.end, f"input {name}")
+            by.setdefault(axis.end, called(decl))
             if len(known) != len(ends):
                 raise ArrayError(
-                    f"input {name} lists {len(ends)} examples, and {by[axis.end]} lists {len(known)}; "
+                    f"{called(decl)} lists {len(ends)} examples, and {by[axis.end]} lists {len(known)}; "
                     "each has one array for each example"
                 )
             for b, (n, own) in enumerate(zip(ends, known, strict=True)):
                 if n != own:
                     raise ArrayError(
-                        f"example {b} of input {name} has {n} steps along {axis.name}, and of {by[axis.end]} {own}"
+                        f"example {b} of {called(decl)} has {n} steps along {axis.name}, and of {by[axis.end]} {own}"
                     )
         padded = self.backend.pad(parts, axes)
         rank = len(padded.shape)
@@ -119,7 +142,7 @@ class Reader:
 
     def _is_list(self, decl: Decl, value: Any) -> bool:
         """True for a list of arrays that each have the axes of one example."""
-        if decl.kind != "input" or not decl.axes or not isinstance(value, (list, tuple)) or not value:
+        if decl.kind not in ("input", "variable") or not decl.axes or not isinstance(value, (list, tuple)) or not value:
             return False
         rank = len(decl.axes) + len(decl.shape)
         return all(len(getattr(v, "shape", ())) == rank for v in value)
@@ -130,8 +153,8 @@ class Reader:
 
     def _short(self, end: str, found: Ends, arrays: Mapping[str, Any]) -> bool:
         """True where an example has fewer steps than the arrays. Raises LengthError where it has more."""
-        total: Any = arrays.get(end)
-        by = f"{end} = {arrays.get(end)} was given"
+        total = length(end, arrays[end]) if end in arrays else max(found[end], default=0)
+        by = f"{end} = {total} was given"
         for name, decl in self.system.decls.items():
             rank = len(decl.axes) + len(decl.shape)
             shape = tuple(getattr(arrays.get(name), "shape", ()))
@@ -140,8 +163,6 @@ class Reader:
                 total = shape[first + decl.axes.index(self.axes[end])]
                 by = f"input {name} has {total}"
                 break
-        if not hasattr(total, "__index__"):
-            total = max(found[end], default=0)
         for b, n in enumerate(found[end]):
             if n > total:
                 raise LengthError(f"lengths: example {b} has {n} steps along {self._t(end)}, and {by}")

@@ -7,32 +7,24 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from .binding import PLAIN, Binder, Bound, Extras
-from .builder import live
 from .compiler import expand
 from .convert import Arrays
 from .errors import CausalityError, message
-from .explain import Costs
-from .ir import Equation, System
-from .program import Program
-from .ragged import ragged
+from .flow import live
+from .ir import Decl, Equation, Ref, System
+from .labels import Checked, Executable, counted, lookups
+from .ragged import lifted, ragged
 from .schedule.order import NoOrder
 from .simplify import reduced
 from .text import Writer
 from .timeindex import Axis
-
-
-class Executable(Protocol):
-    """What a backend makes of a system: see `unroll.backends.base`."""
-
-    program: Program | None
-
-    def __call__(self, values: Mapping[str, Any], lengths: Mapping[str, int], batch: int) -> dict[str, Any]: ...
-
-    def costs(self, lengths: Mapping[str, int], batch: int) -> Costs | None: ...
+from .verify import check_results
 
 
 class Backend(Arrays, Protocol):
     """The part of a backend that making needs."""
+
+    waits: bool
 
     def build(self, system: System, options: Any) -> Executable: ...
 
@@ -44,17 +36,20 @@ class Made:
     system: System
     executable: Executable
     binder: Binder
+    averaged: tuple[str, ...] = ()
 
     def call(
         self,
-        params: Mapping[str, Any],
+        params: Any,
         arrays: Mapping[str, Any],
         directions: Mapping[str, Any] | None = None,
         extras: Extras = PLAIN,
-    ) -> tuple[System, Bound, dict[str, Any]]:
+    ) -> tuple[System, Bound, dict[Any, Any]]:
         """Check the arrays and run."""
         bound = self.binder(params, arrays, directions, extras)
-        return self.system, bound, self.executable(bound.values, bound.lengths, bound.batch)
+        results = self.executable(bound.values, bound.lengths, bound.batch)
+        check_results(self.system, results, bound.lengths, bound.batch, self.averaged[:1])
+        return self.system, bound, results
 
 
 @dataclass(frozen=True)
@@ -75,18 +70,23 @@ class Maker:
         system: System,
         directions: Sequence[str] = (),
         short: tuple[Axis, ...] = (),
+        each: tuple[Axis, ...] = (),
         averaged: tuple[str, ...] = (),
     ) -> Made:
         """What the outputs of a system need, compiled.
 
-        short     the axes on which examples have lengths of their own
-        averaged  outputs, see `unroll.backends.base.Options`
+        directions  names of inputs like ``W~tangent``, which are given even where nothing reads them
+        short       the axes on which an example is shorter than the arrays
+        each        the axes on which what runs along them has a value for each example for that alone
+        averaged    outputs, see `unroll.backends.base.Options`
 
         Raises CausalityError where these leave no order.
         """
-        system = self.needed(ragged(system, short) if short else system)
+        system = lifted(system, each) if each else system
+        given = {name: system.decls[name] for name in directions}
+        asked = tuple(system.outputs.values())
         try:
-            executable = self.backend.build(system, replace(self.options, averaged=averaged))
+            system, executable = self._checked(self.needed(system), short, averaged)
         except NoOrder:
             if not short:
                 raise
@@ -98,23 +98,47 @@ class Maker:
                     fix="Put examples of one length into a batch, without lengths=.",
                 )
             ) from None
-        return Made(system, executable, self.binder(self.user, system, directions))
+        return Made(system, executable, self.binder(self.user, system, given, asked), averaged)
 
     def needed(self, system: System) -> System:
         """A system cut down to what its outputs need, in operations that backends know."""
         roots = [r.name for r in system.outputs.values()]
-        system = reduced(replace(system, loss=None, stop=None), roots)
+        system = reduced(replace(system, loss=None, stop=None, truncations=()), roots)
         kept = live(system, roots)
         decls = {n: d for n, d in system.decls.items() if n in kept}
         return expand(replace(system, name=self.user.name, decls=decls))
 
     def build(self, system: System) -> Executable:
         """Compile what `needed` returned."""
-        return self.backend.build(system, self.options)
+        return self._checked(system, (), ())[1]
 
-    def binder(self, user: System, system: System, directions: Sequence[str] = ()) -> Binder:
-        """What checks the arrays of a system."""
-        return Binder(user, system, self.backend, self.options.dtype, self.batch_first, directions)
+    def _checked(self, system: System, short: tuple[Axis, ...], averaged: tuple[str, ...]) -> tuple[System, Executable]:
+        """A system as it is compiled, and the executable, which checks the labels that the system computes."""
+        own = [n for n, d in self.user.decls.items() if d.kind == "input" and not d.automatic]
+        found = lookups(system, own) if self.backend.waits else []
+        if not found:
+            return self._compiled(system, short, averaged)
+        whole, held = counted(system, found)
+        made, run = self._compiled(self.needed(whole), short, averaged)
+        return made, Checked(run, whole, found, held, lambda again: self._compiled(self.needed(again), short, ())[1])
+
+    def _compiled(
+        self, system: System, short: tuple[Axis, ...], averaged: tuple[str, ...]
+    ) -> tuple[System, Executable]:
+        if short:
+            system = self.needed(ragged(system, short, self.options.debug_nans))
+        with self.backend.quiet():
+            return system, self.backend.build(system, replace(self.options, averaged=averaged))
+
+    def binder(
+        self,
+        user: System,
+        system: System,
+        directions: Mapping[str, Decl] | None = None,
+        asked: Sequence[Ref] | None = None,
+    ) -> Binder:
+        """What checks the arrays of a system, and that what is asked for exists; by default its outputs."""
+        return Binder(user, system, self.backend, self.options.dtype, self.batch_first, directions or {}, asked)
 
 
 def _after(e: Equation) -> bool:

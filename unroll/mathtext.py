@@ -155,14 +155,14 @@ class MathWriter(Writer):
 
     def operation(self, equation: Equation, parts: list[Part]) -> Part:
         """An operation on operands that are written already."""
-        operation, attrs = equation.operation, dict(equation.attrs)
+        operation = equation.operation
         rule = RULES.get(operation.name)
         made = rule(self, equation, parts) if rule is not None else self.special(operation.name, parts)
         if made is not None:
             return made
         if operation.notation is not None:
             return infix(operation.notation, parts, self.word), operation.notation.strength
-        return self.called(operation.name, parts, shown_attributes(attrs))
+        return self.called(operation.name, parts, self.attributes(equation))
 
     def called(self, name: str, parts: Sequence[Part], attrs: Sequence[tuple[str, str]] = (), over: str = "") -> Part:
         """``name(parts, attributes)``."""
@@ -170,20 +170,20 @@ class MathWriter(Writer):
         listed += [(self.word(f"{key}={value}" if key else value),) for key, value in attrs]
         return (self.function(name, over), "(", *joined(listed), ")"), ATOM
 
-    def labelled(self, label: Label) -> Tokens:
+    def labelled(self, label: Label, equation: Equation) -> Tokens:
         """What the user called an expression made of several operations."""
-        listed: list[Tokens] = [self._argument(a) for a in label.args]
+        listed: list[Tokens] = [self._argument(equation, a) for a in label.args]
         over = ""
         for key, value in label.attrs:
             if key == "over":
                 over = str(value).strip("()")
             else:
-                listed.append((self.word(f"{key}="), *self._argument(value)))
+                listed.append((self.word(f"{key}="), *self._argument(equation, value)))
         return (self.function(label.name, over), "(", *joined(listed), ")")
 
-    def _argument(self, value: Any) -> Tokens:
+    def _argument(self, equation: Equation, value: Any) -> Tokens:
         shown = isinstance(value, Ref | Const | Extent)
-        return self.operand(value)[0] if shown else (self.word(str(value)),)
+        return self.read(equation, value)[0] if shown else (self.word(str(value)),)
 
     def reduced(self, equation: Equation, tokens: Tokens, strength: int) -> Part:
         """A sum or maximum over time axes."""
@@ -280,6 +280,11 @@ def _take(w: MathWriter, e: Equation, parts: list[Part]) -> Part:
     return w.sub(parts[0], parts[1][0])
 
 
+def _pick(w: MathWriter, e: Equation, parts: list[Part]) -> Part | None:
+    """An element of a vector; of a matrix it is one of each row, and a subscript would be a row."""
+    return _take(w, e, parts) if w.rank(e.args[0]) == 1 else None
+
+
 def _slice(w: MathWriter, e: Equation, parts: list[Part]) -> Part:
     ((_, text),) = shown_attributes(dict(e.attrs))
     return w.sub(parts[0], (w.word(text[1:-1]),))
@@ -309,7 +314,7 @@ RULES: Mapping[str, Callable[[MathWriter, Equation, list[Part]], Part | None]] =
     "transpose": _transpose,
     "reshape": _reshape,
     "take": _take,
-    "pick": _take,
+    "pick": _pick,
     "slice": _slice,
     "concat": _concat,
     "logical_not": _not,

@@ -2,39 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from . import backends
-from .adjoint import adjoint
-from .asked import Asked, Names, cotangent, instance
+from .asked import LOSS, TANGENT, Names, instance, keyed, one, parted, second
 from .backends.base import Options
-from .binding import Bound, Extras
+from .binding import Extras
 from .compiler import OPTIONAL, compile_system
 from .convert import FLOATS
 from .derivatives import hessian_system, tangent_system
-from .errors import ArrayError, BackendError, UndefinedError, from_call
+from .errors import ArrayError, BackendError, from_call
 from .explain import Report, explain
 from .generation import Generated, generate, stops
-from .initializers import initial
-from .intervention import clamp_name, clamped
-from .ir import Ref, System
+from .initializers import check_picklable, initial
+from .intervention import clamped
+from .ir import System, visible
 from .lengths import Reader
-from .maker import Made, Maker
+from .maker import Maker
 from .program import Program
-from .ragged import lifted
-from .simplify import reduced
-from .stepping import Stepper, Stream
-from .timeindex import Axis, fixed, running
-from .unfold import used_ends
+from .programs import Programs
+from .recent import Recent
+from .stepping import Stream
+from .unfold import batch_size, length, used_ends
 
-Params = Mapping[str, Any]
-LOSS = "loss~value"  # no name of a user's holds a tilde
+Params = Mapping[str, Any] | None
+"""None where they were forgotten, which is said where they are looked at."""
+CLAMPED = 64
+"""Sets of instances to clamp for which a net keeps what it compiled."""
 Clamp = Mapping[tuple[Any, ...], Any] | None
 
 
-class Net:
+class Net(Programs):
     """A template ready to run; made by `Template.compile`.
 
     Arrays are time-first, ``(T, B, ...)``, or ``(B, T, ...)`` with ``batch_first=True``; the batch axis may be left
@@ -58,26 +58,37 @@ class Net:
         dtype = str(getattr(dtype, "__name__", dtype))
         if dtype not in FLOATS:
             raise BackendError(f"dtype={dtype!r}: choose one of {', '.join(FLOATS)}")
-        self.system = system
         self.backend = backends.load(backend).at(device, on_device)
         self.dtype = dtype
         self._devices: dict[str, Any] = {"device": device, "on_device": on_device}
-        self.batch_first = batch_first
         known = (*OPTIONAL, *self.backend.optional)
         if unknown := [name for name in without if name not in known]:
             raise BackendError(f"without={unknown[0]!r}: what {self.backend.name} can do without is {', '.join(known)}")
         self._options = Options(dtype, debug_nans, tuple(without), self.backend.rounding(precision, dtype))
         self.backend.anticipate(system, self._options)
-        self._maker = Maker(system, self.backend, self._options, batch_first)
-        self._built: dict[Any, Made] = {}
-        self._set: dict[Any, Net] = {}
-        self._steppers: dict[Any, Stepper] = {}
-        self._simple = reduced(system, _roots(system))
-        self._names = Asked(system, self._simple)
+        super().__init__(system, Maker(system, self.backend, self._options, batch_first))
+        self._set: Recent[tuple[Net, tuple[str, ...]]] = Recent(CLAMPED)
         self._lengths = Reader(system, self.backend, dtype, batch_first)
 
+    @property
+    def _of(self) -> Any:
+        """What the net was made of."""
+        return self.system
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What it was made of and how: its programs are compiled anew, where it arrives."""
+        check_picklable(self.system.decls.values())
+        return _made, (type(self), self._of, self.backend.name, self._how())
+
+    def __copy__(self) -> Net:
+        """Itself: nothing of a net ever changes."""
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Net:
+        return self
+
     def __repr__(self) -> str:
-        return f"<Net {self.system.name}: {self.backend.name}, {self._options}>"
+        return f"<Net {visible(self.system.name)}: {self.backend.name}, {self._options}>"
 
     @from_call
     def init(self, seed: Any = 0) -> dict[str, Any]:
@@ -90,9 +101,9 @@ class Net:
     @from_call
     def run(
         self,
-        params: Params,
-        names: Names = None,
         /,
+        params: Params = None,
+        names: Names = None,
         *,
         lengths: Any = None,
         batch: int | None = None,
@@ -103,7 +114,7 @@ class Net:
         """The outputs, or any variable by name.
 
         names   None for all outputs, as a dict; ``"h"`` for one array; ``("h", 3)`` for one instance; a list of such
-                for a dict
+                for a dict, whose keys are what was asked for
         lengths the steps of each example, ``[3, 5]``, or ``{"T": [3, 5], "S": [2, 2]}`` with several axes
         batch   the number of examples, where no array tells it
         seed    for what the template draws: an int, with which the draws are the same again, or a Generator
@@ -116,17 +127,37 @@ class Net:
         """
         if clamp:
             net, values = self._clamped(clamp)
-            return net.run(params, names, lengths=lengths, batch=batch, seed=seed, **values, **arrays)
+            return net.run_on({**values, **arrays}, params, names, lengths=lengths, batch=batch, seed=seed)
+        return self.run_on(arrays, params, names, lengths=lengths, batch=batch, seed=seed)
+
+    def run_on(
+        self,
+        arrays: Mapping[str, Any],
+        params: Params,
+        names: Names = None,
+        *,
+        lengths: Any = None,
+        batch: int | None = None,
+        seed: Any = None,
+    ) -> Any:
+        """The same, with the inputs in a mapping, whatever they are called."""
         single, wanted = self._names.asked(names)
         told = self._lengths(lengths, arrays, {})
-        built = self._forward(wanted, told.short)
+        built = self._forward(wanted, told.along)
         system, bound, results = built.call(params, told.arrays, extras=Extras(seed, ends=told.ends, batch=batch))
         shown = {name: self._out(system, name, value, bound) for name, value in results.items()}
         return next(iter(shown.values())) if single else shown
 
     @from_call
     def stream(
-        self, params: Params, names: Names = None, /, *, batch: int | None = None, seed: Any = None, **arrays: Any
+        self,
+        /,
+        params: Params = None,
+        names: Names = None,
+        *,
+        batch: int | None = None,
+        seed: Any = None,
+        **arrays: Any,
     ) -> Stream:
         """A run in pieces, ``stream(x=chunk)``, whose state is carried from call to call: see `unroll.stepping.Stream`.
 
@@ -140,9 +171,9 @@ class Net:
     @from_call
     def generate(
         self,
-        params: Params,
-        names: Names = None,
         /,
+        params: Params = None,
+        names: Names = None,
         *,
         max_steps: int | None = None,
         batch: int | None = None,
@@ -152,30 +183,32 @@ class Net:
         """Values and lengths of a template that feeds itself, each example up to where its ``g.stop`` is true.
 
         names      as for `stream`
-        max_steps  the most steps to run; needed where the template has no stop
+        max_steps  the most steps to run; needed where the template has no stop, or where that may be far off: without
+                   it a run that has not ended after 100,000 steps is given up
         batch      the number of examples, where no array tells it
         arrays     inputs by name; those over t for every step that may run
 
-        See `unroll.generation.Generated`. Raises UndefinedError where nothing ends the run, ArrayError, CausalityError.
+        See `unroll.generation.Generated`. Raises UndefinedError where nothing ends the run, ArrayError, CausalityError,
+        LengthError.
         """
         single, wanted = self._names.asked(names)
-        made = self._stepper({**stops(self.system), **wanted})
+        made = self._stepper(stops(self.system) | wanted)
         return generate(made, params, arrays, list(wanted), max_steps, batch=batch, seed=seed, single=single)
 
     @from_call
-    def loss(self, params: Params, /, *, lengths: Any = None, seed: Any = None, **arrays: Any) -> Any:
+    def loss(self, /, params: Params = None, *, lengths: Any = None, seed: Any = None, **arrays: Any) -> Any:
         """The loss averaged over the batch: one number."""
         self._need_loss()
         value = self.run(params, "loss", lengths=lengths, seed=seed, **arrays)
-        return value.mean() if value.ndim else value[()]
+        return self.backend.mean(value) if value.ndim else value[()]
 
     @from_call
     def value_and_grad(
         self,
-        params: Params,
+        /,
+        params: Params = None,
         wrt: Names = None,
         outputs: Names = (),
-        /,
         *,
         lengths: Any = None,
         seed: Any = None,
@@ -195,14 +228,12 @@ class Net:
             net, values = self._clamped(clamp)
             return net.value_and_grad(params, wrt, outputs, lengths=lengths, seed=seed, **values, **arrays)
         names = self._names.wrt(wrt)
-        wanted = self._names.wanted([outputs] if isinstance(outputs, str) else outputs) if outputs != () else {}
-
+        wanted = self._names.asked(outputs)[1] if outputs != () else {}
         told = self._lengths(lengths, arrays, {})
-        built = self._gradient(names, wanted, told.short)
+        built = self._gradient(names, wanted, told.along)
         system, bound, results = built.call(params, told.arrays, extras=Extras(seed, ends=told.ends))
         value = results[LOSS][()]
-        out = {name: cotangent(name) for name in names}
-        grads = {name: self._out(system, key, results[key], bound) for name, key in out.items()}
+        grads = self._gradients(system, names, results, bound)
         if outputs == ():
             return value, grads
         return value, grads, {name: self._out(system, name, results[name], bound) for name in wanted}
@@ -211,7 +242,7 @@ class Net:
     def jvp(
         self,
         params: Params,
-        tangents: Mapping[str, Any],
+        tangents: Mapping[str, Any] | None = None,
         of: str = "loss",
         /,
         *,
@@ -225,28 +256,29 @@ class Net:
 
         Forward mode, obtained as the adjoint of the adjoint by its seed (the adjoint is linear in it).
         """
+        tangents = second(tangents, "jvp", "tangents")
         names = tuple(sorted(tangents))
-        if of == "loss":
+        if one(of, "jvp") == "loss":
             self._need_loss()
         self._names.need(names, "tangent")
         told = self._lengths(lengths, arrays, tangents)
         directions = {f"{n}~tangent": told.directions[n] for n in names}
         key, made = ("jvp", of, *names), lambda: tangent_system(self._simple, names, of)
-        built = self._get(key, made, tuple(directions), told.short)
+        built = self._get(key, made, tuple(directions), told.along)
         system, bound, results = built.call(params, told.arrays, directions, Extras(seed, ends=told.ends))
         value = self._out(system, of, results[of], bound)
-        tangent = self._out(system, of, results["tangent"], bound)
+        tangent = self._out(system, of, results[TANGENT], bound)
         if of == "loss" and value.ndim:
-            return value.mean(), tangent.mean()
+            return self.backend.mean(value), self.backend.mean(tangent)
         return value, tangent
 
     @from_call
     def vjp(
         self,
         params: Params,
-        cotangents: Mapping[str, Any],
-        wrt: Names = None,
+        cotangents: Mapping[str, Any] | None = None,
         /,
+        wrt: Names = None,
         *,
         lengths: Any = None,
         seed: Any = None,
@@ -259,35 +291,45 @@ class Net:
 
         With a cotangent of one 1 and else 0 it is a row of a Jacobian: ``dh[t]/dh[s]`` for every s at once.
         """
-        names, of = self._names.wrt(wrt), tuple(sorted(cotangents))
+        cotangents = second(cotangents, "vjp", "cotangents")
+        names, of = self._names.wrt(wrt), self._names.whole(cotangents)
         wanted = self._names.wanted(of)
         seeds = {n: f"{n}~seed" for n in of}
         told = self._lengths(lengths, arrays, cotangents)
         directions = {seeds[n]: told.directions[n] for n in of}
         key, made = ("vjp", of, names), lambda: self._adjoint(names, wanted, seeds)
-        built = self._get(key, made, tuple(directions), told.short)
+        built = self._get(key, made, tuple(directions), told.along)
         system, bound, results = built.call(params, told.arrays, directions, Extras(seed, ends=told.ends))
         values = {n: self._out(system, n, results[n], bound) for n in of}
-        return values, {n: self._out(system, cotangent(n), results[cotangent(n)], bound) for n in names}
+        return values, self._gradients(system, names, results, bound)
 
     @from_call
     def hessian_vector(
-        self, params: Params, vector: Mapping[str, Any], /, *, lengths: Any = None, seed: Any = None, **arrays: Any
+        self,
+        params: Params,
+        vector: Mapping[str, Any] | None = None,
+        /,
+        *,
+        lengths: Any = None,
+        seed: Any = None,
+        **arrays: Any,
     ) -> dict[str, Any]:
         """The Hessian of the batch-averaged loss by the params, times `vector`: the adjoint of the adjoint.
 
         vector  arrays like the params, by name; names left out count as zero
         """
         self._need_loss()
+        vector = second(vector, "hessian_vector", "vector")
         names = tuple(sorted(vector))
         self._names.need(names, "vector")
-        told = self._lengths(lengths, arrays, {})
-        directions = {f"{n}~vector": vector[n] for n in names}
+        told = self._lengths(lengths, arrays, vector)
+        directions = {f"{n}~vector": told.directions[n] for n in names}
         key, made = ("hessian", *names), lambda: hessian_system(self._simple, names)
-        built = self._get(key, made, tuple(directions), told.short)
+        built = self._get(key, made, tuple(directions), told.along)
         _, bound, results = built.call(params, told.arrays, directions, Extras(seed, ends=told.ends))
-        scale = bound.batch if self._per_example(told.short) else 1
-        return {name: value / scale for name, value in results.items()}
+        scale = bound.batch if self._per_example(told.along) else 1
+        with self.backend.quiet():
+            return {name: value / scale for name, value in results.items()}
 
     @from_call
     def program(self, names: Names = None, *, grad: bool = False) -> Program:
@@ -299,7 +341,7 @@ class Net:
         return built.executable.program or compile_system(built.system)
 
     @from_call
-    def explain(self, names: Names = None, *, grad: bool = True, batch: int = 1, **lengths: int) -> Report:
+    def explain(self, /, names: Names = None, *, grad: bool = True, batch: int = 1, **lengths: int) -> Report:
         """What the compiled program does: what left the loops, what stayed and why, products and kernels, memory.
 
         names    of outputs, as for `run`; by default (``grad=True``) the program of `value_and_grad`
@@ -317,83 +359,36 @@ class Net:
         """
         grad = grad and names is None and self.system.loss is not None
         built = self._program(names, grad)
-        title = f"{self.system.name} on {self.backend.name}, {self._options}: {'value_and_grad' if grad else 'run'}"
-        run = built.executable
-        return explain(title, run.program, run.costs, used_ends(built.system), lengths, batch)
-
-    def _program(self, names: Names, grad: bool) -> Made:
-        if grad:
-            self._need_loss()
-            return self._gradient(self._names.wrt(None), {})
-        return self._forward(self._names.wanted([names] if isinstance(names, str) else names))
-
-    def _forward(self, wanted: dict[str, Ref], short: tuple[Axis, ...] = ()) -> Made:
-        return self._get(("run", *wanted), lambda: replace(self._simple, outputs=wanted), (), short)
-
-    def _gradient(self, names: tuple[Any, ...], wanted: dict[str, Ref], short: tuple[Axis, ...] = ()) -> Made:
-        outputs = {LOSS: Ref("loss"), **wanted}
-        means = (LOSS, *dict.fromkeys(map(cotangent, names))) if self._per_example(short) else ()
-        return self._get(("grad", names, *wanted), lambda: self._adjoint(names, outputs), (), short, means)
-
-    def _adjoint(
-        self, names: tuple[Any, ...], wanted: dict[str, Ref], seeds: Mapping[str, str] | None = None
-    ) -> System:
-        """The adjoint with the outputs wanted, and the gradient by each name or instance."""
-        instances = {n: n if isinstance(n, tuple) else (n,) for n in names}
-        system = adjoint(self._simple, tuple(dict.fromkeys(name for name, *_ in instances.values())), seeds)
-        grads = {}
-        for asked, (name, *steps) in instances.items():
-            axes = system.decls[name].axes
-            grads[cotangent(asked)] = Ref(f"{name}~", tuple(map(fixed, steps)) or tuple(map(running, axes)))
-        return replace(system, outputs={**wanted, **grads})
+        what = "value_and_grad" if grad else "run"
+        title = f"{visible(self.system.name)} on {self.backend.name}, {self._options}: {what}"
+        run, ends = built.executable, used_ends(built.system)
+        given = {end: length(end, n) for end, n in lengths.items()}
+        return explain(title, run.program, run.costs, ends, given, batch_size(batch))
 
     def _clamped(self, clamp: Any) -> tuple[Net, dict[str, Any]]:
         """The net in which some instances are inputs, and the arrays of these."""
-        if not isinstance(clamp, Mapping) or not all(isinstance(k, tuple) and instance(k) for k in clamp):
+        if not isinstance(clamp, Mapping) or not all(map(instance, clamp)):
             got = f"the keys {list(clamp)}" if isinstance(clamp, Mapping) else f"a {type(clamp).__name__}"
             raise ArrayError(f'clamp= takes a dict from instances to arrays, {{("h", 3): value}}; got {got}')
-        instances = tuple((name, tuple(int(k) for k in steps)) for name, *steps in clamp)
-        if instances not in self._set:
-            self._set[instances] = self._alike(clamped(self.system, instances))
-        return self._set[instances], dict(zip(map(clamp_name, instances), clamp.values(), strict=True))
+        instances = tuple(parted(keyed(k)) for k in clamp)
+        found = self._set.get(instances)
+        if found is None:
+            system, inputs = clamped(self.system, instances)
+            found = self._alike(system), inputs
+            self._set.put(instances, found)
+        net, inputs = found
+        return net, dict(zip(inputs, clamp.values(), strict=True))
 
     def _alike(self, system: System) -> Net:
         """A net for another system, made with the same options."""
+        return Net(system, self.backend.name, **self._how())
+
+    def _how(self) -> dict[str, Any]:
+        """The options that it was made with."""
         how = {n: v for n, v in asdict(self._options).items() if n != "averaged"}
-        return Net(system, self.backend.name, batch_first=self.batch_first, **how, **self._devices)
-
-    def _get(self, key: Any, make: Callable[[], System], directions: tuple[str, ...], *how: Any) -> Made:
-        key = (key, *how)  # where no example is shorter than the arrays, the plain program serves
-        if key not in self._built:
-            self._built[key] = self._maker.make(make(), directions, *how)
-        return self._built[key]
-
-    def _per_example(self, short: tuple[Axis, ...]) -> bool:
-        """True where the loss has a value for each example: it may depend on nothing of it but its length."""
-        return self._simple.decls["loss"].batched or lifted(self._simple, short).decls["loss"].batched
-
-    def _stepper(self, wanted: dict[str, Ref]) -> Stepper:
-        key = tuple(wanted)
-        if key not in self._steppers:
-            self._steppers[key] = Stepper(replace(self._simple, outputs=wanted), self._maker, self._out)
-        return self._steppers[key]
-
-    def _need_loss(self) -> None:
-        if self.system.loss is None:
-            raise UndefinedError(f"template {self.system.name!r} has no loss; set g.loss = ...")
-
-    def _out(self, system: System, name: str, value: Any, bound: Bound) -> Any:
-        """A result in the user's layout: batch where the inputs have it."""
-        ref = system.outputs[name]
-        if not system.decls[ref.name].batched:
-            return value
-        axes = sum(i.runs for i in ref.index)
-        if bound.unbatched:
-            return value.reshape(value.shape[:axes] + value.shape[axes + 1 :])
-        if self.batch_first and axes:
-            return value.transpose(axes, *range(axes), *range(axes + 1, value.ndim))
-        return value
+        return {**how, "batch_first": self.batch_first, **self._devices}
 
 
-def _roots(system: System) -> list[str]:
-    return [n for n, d in system.decls.items() if d.kind != "temporary"]
+def _made(kind: type[Net], of: Any, backend: str, how: Mapping[str, Any]) -> Net:
+    """A net that was pickled."""
+    return kind(of, backend, **how)

@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from .initializers import quiet
+
 Params = Mapping[str, Any]
 
 
@@ -30,19 +32,27 @@ class Adam:
         self.steps += 1
         unbias1, unbias2 = 1 - self.beta1**self.steps, 1 - self.beta2**self.steps
         moved = dict(params)
-        for name, g in grads.items():
-            m = self.m[name] = self.beta1 * self.m.get(name, 0.0) + (1 - self.beta1) * g
-            v = self.v[name] = self.beta2 * self.v.get(name, 0.0) + (1 - self.beta2) * g * g
-            moved[name] = params[name] - self.rate * (m / unbias1) / ((v / unbias2) ** 0.5 + self.eps)
+        with quiet():
+            for name, g in grads.items():
+                m = self.m[name] = self.beta1 * self.m.get(name, 0.0) + (1 - self.beta1) * g
+                v = self.v[name] = self.beta2 * self.v.get(name, 0.0) + (1 - self.beta2) * g * g
+                moved[name] = params[name] - self.rate * (m / unbias1) / ((v / unbias2) ** 0.5 + self.eps)
         return moved
 
 
 def global_norm(grads: Params) -> float:
     """The Euclidean norm of all gradients together."""
-    return math.sqrt(sum(float((g * g).sum()) for g in grads.values()))
+    with quiet():
+        return math.sqrt(sum(float((abs(g) ** 2).sum()) for g in grads.values()))
 
 
 def clip(grads: Params, norm: float) -> dict[str, Any]:
-    """The gradients scaled down to a global norm of at most `norm` (book section 10.11.1, Pascanu et al. 2013)."""
+    """The gradients scaled down to a global norm of at most `norm` (book section 10.11.1, Pascanu et al. 2013).
+
+    Raises ValueError for a norm below 0.
+    """
+    if not norm >= 0:
+        raise ValueError(f"gradients are clipped to a norm from 0 up; got {norm!r}")
     scale = min(1.0, norm / max(global_norm(grads), 1e-30))
-    return {name: g * scale if scale < 1.0 else g for name, g in grads.items()}
+    with quiet():
+        return {name: g * scale if scale < 1.0 else g for name, g in grads.items()}

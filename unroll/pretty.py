@@ -9,7 +9,7 @@ from typing import ClassVar
 from .ir import Const, Equation, System, visible
 from .letters import GREEK, MARKS, parts
 from .mathtext import ODOT, POWER, SCRIPTED, MathWriter, Part
-from .text import ATOM, Tokens, bound, declaration, head, kept, table
+from .text import ATOM, Tokens, bound, declarations, head, kept, table
 from .timeindex import Index, Range, whole
 
 RAISED = dict(
@@ -140,6 +140,5 @@ class PrettyWriter(MathWriter):
 def system_pretty(system: System) -> str:
     """The whole system, laid out as plain text is."""
     writer = PrettyWriter(system)
-    given = [declaration(system, n, writer.show) for n, d in system.decls.items() if d.kind in ("input", "param")]
     rows = [(writer.equation(e), writer.domain(e)) for e in writer.shown()]
-    return "\n".join([*head(system.name, given), *table(rows)])
+    return "\n".join([*head(system.name, declarations(system, writer.show)), *table(rows)])

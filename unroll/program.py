@@ -33,18 +33,25 @@ class Access:
 Argument = Access | Const | Extent
 
 
+Guard = tuple[tuple[Axis | Index, str, Index], ...]
+"""What must hold of the loop variables around a statement, or of the lengths: (axis or step, ">=" or "<=", step)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Compute:
     """One equation, over every axis of its domain that no loop around it fixes.
 
     mode     "set" writes the left-hand side, "add" adds to what is there
     offsets  for each loop around it, k: at the loop's step i the statement computes its own step ``i + k``
+    exists   what must hold of the lengths for the fixed steps, and those counted from an end, that it touches to exist;
+             where it does not, nothing that is asked for needs the statement, and it does not run
     """
 
     equation: Equation
     args: tuple[Argument, ...]
     mode: str
     offsets: tuple[tuple[Axis, int], ...] = ()
+    exists: Guard = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +134,8 @@ class Program:
                 lo, hi = step.steps if step.direction > 0 else step.steps[::-1]
                 lines.append(f"{pad}for {step.axis.name} = {lo}, ..., {hi}:    # {'; '.join(step.through)}")
             elif isinstance(step, Fuse):
-                rows = {row(self.system, s) for s in step.body}
-                lines.append(f"{pad}{'at every point' if len(rows) == 1 else 'in every row'}:")
+                rows = [r for s in step.body if (r := row(self.system, s)) is not None]
+                lines.append(f"{pad}{'at every point' if by_points(rows) else 'in every row'}:")
             else:
                 e = step.equation
                 mark = "+=" if step.mode == "add" else "="
@@ -155,19 +162,20 @@ def shown(step: Compute) -> Equation:
     return replace(step.equation, args=tuple(args))
 
 
-Guard = tuple[tuple[Axis, str, Index], ...]
-"""What must hold of the loop variables around a statement: (axis, ">=" or "<=", step)."""
-
-
 def guard(step: Compute, loops: Sequence[Repeat]) -> Guard:
-    """Where a loop runs over more steps than the statement's own domain: what must hold for it to run."""
+    """What must hold for a statement to run: `exists`, and that loops stand at steps of the statement's own domain."""
     offsets = dict(step.offsets)
-    found = []
+    found = [] if zero_unless(step) else list(step.exists)
     for loop in loops:
         r = step.equation.range(loop.axis).shifted(-offsets[loop.axis])
         found += [(loop.axis, ">=", r.lo)] if r.lo != loop.steps[0] else []
         found += [(loop.axis, "<=", r.hi)] if r.hi != loop.steps[1] else []
     return tuple(found)
+
+
+def zero_unless(step: Compute) -> Guard:
+    """Of a sum that writes its left-hand side: what must hold of the lengths, or else it is a sum over no steps."""
+    return step.exists if step.equation.summed and step.mode == "set" else ()
 
 
 def access_shape(system: System, access: Access) -> tuple[int, ...]:
@@ -211,6 +219,14 @@ def row(system: System, step: Compute) -> Row | None:
     *lead, width = read[0]
     last = e.op == "sum_to" or negative_axes(dict(e.attrs)["axis"], len(read[0])) == (-1,)
     return Row(tuple(lead), width, 1) if last and (shape == (*lead, 1) or not (lead or shape)) else None
+
+
+def by_points(rows: Sequence[Row]) -> bool:
+    """True for a kernel in which every statement writes all the points that it reads, and all have the same points.
+
+    Any other is a kernel of rows: it needs a loop along each row, and what is reduced is known behind that loop.
+    """
+    return len({(r.reads, r.writes) for r in rows}) == 1 and rows[0].reads == rows[0].writes
 
 
 def walk(steps: tuple[Step, ...]) -> Iterator[tuple[int, Step]]:

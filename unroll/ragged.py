@@ -1,9 +1,11 @@
 """Examples of different lengths in one padded batch, as a transform from system to system.
 
-On a ragged axis the last step is each example's own: n of them, where the arrays have T >= n. An equation for
-t = lo..T+k then holds where t <= n+k, and adds nothing elsewhere; what is written or read at T+k is written or read at
-n+k, and the number of steps is n. What an example does not have is left out by selecting, never by multiplying with
-zero, and only where it could reach something: see `padding`.
+On a ragged axis the last step is each example's own: n of them, where the arrays have T >= n. What an equation computes
+at steps that an example does not have is left as it comes, for no step that it has reads it. It is left out, by
+selecting and never by multiplying with zero, where it would count: in a sum or a maximum over steps, where several
+equations add to one name and end at different steps, where zero is read after the last step, and in what is returned.
+What is written or read at T+k is written or read at n+k (see `ends`), and the number of steps is n. All ragged axes
+are seen at once.
 
 Law: a padded batch equals its examples, run one by one. It holds for derivatives because it holds for every system: an
 adjoint is transformed like any other.
@@ -13,25 +15,33 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
-from .automatic import Chunk, Within
-from .builder import Builder, renamed
-from .ends import Ends
+from .automatic import Crossing, Every, Within
+from .builder import Builder
+from .ends import Reads, choose, ref_of
 from .expr import Expr
-from .ir import Const, Domain, Equation, Extent, Operand, Ref, Shape, System
-from .ops.pointwise import logical_and, where
-from .ops.shapes import size
-from .padding import FIRST, PRODUCTS, Padding, nothing
-from .simplify import reduced
-from .timeindex import Axis, whole
+from .ir import Const, Domain, Equation, Extent, Operand, Ref, System
+from .labels import OPERAND
+from .naming import renamed
+from .ops.contract import PRODUCTS
+from .ops.pointwise import logical_and
+from .simplify import hidden, reduced
+from .timeindex import Axis, Range, running, whole
+from .verify import check_pass
 
 
-def ragged(system: System, axes: Sequence[Axis]) -> System:
-    """The system for batches in which examples have lengths of their own along `axes`."""
-    system = replace(lifted(system, axes), loss=None)
-    for axis in axes:
-        system = _Along(reduced(system, [r.name for r in system.outputs.values()]), axis).result()
-    return system
+def ragged(system: System, axes: Sequence[Axis], everywhere: bool = False) -> System:
+    """The system for batches in which examples have lengths of their own along `axes`.
+
+    everywhere  True to have zero at every step that an example lacks of what has a name of its own, so that whatever
+                is not finite there can be told from what is the example's
+    """
+    lengthened = replace(lifted(system, axes), loss=None)
+    before = reduced(lengthened, [r.name for r in lengthened.outputs.values()])
+    after = _Ragged(before, axes, everywhere).result()
+    check_pass("ragged", before, after, order=False)
+    return after
 
 
 def lifted(system: System, along: Sequence[Axis]) -> System:
@@ -41,11 +51,12 @@ def lifted(system: System, along: Sequence[Axis]) -> System:
 
     def lift(name: str) -> None:
         found.add(name)
-        decls[name] = replace(decls[name], batched=True)
+        decl = decls[name]  # a cotangent that is passed is a param only where one serves all examples
+        decls[name] = replace(decl, batched=True, kind="input" if decl.kind == "param" else decl.kind)
 
     for name, decl in system.decls.items():
-        chunk = isinstance(decl.detail, Chunk) and decl.detail.towards_end
-        if axes & set(decl.axes) and (chunk or not decl.given):
+        by_length = isinstance(decl.detail, Crossing | Every) and decl.detail.by_length
+        if axes & set(decl.axes) and (by_length or not decl.given):
             lift(name)
     count = -1
     while count != len(found):
@@ -70,127 +81,142 @@ def _mentions(e: Equation, axes: set[Axis]) -> bool:
     return bool(axes & {*e.axes, *places, *(a.axis for a in e.args if isinstance(a, Extent))})
 
 
-class _Along:
-    """The transform along one axis."""
+class _Ragged:
+    """The transform."""
 
-    def __init__(self, system: System, axis: Axis) -> None:
-        self.axis, self.outputs = axis, system.outputs
+    def __init__(self, system: System, axes: Sequence[Axis], everywhere: bool) -> None:
+        self.system, self.axes, self.everywhere = system, frozenset(axes), everywhere
         self.b = Builder.extend(system)
-        self.b.equations = []
-        self.ends = Ends(self.b, system, axis)
-        self.todo = [self.ends.read(e) for e in self.ends.split().equations]
-        exact = frozenset(map(id, self.b.equations))
-        draft = replace(self.b.draft(), equations=(*self.todo, *self.b.equations))
-        self.facts = Padding(draft, axis, exact)
-        self.cleaned: dict[object, Ref] = {}
+        self.b.equations, self.b.outputs = [], {}
+        self.reads = Reads(self.b, system, axes)
+        self.made: dict[Any, Expr] = {}
 
     def result(self) -> System:
         """The transformed system."""
-        for e in self.todo:
-            self._equation(e)
-        outputs = {name: self._output(ref) for name, ref in self.outputs.items()}
-        self.ends.finish()
-        for name in self.facts.free:
-            if not self.facts.settled(name):
-                self._unchecked(name)
+        for e in self.system.equations:
+            if not self.reads.absent(e.out):
+                self._equation(e)
+        outputs = {name: self._output(ref) for name, ref in self.system.outputs.items()}
+        self.reads.finish()
+        for name, decl in self.b.decls.items():
+            beyond = self.axes & set(decl.axes) and decl.kind in ("temporary", "cotangent")
+            if beyond and (hidden(name) or not self.everywhere):
+                self.b.decls[name] = replace(decl, detail=Within())  # what it holds beyond the end is no finding
         return renamed(replace(self.b.draft(), outputs=outputs))
 
     def _equation(self, e: Equation) -> None:
-        anchor = self.ends.anchor(e.out)
-        if anchor is not None and not nothing(e):
-            self.ends.scatter(e, self._once(e))
-        elif anchor is not None or self.axis not in e.axes or not e.range(self.axis).hi.anchor:
-            self.b.equations.append(e)
-        elif self.axis in e.summed and e.combine == "max":
-            self._select(e, float("-inf"))
-        elif self.facts.zero(e) or e.out.name in self.facts.free:
-            self.b.equations.append(e)
-        elif self.axis in e.summed and (cleaned := self._cleaned(e)) is not None:
-            self.b.equations.append(cleaned)
-        else:
-            self._select(e, 0)
+        """An equation in the padded batch, masked where it would add what an example has not."""
+        gone = [a for a in e.summed if self._ends(e, a)]
+        kept = [a for a in e.axes if a not in e.summed and self._ends(e, a) and self._shows(e, a)]
+        if e.op in PRODUCTS and e.combine == "sum" and (gone or kept) and self._covered(e, [*gone, *kept]):
+            args = tuple(self._operand(e, a, [*gone, *kept]) for a in e.args)
+            self._add(e, args)
+            return
+        if e.op == "scatter" and gone and isinstance(e.args[0], Ref):
+            args = (self._operand(e, e.args[0], [*gone, *kept]), self._label(e, e.args[1]))
+            if set(gone) <= set(e.args[0].running):
+                self._add(e, args)
+                return
+        args = tuple(self._label(e, a) if OPERAND.get(e.op) == n else self._operand(e, a) for n, a in enumerate(e.args))
+        if not gone and not kept:
+            self._add(e, args)
+            return
+        shown = tuple(r for r in e.domain if r.axis in e.out.running or r.axis in gone)
+        value = self._value(e, args, shown)
+        ranges = {r.axis: r for r in shown}
+        with self.b.within(shown, e.source):
+            mask = self._mask([ranges[a] for a in (*gone, *kept)])
+            value = choose(mask, value, self.b, float("-inf") if e.combine == "max" and gone else 0)
+        self.reads.add(self.reads.left(e.out), value, shown, e.combine if gone else "sum")
 
-    def _select(self, e: Equation, other: float) -> None:
-        """The equation with what it adds chosen: where an example has the step its value, elsewhere `other`."""
-        dtype = self.b.decls[e.out.name].dtype
-        kept = tuple(r for r in e.domain if r.axis in e.out.running or r.axis == self.axis)
-        value = self._value(e, kept)
-        with self.b.within(kept, e.source):
-            mask = self.ends.has(e.range(self.axis))
-            if dtype == "bool":
-                chosen = logical_and(mask, value)
-            else:
-                chosen = where(mask, value, int(other) if dtype == "int" else float(other))
-        if other and isinstance(chosen.operand, Ref):
-            self._unchecked(chosen.operand.name)
-        self.ends.add(e.out, chosen, kept, e.combine if self.axis in e.summed else "sum")
+    def _add(self, e: Equation, args: tuple[Operand, ...]) -> None:
+        batched = e.batched or any(isinstance(a, Ref) and self.b.decls[a.name].batched for a in args)
+        self.b.equations.append(replace(e, out=self.reads.left(e.out), args=args, batched=batched, label=None))
 
-    def _unchecked(self, name: str) -> None:
-        """What a name holds beyond the end may be infinite, and is no finding of `debug_nans`."""
-        self.b.decls[name] = replace(self.b.decls[name], detail=Within())
+    def _ends(self, e: Equation, axis: Axis) -> bool:
+        """True if the domain ends with the example."""
+        return axis in self.axes and bool(e.range(axis).hi.anchor)
 
-    def _value(self, e: Equation, kept: Domain) -> Expr:
-        """What an equation computes, summed over the axes that are not to be kept, as an expression."""
-        dtype = self.b.decls[e.out.name].dtype
-        if e.op == "copy" and len(kept) == len(e.domain):
-            return self._expression(e.args[0], dtype)
-        batched = any(isinstance(a, Ref) and self.b.decls[a.name].batched for a in e.args)
-        shape = e.operation.family.shape([self._shape(a) for a in e.args], dict(e.attrs))
-        out = self.ends.declare(shape, dtype, [r.axis for r in kept], batched)
-        self._unchecked(out.name)
-        self.b.equations.append(replace(e, out=out, batched=batched))
-        return self.b.read(out)
+    def _shows(self, e: Equation, axis: Axis) -> bool:
+        """True if what an equation writes after its own last step would be taken for something."""
+        name = e.out.name
+        if self.everywhere and not hidden(name):
+            return True
+        if name not in self.reads.zero:
+            return False
+        p = next(n for n, i in enumerate(e.out.index) if i.axis == axis)
+        return e.written(p)[1].shift < self.reads.reach[name][p]
 
-    def _once(self, e: Equation) -> Expr:
-        """What an equation writes at a step counted from the end, without that step."""
+    def _covered(self, e: Equation, axes: Sequence[Axis]) -> bool:
+        """True if a product is zero where its operands are, whichever of the axes ends."""
+        return set(axes) <= {a for r in e.refs for a in r.running} and len(e.refs) == len(e.args)
+
+    def _operand(self, e: Equation, operand: Operand, axes: Sequence[Axis] = ()) -> Operand:
+        """An operand in the padded batch; zero after the end of the equation on some axes."""
+        if isinstance(operand, Extent) and operand.axis in self.axes:
+            return self.reads.masks[operand.axis].count()
+        if not isinstance(operand, Ref):
+            return operand
+        limits = [
+            e.range(i.axis).hi.shift + i.shift if i.axis is not None and i.axis in axes and i.runs else None
+            for i in operand.index
+        ]
+        decl = self.system.decls[operand.name]
+        own = decl.kind == "input" and decl.batched and not decl.automatic  # zeros follow its array
+        runs = any(i.runs and i.axis in axes for w in self.system.writers[operand.name] for i in w.out.index)
+        if own and not runs and all(k is None or k >= 0 for k in limits):
+            limits = [None] * len(limits)
+        return self.reads.read(operand, self.system.reads(e, operand), limits)
+
+    def _label(self, e: Equation, operand: Operand) -> Operand:
+        """What something is looked up with: 0, which is a label, after the end."""
+        if not isinstance(operand, Ref) or self.system.decls[operand.name].given:
+            return self._operand(e, operand)
+        return self._operand(e, operand, [a for a in operand.running if self._ends(e, a)])
+
+    def _mask(self, ranges: Sequence[Range]) -> Expr:
+        """Whether an example has the steps of all of some ranges that end at T+k."""
+        key = tuple(ranges)
+        if key not in self.made:
+            first, *rest = (self.reads.masks[r.axis].has(r.hi.shift, r) for r in ranges)
+            for other in rest:
+                first = logical_and(first, other)
+            self.made[key] = first
+        return self.made[key]
+
+    def _value(self, e: Equation, args: tuple[Operand, ...], shown: Domain) -> Expr:
+        """What an equation computes, summed over the axes that are not shown, as an expression."""
         decl = self.b.decls[e.out.name]
-        if e.op == "copy" and set(e.axes) <= set(e.out.running):
-            return self._expression(e.args[0], decl.dtype)
-        out = self.ends.declare(decl.shape, decl.dtype, e.out.running)
-        self._equation(replace(e, out=out))
+        if e.op == "copy" and len(shown) == len(e.domain):
+            if isinstance(args[0], Ref):
+                return self.b.read(args[0])
+            if isinstance(args[0], Const):
+                number = {"float": float, "int": int, "bool": bool}[decl.dtype](args[0].value)
+                return self.b.constant(number)
+        out = Ref(self.b.fresh(), tuple(running(r.axis) for r in shown))
+        shapes = [self.b.decls[a.name].shape if isinstance(a, Ref) else () for a in args]
+        shape = e.operation.family.shape(shapes, dict(e.attrs))
+        batched = any(isinstance(a, Ref) and self.b.decls[a.name].batched for a in args)
+        axes = tuple(r.axis for r in shown)
+        self.b.decls[out.name] = replace(
+            decl, name=out.name, kind="temporary", shape=shape, axes=axes, batched=batched, of=None, detail=None
+        )
+        self.b.equations.append(replace(e, out=out, args=args, batched=batched, label=None))
         return self.b.read(out)
-
-    def _cleaned(self, e: Equation) -> Equation | None:
-        """A product with operands made zero beyond the end rather than its result, which is larger; None if it must."""
-        if e.op == "mul" or e.op not in PRODUCTS | FIRST:
-            return None
-        k = self.facts.end(e)
-        able = [p for p, a in enumerate(e.args) if isinstance(a, Ref) and self.axis in a.running]
-        wanted = {p for p, a in enumerate(e.args) if e.op in PRODUCTS and not self.facts.finite_at(a, k)}
-        able = able if e.op in PRODUCTS else [p for p in able if p == 0]
-        if not wanted and not any(self.facts.zero_at(a, k) for a in e.args):
-            wanted = set(sorted(able, key=lambda p: size(self._shape(e.args[p])))[:1])
-        if not wanted or not wanted <= set(able):
-            return None
-        return replace(e, args=tuple(self._clean(a, e) if p in wanted else a for p, a in enumerate(e.args)))
-
-    def _clean(self, operand: Operand, e: Equation) -> Operand:
-        assert isinstance(operand, Ref)
-        domain = tuple(r for r in e.domain if r.axis in operand.running)
-        if (operand, domain) not in self.cleaned:
-            with self.b.within(domain, e.source):
-                mask = self.ends.has(e.range(self.axis))
-                clean = where(mask, self.b.read(operand), 0.0).operand
-            self.cleaned[operand, domain] = clean
-        return self.cleaned[operand, domain]
 
     def _output(self, ref: Ref) -> Ref:
         """The name of an output's values, which are 0 at the steps that an example does not have."""
-        domain = self.ends.sorted(map(whole, ref.running))
-        ref = self.ends.at_end(ref, domain)
-        if self.axis not in ref.running or self.facts.until[ref.name] <= 0:
-            return ref
-        decl = self.b.decls[ref.name]
-        out = self.ends.declare(decl.shape, decl.dtype, ref.running)
-        self._select(Equation(out, "copy", (ref,), (), domain, True), 0)
+        found = self.reads.read(ref, self.reads.asked(ref))
+        ends = [a for a in ref.running if a in self.axes]
+        if not ends or self.system.decls[ref.name].given:
+            return found
+        domain = self.reads.sorted(whole(a) for a in ref.running)
+        with self.b.within(domain, None):
+            value = choose(self._mask([whole(a) for a in ends]), self.b.read(found), self.b)
+        decl, axes = self.system.decls[ref.name], found.running
+        out = Ref(self.b.fresh(), tuple(map(running, axes)))
+        self.b.decls[out.name] = replace(
+            decl, name=out.name, kind="temporary", axes=axes, batched=True, of=None, detail=None
+        )
+        self.b.equations.append(Equation(out, "copy", (ref_of(value),), (), domain, True))
         return out
-
-    def _shape(self, operand: Operand) -> Shape:
-        return self.b.decls[operand.name].shape if isinstance(operand, Ref) else ()
-
-    def _expression(self, operand: Operand, dtype: str) -> Expr:
-        """An operand as an expression; a number takes the kind of what it is written to."""
-        if isinstance(operand, Const):
-            return self.b.constant({"float": float, "int": int, "bool": bool}[dtype](operand.value))
-        assert isinstance(operand, Ref)
-        return self.b.read(operand)

@@ -5,40 +5,54 @@ Precondition and result: a checked system. Each rewrite is one pass over the equ
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 
-from .builder import live
-from .ir import Const, Equation, Operand, Ref, System
+from .flow import live
+from .ir import WHOLE, Const, Equation, Operand, Ref, System, exact
 from .ops.shapes import broadcast, elementwise
 from .timeindex import Axis, Index, Range
+from .verify import Stages
 
 
-def simplify(system: System, keep: tuple[str, ...] = ()) -> System:
-    """The system, simplified; its outputs, its loss, declared variables and `keep` survive."""
+def simplify(system: System, keep: Iterable[str] = (), apart: Iterable[str] = ()) -> System:
+    """The system, simplified; its outputs, its loss, declared variables and `keep` survive, `apart` as in `reduced`."""
     roots = [
         *keep,
         *(r.name for r in system.outputs.values()),
         *([system.loss] if system.loss else []),
         *(n for n, d in system.decls.items() if d.kind not in ("temporary", "cotangent")),
     ]
-    return reduced(system, roots)
+    return reduced(system, roots, apart)
 
 
-def reduced(system: System, roots: list[str]) -> System:
-    """The system cut down to what the names `roots` are computed from, and simplified."""
-    kept = set(roots)
-    system = without_dead(system, kept)
-    for _ in range(1 + len(system.equations)):
-        before = system.equations
-        for rewrite in (_fold_numbers, _into_copies, _promote, _through_copies, _merge_equal):
-            system = without_dead(rewrite(system, kept), kept)
-        if system.equations == before:
-            break
-    return _trim(system, kept)
+@dataclass(frozen=True)
+class Kept:
+    """What a rewrite leaves: `roots` are all there afterwards, and what reads a name `apart` still does, no more."""
+
+    roots: frozenset[str]
+    apart: frozenset[str] = frozenset()
 
 
-def without_dead(system: System, roots: set[str]) -> System:
+def reduced(system: System, roots: Iterable[str], apart: Iterable[str] = ()) -> System:
+    """The system cut down to what the names `roots` are computed from, and simplified.
+
+    apart  variables that are to be differentiated by: nothing that reads one may read what it is a copy of instead, nor
+           the other way round
+    """
+    kept = Kept(frozenset(roots), frozenset(apart))
+    with Stages(without_dead(system, kept.roots)) as stages:
+        for _ in range(1 + len(system.equations)):
+            before = stages.last.equations
+            for rewrite in (_fold_numbers, _into_copies, _promote, _through_copies, _merge_equal):
+                stages.add(rewrite.__name__, without_dead(rewrite(stages.last, kept), kept.roots))
+            if stages.last.equations == before:
+                break
+        stages.add("_trim", _trim(stages.last, kept))
+    return stages.last
+
+
+def without_dead(system: System, roots: Iterable[str]) -> System:
     """Only the equations that the roots are computed from."""
     names = live(system, list(roots))
     decls = {n: d for n, d in system.decls.items() if n in names or d.given}
@@ -56,6 +70,13 @@ def _single(system: System) -> dict[str, Equation]:
         and system.exclusive(equations[0])
         and all(i.runs and not i.shift for i in equations[0].out.index)
     }
+
+
+def covers(system: System, reader: Equation, ref: Ref, writer: Equation) -> bool:
+    """True if every step that `reader` reads of `ref` is one that `writer` writes, whatever the length."""
+    steps = enumerate(system.reads(reader, ref))
+    written = ((lo, hi, *writer.written(position)) for position, (lo, hi) in steps)
+    return all(first.never_after(lo) and hi.never_after(final) for lo, hi, first, final in written)
 
 
 def _within(system: System, reader: Equation, ref: Ref, writer: Equation) -> bool:
@@ -91,12 +112,12 @@ def _replace_reads(system: System, change: Callable[[Equation, Ref], Operand]) -
     return replace(system, equations=tuple(equations))
 
 
-def _through_copies(system: System, roots: set[str]) -> System:
+def _through_copies(system: System, kept: Kept) -> System:
     """A read of a copy becomes a read of what it copies."""
     copies = {}
     for name, e in _single(system).items():
         (source, *_) = e.args
-        if e.op != "copy" or e.attrs or (isinstance(source, Ref) and source.name == name):
+        if e.op != "copy" or e.attrs or name in kept.apart or (isinstance(source, Ref) and source.name == name):
             continue
         decl = system.decls[name]
         if isinstance(source, Const):
@@ -104,7 +125,10 @@ def _through_copies(system: System, roots: set[str]) -> System:
         elif isinstance(source, Ref):
             given = system.decls[source.name]
             alike = given.shape == decl.shape and given.batched == decl.batched
-            if alike and (hidden(name) or not hidden(source.name)):
+            steps = system.truncations and not all(
+                i.runs and not i.shift for i in source.index
+            )  # each counts as it stands
+            if alike and not steps and (hidden(name) or not hidden(source.name)):
                 copies[name] = e
 
     def change(reader: Equation, ref: Ref) -> Operand:
@@ -124,13 +148,15 @@ def hidden(name: str) -> bool:
     return "." in name
 
 
-def _promote(system: System, roots: set[str]) -> System:
+def _promote(system: System, kept: Kept) -> System:
     """A temporary that is copied into a named variable becomes the copy, and the variable the original."""
     single = _single(system)
     swapped: dict[str, Equation] = {}
     for name, e in single.items():
         (source, *_) = e.args
-        if hidden(name) or e.op != "copy" or not isinstance(source, Ref) or source.name not in single:
+        if hidden(name) or name in kept.apart or e.op != "copy" or not isinstance(source, Ref):
+            continue
+        if source.name not in single:
             continue
         inner = single[source.name]
         alike = system.decls[name].shape == system.decls[source.name].shape
@@ -145,19 +171,32 @@ def _takes_number(system: System, e: Equation, ref: Ref) -> bool:
     """True if a number may stand for `ref` in `e`: the shape of the result does not come from it."""
     if e.op in ("reshape", "broadcast_to", "copy"):
         return True
-    if e.operation.family is not elementwise or e.op == "cast":
+    own = e.operation.body or e.operation.compute  # which may make anything of the shapes it is told
+    if e.operation.family is not elementwise or e.op == "cast" or own is not None:
         return False
     shapes = [system.decls[a.name].shape if isinstance(a, Ref) and a != ref else () for a in e.args]
     return broadcast(shapes) == system.decls[e.out.name].shape
 
 
-def _fold_numbers(system: System, roots: set[str]) -> System:
-    """``1 * x`` and ``x + 0`` are x; a cotangent of constant value is that number."""
+def _fold_numbers(system: System, kept: Kept) -> System:
+    """``1 * x`` and ``x - 0`` are x; a cotangent of constant value is that number."""
     equations = []
+    filled = {n: e for n, e in _single(system).items() if hidden(n) and e.op == "copy" and isinstance(e.args[0], Const)}
     for e in system.equations:
-        operand = _identity(system, e)
+        operand = _identity(system, _with_numbers(system, e, filled))
         equations.append(e if operand is None else replace(e, op="copy", args=(operand,), attrs=(), label=None))
     return replace(system, equations=tuple(equations))
+
+
+def _with_numbers(system: System, e: Equation, filled: Mapping[str, Equation]) -> Equation:
+    """An equation with numbers for arrays that hold one number alone, where all that it reads are such."""
+    args = tuple(
+        filled[a.name].args[0]
+        if isinstance(a, Ref) and a.name in filled and _within(system, e, a, filled[a.name])
+        else a
+        for a in e.args
+    )
+    return replace(e, args=args) if all(isinstance(a, Const) for a in args) else e
 
 
 def _identity(system: System, e: Equation) -> Operand | None:
@@ -170,19 +209,25 @@ def _identity(system: System, e: Equation) -> Operand | None:
     if e.op not in ("mul", "add", "div", "sub"):
         return None
     a, b = e.args
-    neutral = 1 if e.op in ("mul", "div") else 0
+    kind = {"float": float, "int": int, "bool": bool}[system.decls[e.out.name].dtype]
+    neutral = kind(NEUTRAL[e.op])
     for number, other, allowed in ((b, a, True), (a, b, e.op in ("mul", "add"))):
-        if not (isinstance(number, Const) and number.value == neutral and allowed):
+        if not (isinstance(number, Const) and exact(kind(number.value)) == exact(neutral) and allowed):
             continue
         if isinstance(other, Const) or (isinstance(other, Ref) and system.decls[other.name].shape == shape):
             return other
     if isinstance(a, Const) and isinstance(b, Const) and not (e.op == "div" and b.value == 0):
-        x, y = a.value, b.value
-        return Const({"mul": x * y, "add": x + y, "sub": x - y}[e.op] if e.op != "div" else x / y)
+        x, y = kind(a.value), kind(b.value)
+        value = kind({"mul": x * y, "add": x + y, "sub": x - y}[e.op] if e.op != "div" else x / y)
+        return Const(value) if isinstance(value, float) or value in WHOLE else None
     return None
 
 
-def _merge_equal(system: System, roots: set[str]) -> System:
+NEUTRAL = {"mul": 1, "div": 1, "add": -0.0, "sub": 0.0}
+"""What changes nothing: x + 0.0 is no -0.0 where x is, and x + -0.0 is."""
+
+
+def _merge_equal(system: System, kept: Kept) -> System:
     """Two temporaries with the same equation become one."""
     single = _single(system)
     first: dict[object, Equation] = {}
@@ -190,9 +235,9 @@ def _merge_equal(system: System, roots: set[str]) -> System:
     for e in system.equations:
         if single.get(e.out.name) is not e or system.decls[e.out.name].kind not in ("temporary", "cotangent"):
             continue
-        if e.out.name in roots:
+        if e.out.name in kept.roots:
             continue
-        key = (e.op, e.args, e.attrs, e.domain, e.batched, e.out.index)
+        key = system.form(e)
         known = first.setdefault(key, e)
         if known is not e:
             keep, drop = (e, known) if hidden(known.out.name) and not hidden(e.out.name) else (known, e)
@@ -203,7 +248,7 @@ def _merge_equal(system: System, roots: set[str]) -> System:
     return _replace_reads(system, lambda e, ref: Ref(same[ref.name], ref.index) if ref.name in same else ref)
 
 
-def _into_copies(system: System, roots: set[str]) -> System:
+def _into_copies(system: System, kept: Kept) -> System:
     """``out += copy(temporary)`` becomes the temporary's own operation, where nothing else reads the temporary."""
     readers: dict[str, int] = {}
     for e in system.equations:
@@ -217,7 +262,7 @@ def _into_copies(system: System, roots: set[str]) -> System:
         (operand, *rest) = e.args
         if e.op == "copy" and isinstance(operand, Ref) and not rest:
             name = operand.name
-            alone = readers.get(name) == 1 and len(writers[name]) == 1 and name not in roots and name not in taken
+            alone = readers.get(name) == 1 and len(writers[name]) == 1 and name not in kept.roots and name not in taken
             if alone and system.decls[name].kind in ("temporary", "cotangent"):
                 merged = _merged(system, e, operand, writers[name][0])
         if merged is not None and isinstance(operand, Ref):
@@ -257,7 +302,7 @@ def _merged(system: System, e: Equation, ref: Ref, inner: Equation) -> Equation 
     return replace(e, op=inner.op, args=args, attrs=inner.attrs, domain=domain, combine=combine, label=label)
 
 
-def _trim(system: System, roots: set[str]) -> System:
+def _trim(system: System, kept: Kept) -> System:
     """Steps that nobody reads are not computed: ``h~[0]``, where h[0] is a number."""
     needed: dict[str, list[tuple[tuple[Index, Index], ...]]] = {}
     for e in system.equations:
@@ -266,7 +311,7 @@ def _trim(system: System, roots: set[str]) -> System:
     equations = []
     for e in system.equations:
         decl = system.decls[e.out.name]
-        if decl.kind == "cotangent" and e.out.name not in roots:
+        if decl.kind == "cotangent" and e.out.name not in kept.roots:
             e = _trimmed(e, needed.get(e.out.name, []))
         equations.append(e)
     return replace(system, equations=tuple(equations))

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
 from .automatic import Noise
 from .binding import Bound, Extras
-from .errors import ArrayError, LengthError, NonFiniteError, from_call
-from .ir import System
+from .errors import ArrayError, LabelError, LengthError, NonFiniteError, from_call
+from .ir import System, visible
 from .maker import Maker
+from .ops.integers import integer
 from .simplify import reduced
 from .streaming import cut
 from .timeindex import TIME
 
-AHEAD = 32
-"""Steps that free running takes before it looks whether all examples have ended: one is cheap beside a call."""
 STEPS = "steps"
 """The entry of a state that counts the steps so far."""
 
@@ -24,7 +23,7 @@ STEPS = "steps"
 class Show(Protocol):
     """Lays a result out for the user."""
 
-    def __call__(self, system: System, name: str, value: Any, bound: Bound) -> Any: ...
+    def __call__(self, system: System, name: Any, value: Any, bound: Bound) -> Any: ...
 
 
 class Stepper:
@@ -32,9 +31,11 @@ class Stepper:
 
     system  the template with the outputs asked for
     show    lays a result out for the user
+    origin  where it comes from, which alone is pickled: the net, and what was asked of it
     """
 
-    def __init__(self, system: System, maker: Maker, show: Show) -> None:
+    def __init__(self, system: System, maker: Maker, show: Show, origin: tuple[Any, Any]) -> None:
+        self.origin = origin
         parts = cut(reduced(system, [r.name for r in system.outputs.values()]))
         context, step = maker.needed(parts.context), maker.needed(parts.step)
         made = {n: r for n, r in context.outputs.items() if n not in parts.given}
@@ -48,13 +49,18 @@ class Stepper:
         every = maker.binder(chunk, chunk)
         self.inputs = every.only(lambda d: TIME in d.axes and not d.automatic)
         self.noise = every.only(lambda d: TIME in d.axes and d.automatic)
-        self.ahead = 1 if maker.options.debug_nans else AHEAD
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        from .programs import stepper
+
+        return stepper, self.origin
 
 
 class Stream:
     """A template that runs in pieces: each call takes the next steps and returns what `Net.run` would, for these.
 
-    Made by `Net.stream`. Memory does not grow with the steps so far. Params are read when the stream is made.
+    Made by `Net.stream`. Memory does not grow with the steps so far. Params, and the inputs that have no steps, are
+    read when the stream is made: what becomes of the arrays later is nothing to it.
 
     >>> from unroll import Template, t
     >>> g = Template(); x, y = g.input("x"), g.variable("y", ())
@@ -70,7 +76,7 @@ class Stream:
     def __init__(
         self,
         stepper: Stepper,
-        params: Mapping[str, Any],
+        params: Any,
         arrays: Mapping[str, Any],
         *,
         batch: Any,
@@ -89,15 +95,25 @@ class Stream:
         if draws:
             stepper.noise.drawn({a.end: 0 for a in stepper.step.axes}, 1, Extras(self._seed))  # asks for a seed
         bound = stepper.once(params, arrays, None, Extras(self._seed, batch=batch))
-        self._context = bound
+        self._context = replace(bound, values={name: array.copy() for name, array in bound.values.items()})
         given = [d for n, d in stepper.once.inputs.items() if n in bound.values]
         self.batched = batch is not None or not bound.unbatched
         self._fixed: dict[str, Any] = {}
         self._initial: dict[str, Any] = {}
         self._state: dict[str, Any] | None = None
+        self._rows: Sequence[int] | None = None
         self.steps = 0
         if self.batched or any(d.batched for d in given):
             self.begin()
+
+    def __copy__(self) -> Stream:
+        """One that goes on from where this one is; no array of either ever changes, so they may share them."""
+        made = Stream.__new__(Stream)
+        made.__dict__.update(self.__dict__)
+        return made
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Stream:
+        return self.__copy__()
 
     def begin(self) -> None:
         """Compute what no step changes and the initial state, once."""
@@ -107,7 +123,7 @@ class Stream:
         values = {**bound.values, **made.once.drawn(bound.lengths, bound.batch, Extras(self._seed))}
         if made.first is not None:
             values.update(made.first(values, bound.lengths, bound.batch))
-        self._initial = {key: values.pop(key) for key in made.states}
+        self._initial = {name: values.pop(name) for name in made.states.values()}
         self._fixed, self._state = values, self._initial
 
     @property
@@ -116,7 +132,7 @@ class Stream:
         return self._context.batch
 
     def bind(self, arrays: Mapping[str, Any]) -> Bound:
-        """Inputs over t as the backend takes them; the first ones may tell the number of examples."""
+        """Inputs over t as the backend takes them; they may tell the number of examples, and other lengths."""
         made, context = self.stepper, self._context
         for name in arrays:
             decl = made.user.decls.get(name)
@@ -124,13 +140,16 @@ class Stream:
                 raise ArrayError(f"input {name} has no steps: hand it over once, net.stream(params, {name}=...)")
         size = context.batch if self._state is not None else None
         bound = made.inputs({}, {**context.lengths, **arrays}, None, Extras(batch=size))
+        others = {end: steps for end, steps in bound.lengths.items() if end != TIME.end}
         if self._state is None:
             self.batched = not bound.unbatched
-            self._context = replace(context, batch=bound.batch)
+            self._context = replace(context, batch=bound.batch, lengths=others)
+        elif others != context.lengths:
+            self._context = replace(context, lengths=others)
         return bound
 
     @from_call
-    def __call__(self, **arrays: Any) -> Any:
+    def __call__(self, /, **arrays: Any) -> Any:
         """The next steps.
 
         arrays  the inputs over t by name, with as many steps as are to run; ``T=`` where there are none
@@ -147,14 +166,31 @@ class Stream:
         made, batch = self.stepper, self.batch
         lengths = {**self._context.lengths, TIME.end: steps}
         noise = made.noise.drawn(lengths, batch, Extras(self._seed, self.steps))
+        along = self._followed({**values, **noise})
         try:
-            results = made.run({**self._fixed, **self.carried, **values, **noise}, lengths, batch)
+            results = made.run({**self._fixed, **self.carried, **along}, lengths, batch)
         except NonFiniteError as error:
             since = f"\nSteps are counted from the start of this call, before which {self.steps} had run."
             raise NonFiniteError(f"{error}{since if self.steps else ''}") from None
-        self._state = {key: results.pop(key) for key in made.states}
+        except LabelError as error:
+            raise error.found.moved(TIME, self.steps, self._rows).error() from None
+        self._state = {name: results.pop(name) for name in made.states.values()}
         self.steps += steps
         return results
+
+    def follow(self, rows: Sequence[int]) -> None:
+        """From here on the place of each example computes what the place ``rows[b]`` does, which keeps its own."""
+        self._rows = rows
+        self._fixed, self._state = self._followed(self._fixed), self._followed(self.carried)
+
+    def _followed(self, arrays: Mapping[str, Any]) -> dict[str, Any]:
+        """Arrays that the steps read, with the rows that are followed."""
+        rows, made = self._rows, self.stepper
+        if rows is None:
+            return dict(arrays)
+        decls = {name: made.step.decls.get(name) for name in arrays}
+        batched = {name: len(d.axes) for name, d in decls.items() if d is not None and d.batched}
+        return {n: made.backend.rows(a, batched[n], rows) if n in batched else a for n, a in arrays.items()}
 
     def shown(self, results: Mapping[str, Any]) -> Any:
         """Outputs in the user's layout."""
@@ -177,26 +213,27 @@ class Stream:
         The arrays are copies, ``(B, *shape)``. What was read here can be assigned later, to this stream or to another
         of the same template, params and seed, which then goes on from there.
         """
-        return {**{key: array.copy() for key, array in self.carried.items()}, STEPS: self.steps}
+        carried = self.carried
+        return {**{key: carried[name].copy() for key, name in self.stepper.states.items()}, STEPS: self.steps}
 
     @state.setter
     @from_call
     def state(self, state: Mapping[str, Any]) -> None:
         made, carried = self.stepper, self.carried
-        if set(state) != {*carried, STEPS}:
-            want, got = ", ".join((*carried, STEPS)), ", ".join(state) or "nothing"
+        if set(state) != {*made.states, STEPS}:
+            want, got = ", ".join((*made.states, STEPS)), ", ".join(map(str, state)) or "nothing"
             raise ArrayError(f"the state of this stream holds {want}; got {got}")
         new = {}
-        for key, array in carried.items():
-            given = made.backend.asarray(state[key], None)
+        for key, name in made.states.items():
+            array, given = carried[name], made.backend.asarray(state[key], None)
             if tuple(given.shape) != tuple(array.shape) or given.dtype != array.dtype:
                 want = f"{tuple(array.shape)} and {array.dtype}"
                 raise ArrayError(f"state {key} has shape {tuple(given.shape)} and is {given.dtype}, expected {want}")
-            new[key] = given.copy()
-        steps = state[STEPS]
-        if isinstance(steps, bool) or not hasattr(steps, "__index__") or steps.__index__() < 0:
-            raise ArrayError(f"state {STEPS!r} is {steps!r}: steps are counted by an integer from 0 up")
-        self._state, self.steps = new, steps.__index__()
+            new[name] = given.copy()
+        steps = integer(state[STEPS])
+        if steps is None or steps < 0:
+            raise ArrayError(f"state {STEPS!r} is {state[STEPS]!r}: steps are counted by an integer from 0 up")
+        self._state, self.steps = new, steps
 
     def reset(self) -> None:
         """Back to the initial state, before step 1."""
@@ -206,4 +243,4 @@ class Stream:
 
     def __repr__(self) -> str:
         carried = ", ".join(self.stepper.states) or "nothing"
-        return f"<Stream {self.stepper.step.name}: {self.steps} steps, carries {carried}>"
+        return f"<Stream {visible(self.stepper.step.name)}: {self.steps} steps, carries {visible(carried)}>"

@@ -10,10 +10,12 @@ one run over all their steps gives.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from .errors import CausalityError, message
 from .ir import Decl, Equation, Extent, Operand, Ref, System
+from .naming import unused
 from .text import Writer
 from .timeindex import TIME, Axis, Index, fixed, last, running, whole
 
@@ -25,13 +27,13 @@ class Cut:
     context  its outputs are all that `step` is given besides what runs along the axis
     given    those of its outputs that are the user's own arrays
     step     takes the state by its names, and returns the next one by the same names
-    states   the names of the state, written as the boundaries that they stand for: ``h[0]``, ``h[-1]``
+    states   by the boundary that a part of the state stands for, written ``h[0]`` or ``h[-1]``, its name in both
     """
 
     context: System
     given: tuple[str, ...]
     step: System
-    states: tuple[str, ...]
+    states: Mapping[str, str]
 
 
 def cut(system: System, axis: Axis = TIME) -> Cut:
@@ -42,26 +44,26 @@ def cut(system: System, axis: Axis = TIME) -> Cut:
     steps = [needs.freed(e) for e in needs.chosen(needs.steps)]
     states = needs.states()
     free = {n: d for n, d in system.decls.items() if axis not in d.axes} | needs.firsts
-    asked = [r.name for r in system.outputs.values()]
+    outputs = {key: needs.freed_ref(ref) for key, ref in system.outputs.items()}
+    asked = [r.name for r in outputs.values()]
     read = [n for n in dict.fromkeys((*asked, *(r.name for e in steps for r in e.refs))) if n in free]
     given = {n: _running(free[n]) for n in read if free[n].kind in ("input", "param")}
-    handed = {str(e.out) if e.out != _running(free[n]) else n: e.out for n in read for e in once if e.out.name == n}
-    first = {key: needs.freed_ref(ref) for key, ref in states.items()}
+    written = [e.out for n in read for e in once if e.out.name == n]
+    handed = {needs.name(out) if out != _running(free[out.name]) else out.name: out for out in written}
+    first = {needs.name(ref): needs.freed_ref(ref) for ref in states}
     context = replace(
         system, decls=free, equations=tuple(once), outputs={**first, **handed, **given}, loss=None, stop=None
     )
     decls = {n: d for n, d in system.decls.items() if axis in d.axes or d.given}
     decls.update({n: free[n] if n in given or n in decls else replace(free[n], kind="variable") for n in read})
-    for key, ref in (*handed.items(), *states.items()):
+    for key, ref in (*handed.items(), *((needs.name(ref), ref) for ref in states)):
         decl = free.get(ref.name) or system.decls[ref.name]
         decls[key] = _input(replace(decl, name=key, axes=ref.running))
         if key != ref.name:
             steps.append(_boundary(ref, decls[key]))
-    after = {key: needs.at_the_end(ref) for key, ref in states.items()}
-    step = replace(
-        system, decls=decls, equations=tuple(steps), outputs={**system.outputs, **after}, loss=None, stop=None
-    )
-    return Cut(context, tuple(given), step, tuple(states))
+    after = {needs.name(ref): needs.at_the_end(ref) for ref in states}
+    step = replace(system, decls=decls, equations=tuple(steps), outputs={**outputs, **after}, loss=None, stop=None)
+    return Cut(context, tuple(given), step, {str(ref): needs.name(ref) for ref in states})
 
 
 def _running(decl: Decl) -> Ref:
@@ -95,9 +97,18 @@ class _Needs:
         self.once: set[int] = set()
         self.depth: dict[str, int] = {}
         self.firsts: dict[str, Decl] = {}
+        self._names: dict[tuple[Ref, str], str] = {}
+        self._taken = {*system.decls, *system.outputs}
         self._places = {id(e): n for n, e in enumerate(system.equations)}
         self._pending: deque[tuple[Ref, Equation | None]] = deque()
         self._seen: set[tuple[str, Index | None]] = set()
+
+    def name(self, ref: Ref, wish: str = "{}") -> str:
+        """A name of its own for an instance, the same at each call; `wish` holds the ref as it is printed."""
+        if (ref, wish) not in self._names:
+            self._names[ref, wish] = unused(wish.format(ref), self._taken)
+            self._taken.add(self._names[ref, wish])
+        return self._names[ref, wish]
 
     def chosen(self, places: set[int]) -> list[Equation]:
         """Equations in the order of the system."""
@@ -175,7 +186,8 @@ class _Needs:
 
     def _first(self, ref: Ref) -> str:
         """The name of a boundary where there is no such axis."""
-        decl, name = self.system.decls[ref.name], f"first {ref.name}[{self.bracket(ref)}]"
+        decl, at = self.system.decls[ref.name], self.bracket(ref)
+        name = self.name(Ref(ref.name, (at,) if at is not None else ()), "first {}")
         axes = tuple(a for a in decl.axes if a != self.axis)
         self.firsts[name] = replace(decl, name=name, kind="variable", axes=axes, detail=None)
         return name
@@ -195,18 +207,18 @@ class _Needs:
 
     # -- the state ---------------------------------------------------------------------------------------------------
 
-    def states(self) -> dict[str, Ref]:
+    def states(self) -> list[Ref]:
         """What the next step reads of the steps before it, as boundaries."""
         known = {e.out for e in self.chosen(self.once)}
-        found: dict[str, Ref] = {}
+        found: dict[Ref, None] = {}
         for name, depth in self.depth.items():
             decl = self.system.decls[name]
             parts = [Ref(name, tuple(map(running, decl.axes)))] if decl.given else []
             parts += [e.out for e in self.system.writers[name] if self.axis in e.out.running]
             for part in dict.fromkeys(parts):
                 at = [self._with(part, fixed(-d)) for d in range(depth)]
-                found.update({str(ref): ref for ref in at if ref in known})  # the others are never read
-        return found
+                found.update({ref: None for ref in at if ref in known})  # the others are never read
+        return list(found)
 
     def at_the_end(self, ref: Ref) -> Ref:
         """The same, seen from the step after the last: ``h[0]`` is ``h[T]``."""

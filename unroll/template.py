@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import replace
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from .builder import Builder
+from .declared import kind, sizes_of, text, valid
 from .errors import (
-    DTypeError,
     LengthError,
-    ShapeError,
-    Source,
     TemplateError,
     UndefinedError,
+    UnknownAttributeError,
     from_call,
     here,
     message,
 )
 from .expr import Expr, axes_of
 from .goals import set_loss, set_stop
-from .initializers import initializer
-from .ir import Decl, Ref, System, visible
+from .initializers import check_picklable, initializer
+from .ir import Decl, Ref, System, check_known, visible
 from .shown import Shown
 from .text import system_text
 from .timeindex import TIME, Index, running, whole
@@ -33,17 +34,7 @@ if TYPE_CHECKING:
     from .model import Net
 
 Shape = tuple[int, ...]
-RESERVED = ("loss", "stop", "seed", "lengths", "clamp", "batch", "max_steps")
-"""Names that `Net` takes for its own."""
-
-
-def _shape(shape: int | Sequence[int]) -> Shape:
-    """An int is a vector's length; sizes are positive."""
-    sizes = tuple(shape) if isinstance(shape, Iterable) else (shape,)
-    for n in sizes:
-        if isinstance(n, bool) or not hasattr(n, "__index__") or n < 1:
-            raise ShapeError(message(f"a shape is made of positive integers, got {shape!r}", here()))
-    return tuple(n.__index__() for n in sizes)
+SETTABLE = ("loss", "stop", "_builder", "_frozen")
 
 
 class Template(Shown):
@@ -65,7 +56,7 @@ class Template(Shown):
     __slots__ = ("__weakref__", "_builder", "_frozen")  # so that g.lose = ... is an error
 
     def __init__(self, name: str = "template") -> None:
-        self._builder = Builder(name)
+        self._builder = Builder(text(name, "the name of a template", here()))
         self._builder.know([TIME])
         self._frozen: tuple[tuple[int, ...], System] | None = None
 
@@ -76,6 +67,37 @@ class Template(Shown):
         made._builder = Builder.extend(system)
         made._frozen = made._builder.stamp(), system
         return made
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in SETTABLE:
+            object.__setattr__(self, name, value)
+            return
+        has = f"of a template {name!r} cannot be set" if hasattr(type(self), name) else f"a template has no {name!r}"
+        near = get_close_matches(name.lower(), SETTABLE[:2], 1)
+        fix = (
+            f"Did you mean g.{near[0]} = ...?" if near else "g.loss and g.stop can be set; equations define variables."
+        )
+        raise UnknownAttributeError(message(has, here(), fix=fix))
+
+    def __copy__(self) -> Template:
+        """A template of its own, which begins as this one is."""
+        made = type(self).__new__(type(self))
+        made._builder, made._frozen = self._builder.copy(), self._frozen
+        return made
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Template:
+        made = type(self).__new__(type(self))
+        memo[id(self)] = made
+        made._builder, made._frozen = deepcopy(self._builder, memo), deepcopy(self._frozen, memo)
+        return made
+
+    def __getstate__(self) -> tuple[Any, ...]:
+        check_picklable(self._builder.decls.values())
+        return self._builder, self._frozen
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self._builder, self._frozen = state
+        check_known(self.name, self._builder.equations)
 
     @property
     def name(self) -> str:
@@ -99,8 +121,8 @@ class Template(Shown):
         Raises TemplateError for a taken name, ShapeError, DTypeError.
         """
         axes = (TIME,) if over is ... else () if over is None else axes_of(over)
-        self._declare(Decl(name, "input", _shape(shape), _dtype(dtype), axes, batched=True, source=here()))
-        return Variable(self._builder, name) if axes else self._builder.read(Ref(name))
+        made = self._declare(Decl(name, "input", sizes_of(shape), kind(dtype), axes, batched=True, source=here()))
+        return Variable(self._builder, made) if axes else self._builder.read(Ref(made))
 
     def param(self, name: str, shape: int | Sequence[int] = (), init: str | float | Initializer | None = None) -> Expr:
         """Declare a trainable array.
@@ -109,35 +131,34 @@ class Template(Shown):
               0.1), "normal" (standard deviation 0.01, as in JAX; another: ``unroll.initializers.normal(1.0)``), "he",
               "orthogonal", a number, an array, or a function ``(rng, shape) -> array``
         """
-        sizes = _shape(shape)
-        self._declare(Decl(name, "param", sizes, detail=initializer(init, sizes, name), source=here()))
-        return self._builder.read(Ref(name))
+        sizes = sizes_of(shape)
+        made = self._declare(Decl(name, "param", sizes, detail=initializer(init, sizes, name), source=here()))
+        return self._builder.read(Ref(made))
 
     def variable(self, name: str, shape: int | Sequence[int] | None = None, *, dtype: str = "float") -> Variable:
         """Declare a variable; the shape is needed only where a read comes before the definition."""
-        sizes = () if shape is None else _shape(shape)
+        sizes = () if shape is None else sizes_of(shape)
         detail = "open" if shape is None else None
-        self._declare(Decl(name, "variable", sizes, _dtype(dtype), detail=detail, source=here()))
-        return Variable(self._builder, name)
+        made = self._declare(Decl(name, "variable", sizes, kind(dtype), detail=detail, source=here()))
+        return Variable(self._builder, made)
 
-    def _declare(self, decl: Decl) -> None:
-        self._free(decl.name, decl.source)
-        self._builder.declare(decl)
-
-    def _free(self, name: str, source: Source | None) -> None:
-        """Raises TemplateError for what is no name, or is the template's own."""
-        if not hasattr(name, "isidentifier") or not name or "." in name or "~" in name:
-            raise TemplateError(message(f"a name is a non-empty text without '.' and '~', got {name!r}", source))
-        if name in (*RESERVED, *(a.end for a in self._builder.axes.values())):
-            raise TemplateError(message(f"the name {name!r} is taken by the template itself", source))
+    def _declare(self, decl: Decl) -> str:
+        """Add what a user declares; its name as plain text. Raises TemplateError for what is no name, or is taken."""
+        name = valid(decl.name, decl.kind, decl.source, (*self._builder.axes.values(), *decl.axes))
+        self._builder.declare(replace(decl, name=name))
+        return name
 
     def output(self, name: str, expr: Any) -> None:
-        """Name a value that `Net.run` returns: an expression, over its time axes or once per example."""
+        """Name a value that `Net.run` returns: an expression, over its time axes or once per example.
+
+        Several axes stand in the order in which the template met them, t first: g.output("y", a[s, t]) comes as
+        (T, S, B, *shape), whereas the variable a, asked for by its name, has its own order.
+        """
         builder, source = self._builder, here()
         value = builder.operand(expr)
         known = builder.decls.get(name) if hasattr(name, "isidentifier") else None
         if known is None or (name == "loss" and name != builder.loss):
-            self._free(name, source)
+            name = valid(name, "output", source, builder.axes.values())
         if name in builder.outputs:
             known_source = builder.decls[builder.outputs[name].name].source
             raise TemplateError(message(f"output {name!r} is defined twice", known_source, source))
@@ -150,7 +171,7 @@ class Template(Shown):
         if known is None:
             axes = tuple(a for a in builder.axes.values() if a in value.axes)
             ref = Ref(name, tuple(Index(a, a.name) for a in axes))
-            builder.declare(Decl(name, "variable", value.shape, value.dtype, axes, source=source))
+            self._declare(Decl(name, "variable", value.shape, value.dtype, axes, source=source))
             builder.add(ref, value, tuple(whole(a) for a in axes), False, source)
         else:
             ref = operand if isinstance(operand, Ref) else Ref(name)
@@ -203,8 +224,8 @@ class Template(Shown):
         from .adjoint import adjoint
         from .simplify import simplify
 
-        system = simplify(self.system)
-        names = params_of(system) if wrt is None else (wrt,) if isinstance(wrt, str) else tuple(wrt)
+        names = params_of(self.system) if wrt is None else (wrt,) if isinstance(wrt, str) else tuple(wrt)
+        system = simplify(self.system, apart=names)
         for name in names:
             if name not in system.decls or "." in name:
                 known = ", ".join(n for n in system.decls if "." not in n)
@@ -232,36 +253,46 @@ class Template(Shown):
           o[0] = 0
           o[t] = tanh(w * y[t-1])    t = 1..T
           loss = sum((o[t] - y[t])**2, over=t)
-          y[0] = 0
+          y[0] = o[0]
         """
         from .transforms import teacher_forced
 
         return Template.of(teacher_forced(self.system, forced))
 
     @from_call
-    def scheduled(self, forced: Mapping[str, str], probability: str = "epsilon") -> Template:
+    def scheduled(self, forced: Mapping[str, str], probability: str | None = None) -> Template:
         """Scheduled sampling (Bengio et al. 2015): a delayed read is the truth or the variable itself, by a coin.
 
-        The coin falls anew for each step and example. The probability of the truth is an input of that name, one number
-        in [0, 1]; `unroll.schedules` has the usual ways to lower it. Raises TemplateError as `teacher_forced` does.
+        probability  the name of the input that holds the probability of the truth, one number in [0, 1]; by default
+                     "epsilon", or where that is taken "epsilon_2"
+
+        The coin falls anew for each step and example; `unroll.schedules` has the usual ways to lower the probability.
+        Raises TemplateError as `teacher_forced` does.
         """
         from .transforms import scheduled
 
-        return Template.of(scheduled(self.system, forced, probability))
+        axes = self._builder.axes.values()
+        name = None if probability is None else valid(probability, "input", here(), axes)
+        return Template.of(scheduled(self.system, forced, name))
 
     @from_call
-    def open_loop(self, forced: Mapping[str, str], period: int) -> Template:
+    def open_loop(self, forced: Mapping[str, str], period: int, *, over: Any = None) -> Template:
         """Delayed reads are the variable's own for `period` - 1 steps, and the truth after every `period`-th.
+
+        over  the axis whose steps the period counts; by default the one along which the variable is read with delays.
+              They are counted from the first one, or from the last one where what is read are later steps
 
         So the loss of every step is that of a forecast over up to `period` steps, and ``period=1`` is teacher forcing.
         For networks that carry along nothing but their outputs (book figure 10.4; an autoregression, which holds the
         latest outputs as one vector): then a forecast starts from the truth alone. Where hidden units recur too, only
         what the output feeds back is replaced: the state goes on from before.
-        Raises TemplateError as `teacher_forced` does, and LengthError for what is no period.
+        Raises TemplateError as `teacher_forced` does, AxisError where there are delays along several axes and none is
+        chosen, and LengthError for what is no period.
         """
         from .transforms import open_loop
 
-        return Template.of(open_loop(self.system, forced, period))
+        axis = None if over is None else axes_of(over)[0]
+        return Template.of(open_loop(self.system, forced, period, axis))
 
     @from_call
     def truncated(self, steps: int, *, sliding: bool = False, over: Any = None) -> Template:
@@ -269,15 +300,18 @@ class Template(Shown):
 
         steps    the length of the chunks between which no cotangent crosses: from step k+1 to k, from 2k+1 to 2k, ...
         sliding  True for a window instead: every loss reaches back through delays of exactly `steps` in all, with one
-                 copy of the recurrence for each, so compile time and work grow with `steps`
+                 copy of the recurrence for each in the adjoint, so compile time and work grow with `steps`
         over     the axis; t where nothing is said
 
-        (Williams and Peng 1990, "epochwise" and "real-time" truncation.) Raises LengthError.
+        Every read of another step counts but that of an input: the state, and a layer that reads the one below one step
+        late. A boundary such as h[0] belongs to the first chunk, one at T+1 to the last; a window counts delays alone.
+        What has no steps, such as a context, is never cut. The order among other changes of mode makes no difference.
+        (Williams and Peng 1990, "epochwise" and "real-time" truncation.) Raises LengthError, AxisError, TemplateError.
         """
-        from .transforms import truncated, windowed
+        from .transforms import truncated
 
         axis = TIME if over is None else axes_of(over)[0]
-        return Template.of((windowed if sliding else truncated)(self.system, steps, axis))
+        return Template.of(truncated(self.system, steps, axis, sliding))
 
     @from_call
     def clamped(self, *instances: tuple[Any, ...]) -> Template:
@@ -288,9 +322,10 @@ class Template(Shown):
         `Net.run` and `Net.value_and_grad` do the same for ``clamp={("h", 3): value}``. Raises UndefinedError,
         LengthError.
         """
+        from .asked import keyed, parted
         from .intervention import clamped
 
-        return Template.of(clamped(self.system, [(name, tuple(steps)) for name, *steps in instances]))
+        return Template.of(clamped(self.system, [parted(keyed(instance)) for instance in instances])[0])
 
     @from_call
     def inference(self) -> Template:
@@ -362,15 +397,3 @@ class Template(Shown):
 def params_of(system: System) -> tuple[str, ...]:
     """The names of the params, as declared."""
     return tuple(n for n, d in system.decls.items() if d.kind == "param")
-
-
-def _dtype(dtype: str) -> str:
-    if dtype not in ("float", "int", "bool"):
-        raise DTypeError(
-            message(
-                f"dtype={dtype!r}: a template knows the kinds 'float', 'int' and 'bool'",
-                here(),
-                fix='The precision is chosen when compiling: g.compile(dtype="float64").',
-            )
-        )
-    return dtype

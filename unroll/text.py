@@ -74,12 +74,29 @@ class Writer:
         """The right-hand side of an equation with the strength by which it binds."""
         label = equation.label
         if label is not None and self.named and all(r.name in self.system.decls for r in label.refs):
-            tokens, strength = self.labelled(label), ATOM
+            tokens, strength = self.labelled(label, equation), ATOM
         else:
-            tokens, strength = self.operation(equation, [self.operand(a) for a in equation.args])
+            tokens, strength = self.operation(equation, [self.read(equation, a) for a in equation.args])
         if equation.summed or equation.combine == "max":
             return self.reduced(equation, tokens, strength)
         return tokens, strength
+
+    def read(self, equation: Equation, operand: Operand) -> tuple[Tokens, int]:
+        """An operand as an equation reads it: marked where a truncation may cut it."""
+        part = self.operand(operand)
+        if isinstance(operand, Ref) and self.system.truncations and self.system.truncates(equation, operand):
+            return self.called("truncated", [part])
+        return part
+
+    def called(
+        self, name: str, parts: Sequence[tuple[Tokens, int]], attrs: Sequence[tuple[str, str]] = (), over: str = ""
+    ) -> tuple[Tokens, int]:
+        """``name(parts, attributes)``."""
+        tokens: list[str | Operand] = [f"{name}("]
+        for position, (inner, _) in enumerate(parts):
+            tokens.extend((", ", *inner) if position else inner)
+        tokens.extend(f", {key}={value}" if key else f", {value}" for key, value in attrs)
+        return (*tokens, ")"), ATOM
 
     def operation(self, equation: Equation, parts: list[tuple[Tokens, int]]) -> tuple[Tokens, int]:
         """An operation on operands that are written already."""
@@ -93,7 +110,18 @@ class Writer:
             return (*bound(parts[0]), ".T"), ATOM
         if operation.name == "take":
             return (*bound(parts[0]), "[", *parts[1][0], "]"), ATOM
-        return _call(operation.name, parts, attrs), ATOM
+        return self.called(operation.name, parts, self.attributes(equation))
+
+    def attributes(self, equation: Equation) -> list[tuple[str, str]]:
+        """The attributes of its operation that are worth printing: no axis that the operation takes anyway."""
+        attrs = dict(equation.attrs)
+        usual: list[object] = [(-1,), -1]
+        made = len(self.system.decls[equation.out.name].shape)  # of operands a program may have made views
+        if equation.op in ("sum", "max"):
+            usual = [tuple(range(-made - len(attrs["axis"]) * (not attrs.get("keepdims")), 0))]
+        elif equation.op == "stack":
+            usual = [-made]
+        return shown_attributes({k: v for k, v in attrs.items() if k != "axis" or v not in usual})
 
     def reduced(self, equation: Equation, tokens: Tokens, strength: int) -> tuple[Tokens, int]:
         """A sum or maximum over time axes."""
@@ -101,7 +129,7 @@ class Writer:
         over = f", over={axes if len(equation.summed) == 1 else f'({axes})'}" if axes else ""
         return (f"{equation.combine}(", *tokens, over, ")"), ATOM
 
-    def labelled(self, label: Label) -> Tokens:
+    def labelled(self, label: Label, equation: Equation) -> Tokens:
         """What the user called an expression made of several operations."""
         tokens: list[str | Operand] = [f"{label.name}("]
         for key, value in (*((None, a) for a in label.args), *label.attrs):
@@ -110,7 +138,7 @@ class Writer:
             if key is not None:
                 tokens.append(f"{key}=")
             shown = isinstance(value, (Ref, Const, Extent))
-            tokens.extend(self.operand(value)[0] if shown else (str(value),))
+            tokens.extend(self.read(equation, value)[0] if shown else (str(value),))
         return (*tokens, ")")
 
     def show(self, token: str | Operand) -> str:
@@ -202,7 +230,7 @@ def shown_attributes(attrs: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The attributes of an operation that are worth printing, each as (name, value); a slice has no name."""
     shown = []
     for key, value in attrs.items():
-        if value is False or value is None or (key == "axis" and value in ((-1,), -1)):
+        if value is False or value is None:
             continue
         if key == "parts":
             shown.append(("", f"[{parts_text(value)}]"))
@@ -210,14 +238,6 @@ def shown_attributes(attrs: Mapping[str, Any]) -> list[tuple[str, str]]:
         single = isinstance(value, tuple) and len(value) == 1 and key == "axis"
         shown.append((key, repr(value[0] if single else value)))
     return shown
-
-
-def _call(name: str, parts: list[tuple[Tokens, int]], attrs: Mapping[str, Any]) -> Tokens:
-    tokens: list[str | Operand] = [f"{name}("]
-    for position, (inner, _) in enumerate(parts):
-        tokens.extend((", ", *inner) if position else inner)
-    tokens.extend(f", {key}={value}" if key else f", {value}" for key, value in shown_attributes(attrs))
-    return (*tokens, ")")
 
 
 def ordered(system: System, writers: Mapping[str, list[Equation]]) -> list[Equation]:
@@ -250,10 +270,15 @@ def declaration(system: System, name: str, show: Callable[[Ref], str] = str) -> 
     return f"{show(ref)}: {kind}, {shape}"
 
 
+def declarations(system: System, show: Callable[[Ref], str] = str) -> list[str]:
+    """What a template is given, and how far its cotangents reach."""
+    given = [declaration(system, n, show) for n, d in system.decls.items() if d.kind in ("input", "param")]
+    return [*given, *map(str, system.truncations)]
+
+
 def system_text(system: System) -> str:
     """The whole system: its name and what it is given, then one equation a line with its domain."""
-    given = [declaration(system, n) for n, d in system.decls.items() if d.kind in ("input", "param")]
-    return "\n".join([*head(system.name, given), *table(Writer(system).lines())])
+    return "\n".join([*head(system.name, declarations(system)), *table(Writer(system).lines())])
 
 
 def head(name: str, given: Sequence[str]) -> list[str]:

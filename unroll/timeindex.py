@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .errors import DTypeError, here, message
+from .ops.integers import integer
 
 Lengths = Mapping[str, int]
 """The number of steps of every axis, by the name of its end: ``{"T": 5}``."""
@@ -42,16 +43,14 @@ class Index:
         return self.axis is not None and self.anchor == self.axis.name
 
     def __add__(self, k: Any) -> Index:
-        if not hasattr(k, "__index__"):
-            return self._other(k, f"{self} + {k}")
-        return Index(self.axis, self.anchor, self.shift + k.__index__())
+        steps = integer(k)
+        return self._other(k, f"{self} + {k}") if steps is None else Index(self.axis, self.anchor, self.shift + steps)
 
     __radd__ = __add__
 
     def __sub__(self, k: Any) -> Index:
-        if not hasattr(k, "__index__"):
-            return self._other(k, f"{self} - {k}")
-        return Index(self.axis, self.anchor, self.shift - k.__index__())
+        steps = integer(k)
+        return self._other(k, f"{self} - {k}") if steps is None else Index(self.axis, self.anchor, self.shift - steps)
 
     def __rsub__(self, k: Any) -> Index:
         return self._other(k, f"{k} - {self}")
@@ -92,6 +91,12 @@ class Index:
 
     __rmul__ = __truediv__ = __rtruediv__ = __floordiv__ = __mod__ = __mul__
 
+    def __index__(self) -> int:
+        raise self._refusal(
+            f"{self} is a step of every length, and no number: an equation holds at every step, h[t] = ..., so that no "
+            "loop is written; the number of steps is told when running"
+        )
+
     def __neg__(self) -> Any:
         raise self._refusal(f"a step is {self.anchor}+k, {self.anchor}-k or a fixed number; it cannot be negative")
 
@@ -107,12 +112,14 @@ class Index:
             return self.shift
         return (steps[self.axis] if self.runs else lengths[self.axis.end]) + self.shift
 
-    def never_after(self, other: Index) -> bool:
-        """True if this step is at most `other` for every length (0 included); False if not, or if that depends.
+    def never_after(self, other: Index, least: int = 0) -> bool:
+        """True if this step is at most `other` for every length from `least` up; False if not, or if that depends.
 
         Both are fixed steps or ``T+k`` of one axis.
         """
-        return self.shift <= other.shift and (self.anchor == other.anchor or not self.anchor)
+        if self.anchor == other.anchor:
+            return self.shift <= other.shift
+        return not self.anchor and self.shift <= least + other.shift
 
     def substitute(self, steps: Mapping[Axis, Index]) -> Index:
         """This step with running axes replaced."""

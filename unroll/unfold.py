@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from typing import Any
 
-from .dag import Dag, check_reads
-from .errors import LengthError
+from .dag import Dag
+from .errors import ArrayError, LengthError
+from .existence import check_reads
 from .ir import System
+from .ops.integers import integer
 
 
 def unfold(system: System, lengths: Mapping[str, int], detail: str = "variables") -> Dag:
     """The unfolded graph. Raises LengthError where a length is missing, unknown, negative, or too small for a read."""
-    check_lengths(system, lengths)
+    lengths = checked_lengths(system, lengths)
     if detail not in ("variables", "ops"):
         raise ValueError(f'detail={detail!r}: choose "variables" or "ops"')
     check_reads(system, lengths)
@@ -26,20 +29,38 @@ def used_ends(system: System, names: Collection[str] | None = None) -> list[str]
     return [a.end for a in system.axes if a in used]
 
 
-def check_lengths(system: System, lengths: Mapping[str, int]) -> None:
+def checked_lengths(system: System, lengths: Mapping[str, Any]) -> dict[str, int]:
     """One length for each axis, an integer from 0 up. Raises LengthError."""
     ends = used_ends(system)
     for end in ends:
         if end not in lengths:
             raise LengthError(f"the length {end} is missing: give {end}=..., the number of steps")
-    for end, n in lengths.items():
+    for end in lengths:
         if end not in [a.end for a in system.axes]:
             known = f"it has {', '.join(ends)}" if ends else "it has none"
             raise LengthError(f"template {system.name!r} has no axis that ends in {end}; {known}")
-        check_length(end, n)
+    return {end: length(end, n) for end, n in lengths.items()}
 
 
-def check_length(end: str, n: object) -> None:
-    """Raises LengthError for what is no number of steps."""
-    if isinstance(n, bool) or not hasattr(n, "__index__") or n.__index__() < 0:
-        raise LengthError(f"{end} = {n!r}: a length is an integer from 0 up")
+MOST = 2**48
+"""Of steps and of examples: beyond it counts of elements would have no room in 64 bits."""
+
+
+def length(end: str, given: Any) -> int:
+    """A number of steps as a Python int. Raises LengthError for what is none."""
+    steps = integer(given)
+    if steps is None or steps < 0:
+        raise LengthError(f"{end} = {given!r}: a length is an integer from 0 up")
+    if steps > MOST:
+        raise LengthError(f"{end} = {steps}: a length is at most {MOST:,}")
+    return steps
+
+
+def batch_size(given: Any) -> int:
+    """A number of examples as a Python int. Raises ArrayError for what is none."""
+    size = integer(given)
+    if size is None or size < 1:
+        raise ArrayError(f"batch={given!r}: the number of examples is an integer from 1 up")
+    if size > MOST:
+        raise ArrayError(f"batch={size}: the number of examples is at most {MOST:,}")
+    return size

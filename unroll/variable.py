@@ -22,6 +22,7 @@ from .errors import (
 from .expr import Expr
 from .ir import Const, Decl, Ref, visible
 from .ops.core import Symbolic
+from .ops.integers import integer
 from .timeindex import TIME, Axis, Index, bracket, fixed, whole
 
 Shape = tuple[int, ...]
@@ -99,8 +100,8 @@ class Variable(Symbolic):
         for k in keys:
             if isinstance(k, Index):
                 index.append(k)
-            elif hasattr(k, "__index__") and not isinstance(k, bool):
-                index.append(fixed(k.__index__()))
+            elif (step := integer(k)) is not None:
+                index.append(fixed(step))
             else:
                 raise AxisError(
                     message(

@@ -51,6 +51,10 @@ class DeviceArrays(NumpyArrays):
         """None for what is on the device: the host would have to wait for it."""
         return None if isinstance(array, self.cupy.ndarray) else super().bounds(array)
 
+    def mean(self, array: Any) -> Any:
+        """Of what is on the device, there."""
+        return array.mean() if isinstance(array, self.cupy.ndarray) else super().mean(array)
+
     def host(self, array: Any) -> Any:
         """A NumPy array."""
         return self.cupy.asnumpy(array)
@@ -61,6 +65,10 @@ class DeviceArrays(NumpyArrays):
             return array
         with self.cupy.cuda.Device(self.device):
             return self.cupy.asarray(array)
+
+    def rows(self, array: Any, batch: int, rows: Sequence[int]) -> Any:
+        """A copy of some examples, where they lie."""
+        return self._gathered(lambda arrays: super(DeviceArrays, self).rows(arrays[0], batch, rows), [array])
 
     def pad(self, arrays: Sequence[Any], axes: int) -> Any:
         """The arrays as one; on the device where one of them is."""

@@ -39,7 +39,7 @@ class CudaExecutable(AbstractExecutable):
         self.program = compile_system(system, without=("pack", *without))  # `fuse` makes wider kernels
         self.plan = emit(self.program, options.dtype, options.precision, PERSISTENT not in options.without)
         self._machine = make(self.plan, options)
-        self._idle = Idle()
+        self._idle = Idle(self._machine.room)
         ALIVE.add(self)
 
     def costs(self, lengths: Mapping[str, int], batch: int) -> Costs:

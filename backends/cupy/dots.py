@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ...program import Access, Compute
+from ..sizes import EXAMPLES
 from .grid import THREADS
 from .kernels import WARP, Writer, total_of
 from .plan import Launch
@@ -27,8 +28,8 @@ def dots(w: Writer, step: Compute) -> Launch:
     """A row of threads for every product; what they have met in a tree."""
     k, e = w.k, step.equation
     out, (width,) = w.layouts[e.out.name], w.values.shape(step.args[0])
-    running = {a.name for a in e.out.running}
-    dims = [(key, size) for key, size in w.spans(out.batched) if key == "batch" or key in running]
+    running = set(e.out.running)
+    dims = [(key, size) for key, size in w.spans(out.batched) if key == EXAMPLES or key in running]
     k.shares("real", "part", THREADS)
     k.line(f"int lane = threadIdx.x % {WARP}, slice = threadIdx.x / {WARP};")
     k.line(f"place point = block * {ROWS} + slice;")

@@ -6,18 +6,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from ...ir import Const, Equation, Ref, System
-from ...program import Access, Compute, Fuse, Guard, Program, Repeat, Step, guard, row
+from ...program import Access, Compute, Fuse, Guard, Program, Repeat, Step, by_points, guard, row, zero_unless
 from ...timeindex import Axis, Range, running
 from ..contraction import NOTHING, Group, grouped
 from ..numpy.kernels import letters
 from ..place import Layout, Lives, layouts, lives, zeros
-from ..sizes import BATCH, ONE, ZERO, Size, count
+from ..sizes import BATCH, EXAMPLES, ONE, ZERO, Key, Size, count
 from . import sums
 from .dots import dots, long
 from .kernels import Writer, by_row
 from .persistent import persistent
 from .plan import Action, Launch, Loop, Need, Plan, Product, Scratch, touched
-from .storage import CONVERSIONS, narrow, written
+from .storage import CONVERSIONS, narrow, shortened, written
 from .text import Operand, Where, operand, prelude
 from .values import CONTRACTIONS, KNOWN
 
@@ -37,6 +37,8 @@ def emit(program: Program, dtype: str, precision: str = "float32", whole: bool =
 
 class _Emitter:
     def __init__(self, program: Program, dtype: str, precision: str) -> None:
+        self.short = precision in CONVERSIONS
+        program = shortened(program) if self.short else program
         self.program, self.system, self.dtype, self.precision = program, program.system, dtype, precision
         self.layouts = layouts(program)
         self.absent = _absent(program)
@@ -48,7 +50,6 @@ class _Emitter:
         self.hosts = tuple(h for h in hosts if h in first)
         self.scratch: dict[str, Scratch] = {}
         self.number = 0
-        self.short = precision in CONVERSIONS
         self.narrow = narrow(program, self.layouts) if self.short else frozenset()
         self.copies: dict[str, str] = {}
         self.first: list[Action] = []
@@ -119,10 +120,10 @@ class _Emitter:
         ref = Ref(layout.name, tuple(running(a) for a in layout.brackets))
         return self.fill(ref, Where({}, ranges, layout.batched))
 
-    def fill(self, ref: Ref, where: Where) -> Launch:
-        """Zeros wherever a left-hand side goes."""
+    def fill(self, ref: Ref, where: Where, number: float = 0.0) -> Launch:
+        """One number wherever a left-hand side goes."""
         writer = self.writer(f"zero_{ref.name}", where)
-        step = Compute(Equation(ref, "copy", (Const(0.0),), (), where.spans, where.batched), (Const(0.0),), "set")
+        step = Compute(Equation(ref, "copy", (Const(number),), (), where.spans, where.batched), (Const(number),), "set")
         launch = writer.points([step], ())
         self.texts.append(writer.k.text())
         return launch
@@ -145,6 +146,8 @@ class _Emitter:
         spans = tuple(r for a in self.system.axes for r in e.domain if r.axis == a and a not in axes)
         where = Where(axes, spans, e.batched)
         guards = [guard(s, loops) for s in body]
+        if exists := zero_unless(body[0]):
+            return self.or_zero(body[0], inner, where, guards[0], exists)
         wanted = list(dict.fromkeys(g for g in guards if g))
         if not wanted:
             return self.write(body, inner, where)
@@ -156,6 +159,16 @@ class _Emitter:
         rest = [a for a in self.write(always, inner, where) if isinstance(a, (Launch, Product))]
         return [*found, *(replace(a, guards=outside) for a in rest for outside in _outside(inside))]
 
+    def or_zero(self, step: Compute, inner: Sequence[str], where: Where, inside: Guard, exists: Guard) -> list[Action]:
+        """A sum that may be one over no steps, at lengths at which what it reads does not exist."""
+        sums = [a for a in self.write([step], inner, where) if isinstance(a, (Launch, Product))]
+        kept = tuple(r for r in where.spans if r.axis in step.equation.out.running)
+        e, out = step.equation, self.layouts[step.equation.out.name]
+        empty = float("-inf") if e.combine == "max" else 0.0
+        zero = self.fill(e.out, replace(where, spans=kept, batched=out.batched), empty)
+        found: list[Action] = [replace(a, guards=(*inside, *exists)) for a in sums]
+        return [*found, *(replace(zero, guards=(*inside, *outside)) for outside in _outside(exists))]
+
     def write(self, body: Sequence[Compute], inner: Sequence[str], where: Where) -> list[Action]:
         """A kernel, or a product."""
         step = body[0]
@@ -165,7 +178,7 @@ class _Emitter:
             return made
         writer = self.writer(e.out.name, where)
         rows = [r for r in (row(self.system, s) for s in body) if r is not None]
-        if len(rows) == len(body) and len({(r.reads, r.writes) for r in rows}) > 1 and len(body) > 1:
+        if len(rows) == len(body) > 1 and not by_points(rows):
             launch = writer.rows(body, rows, inner)
         elif e.summed or (e.batched and not layout.batched):
             return self.summed(step, where)
@@ -183,7 +196,7 @@ class _Emitter:
         name = step.equation.out.name
         first, second = self.writer(name, where), self.writer(f"{name}_joined", where)
         shared = sums.shared(first, step)
-        scratch = f"{name} in pieces {len(self.texts)}" if shared is not None else ""
+        scratch = f"~{name} in pieces {len(self.texts)}" if shared is not None else ""
         launch = sums.added(first, step, scratch)
         self.texts.append(first.k.text())
         if shared is None:
@@ -215,7 +228,7 @@ class _Emitter:
         named = letters(e.op, [len(a.shape), len(b.shape)], dict(e.attrs))
         la, lb, lo = ([f"*{x}" for x in part] for part in named)
         sizes = dict(zip((*la, *lb), (*a.shape, *b.shape), strict=True))
-        span = [*((r.axis.name, count(r)) for r in where.spans), *([("batch", BATCH)] if where.batched else [])]
+        span = [*((r.axis, count(r)) for r in where.spans), *([(EXAMPLES, BATCH)] if where.batched else [])]
         keys = dict.fromkeys((*lo, *la, *lb))
         dims = [(key, n) for key, n in (*span, *((x, Size(sizes[x])) for x in keys)) if n != ONE]
         steps = [_steps(x, part) for x, part in ((a, la), (b, lb), (c, lo))]
@@ -243,7 +256,7 @@ class _Emitter:
         extents = rows.extent, columns.extent, deep.extent
         made = Product(a.place, b.place, c.place, *extents, strides, moves, adds or again)
         kept = tuple(r for r in where.spans if r.axis in e.out.running)
-        clear = replace(where, spans=kept, batched="batch" in c.lead)
+        clear = replace(where, spans=kept, batched=EXAMPLES in c.lead)
         nothing = () if again else (Need(deep.extent, upto=0),)  # to add up, which is no product
         before = not adds and (again or bool(deep.extent.symbols) or not deep.extent.factor)
         return [*([replace(self.fill(e.out, clear), needs=nothing)] if before else []), made]
@@ -267,7 +280,7 @@ class _Emitter:
             return x
         elements = self.layouts[host].elements
         if host not in self.copies:
-            self.copies[host] = f"{host} in 16 bits {len(self.texts)}"
+            self.copies[host] = f"~{host} in 16 bits {len(self.texts)}"
             writer = self.writer(f"narrow_{host}", Where({}, (), False))
             self.first.append(writer.narrowed(host, self.copies[host], elements))
             self.texts.append(writer.k.text())
@@ -275,11 +288,11 @@ class _Emitter:
         return replace(x, place=replace(x.place, host=self.copies[host]))
 
 
-def _steps(x: Operand, letters_: Sequence[str]) -> dict[str, Size]:
+def _steps(x: Operand, letters_: Sequence[str]) -> dict[Key, Size]:
     return {**x.lead, **dict(zip(letters_, x.strides, strict=True))}
 
 
-def _along(steps: Mapping[str, Size]) -> Callable[[str], Size]:
+def _along(steps: Mapping[Key, Size]) -> Callable[[Key], Size]:
     return lambda key: steps.get(key, ZERO)
 
 
@@ -306,6 +319,6 @@ def _absent(program: Program) -> set[str]:
         if isinstance(step, Repeat):
             pending.extend(step.body)
         elif isinstance(step, Fuse):
-            rows = {(r.reads, r.writes) for s in step.body if (r := row(program.system, s)) is not None}
-            found.update(step.inner if len(rows) == 1 else ())
+            rows = [r for s in step.body if (r := row(program.system, s)) is not None]
+            found.update(step.inner if by_points(rows) else ())
     return found

@@ -22,7 +22,7 @@ class AbstractFrame(ABC):
 
     def __init__(self, plan: Plan, numbers: Mapping[str, int], raw: Any, where: Mapping[str, int]) -> None:
         self.plan, self.numbers = plan, numbers
-        self.arena = raw
+        self.arena, self.bytes = raw, raw.nbytes
         self.arrays: dict[str, Any] = {}
         for host, size in plan.sizes(numbers).items():
             part = raw[where[host] : where[host] + size]
@@ -49,6 +49,10 @@ class AbstractMachine(ABC):
     @abstractmethod
     def frame(self, numbers: Mapping[str, int]) -> AbstractFrame:
         """Memory for runs at these lengths and this batch size. Raises MemoryLimitError."""
+
+    def room(self) -> int | None:
+        """Bytes that can still be had there; None where nobody tells."""
+        return None
 
     def release(self) -> None:
         """Give back memory that is kept for later."""

@@ -8,7 +8,7 @@ from dataclasses import replace
 from ...ops.shapes import negative_axes
 from ...program import Access, Compute, Row
 from ..place import Layout
-from ..sizes import BATCH, ONE, Size, count, product
+from ..sizes import BATCH, EXAMPLES, ONE, Key, Size, count, product
 from .grid import THREADS
 from .plan import ITEM, Launch, Owner
 from .text import Kernel, Points, Where, operand, times
@@ -63,8 +63,8 @@ class Writer:
 
     def spans(self, e_batched: bool) -> Points:
         """The dimensions that statements span, as their domains have them."""
-        lead = [(r.axis.name, count(r)) for r in self.where.spans]
-        return [*lead, *([("batch", BATCH)] if e_batched else [])]
+        lead: Points = [(r.axis, count(r)) for r in self.where.spans]
+        return [*lead, *([(EXAMPLES, BATCH)] if e_batched else [])]
 
     def launch(self, points: Size, each: int, threads: int) -> Launch:
         """The kernel as a part of a plan."""
@@ -89,8 +89,8 @@ class Writer:
         k = self.k
         out = self.layouts[body[0].equation.out.name]
         shape = max((self.layouts[s.equation.out.name].shape for s in body), key=len)
-        running = {a.name for a in body[0].equation.out.running}
-        lead = [(key, size) for key, size in self.spans(out.batched) if key == "batch" or key in running]
+        running = set(body[0].equation.out.running)
+        lead = [(key, size) for key, size in self.spans(out.batched) if key == EXAMPLES or key in running]
         n = lanes(body, inner, shape[-1], self.item(body, inner), self.values.operand) if shape else 1
         groups = (*shape[:-1], shape[-1] // n) if shape else ()
         dims = [*lead, *features(groups)]
@@ -99,7 +99,7 @@ class Writer:
         k.line(f"if (point >= {k.size(total_of(dims))}) return;")
         found = k.coordinates("point", dims)
         place = [found[key] for key, _ in features(groups)]
-        own = self.own(body, inner, shape) if lead == [("batch", BATCH)] and len(shape) == 1 else {}
+        own = self.own(body, inner, shape) if lead == [(EXAMPLES, BATCH)] and len(shape) == 1 else {}
         if n > 1:
             self.together(body, inner, found, place, n)
         for step in body if n == 1 else ():
@@ -116,8 +116,8 @@ class Writer:
         for access in [a for s in body for a in (*s.args, Access(s.equation.out)) if isinstance(a, Access)]:
             if access.ref.name not in inner:
                 x = self.values.operand(access)
-                plain = x.lead.keys() == {"batch"} and x.shape == tuple(shape) and x.strides == (ONE,)
-                place = (x.place.offset % shape[0], x.lead["batch"]) if plain else None
+                plain = x.lead.keys() == {EXAMPLES} and x.shape == tuple(shape) and x.strides == (ONE,)
+                place = (x.place.offset % shape[0], x.lead[EXAMPLES]) if plain else None
                 found.setdefault(x.place.host, set()).add(place)
         return {host: place for host, (place, *more) in found.items() if place and not more}
 
@@ -128,7 +128,7 @@ class Writer:
         return 2 if short else ITEM[self.dtype]
 
     def together(
-        self, body: Sequence[Compute], inner: Sequence[str], lead: Mapping[str, str], place: list[str], n: int
+        self, body: Sequence[Compute], inner: Sequence[str], lead: Mapping[Key, str], place: list[str], n: int
     ) -> None:
         """All statements at `n` points side by side: what they read first, then each point, then what they store."""
         k, held = self.k, self.values.held
@@ -163,7 +163,7 @@ class Writer:
         for x, name in stores:
             k.put(x, lead, place, n, name)
 
-    def at(self, step: Compute, lead: Mapping[str, str], place: Sequence[str], keep: bool) -> str:
+    def at(self, step: Compute, lead: Mapping[Key, str], place: Sequence[str], keep: bool) -> str:
         """The value of a statement at a point, as a variable; `keep` has what it reads read once."""
         kind = self.layouts[step.equation.out.name].kind
         if keep and step.equation.op in POINTWISE:
@@ -176,7 +176,7 @@ class Writer:
             value = self.joined(step, self.before(step, lead, place), value)
         return self.k.new(kind, value)
 
-    def before(self, step: Compute, lead: Mapping[str, str], place: Sequence[str]) -> str:
+    def before(self, step: Compute, lead: Mapping[Key, str], place: Sequence[str]) -> str:
         """What a left-hand side holds."""
         return self.values.read(Access(step.equation.out), lead, place)[0]
 
@@ -184,7 +184,7 @@ class Writer:
         """Two values of a left-hand side."""
         return self.values.join(before, value, step.equation.combine == "max")
 
-    def done(self, step: Compute, lead: Mapping[str, str], place: Sequence[str], value: str, stored: bool) -> None:
+    def done(self, step: Compute, lead: Mapping[Key, str], place: Sequence[str], value: str, stored: bool) -> None:
         """Keep the value of a statement for those that follow, and put it into memory."""
         target = Access(step.equation.out)
         self.values.held[target] = value, self.layouts[target.ref.name].kind
@@ -217,8 +217,8 @@ class Writer:
         k, op = self.k, step.equation.op
         out = self.layouts[step.equation.out.name]
         *shape, width = self.values.shape(step.args[0])
-        running = {a.name for a in step.equation.out.running}
-        spans = [(key, size) for key, size in self.spans(out.batched) if key == "batch" or key in running]
+        running = set(step.equation.out.running)
+        spans = [(key, size) for key, size in self.spans(out.batched) if key == EXAMPLES or key in running]
         dims = [*spans, *features(shape)]
         threads = block(width)
         k.shares("real", "part", threads)
@@ -291,7 +291,7 @@ class Writer:
         self,
         segment: Segment,
         wide: Mapping[int, Row],
-        found: Mapping[str, str],
+        found: Mapping[Key, str],
         lead: list[str],
         inner: Sequence[str],
         later: Sequence[Compute],

@@ -19,7 +19,10 @@ import numpy as np
 
 from ...errors import BackendError, MemoryLimitError
 from ...explain import amount
+from ...ops.integers import integer
 from ..base import Options
+from ..memory import sizes_text
+from ..sizes import BATCH_END
 from .arrays import DeviceArrays
 from .backend import GRAPH, Cuda
 from .cooperative import Cooperative
@@ -37,6 +40,8 @@ NODES = 2**18
 """Calls beyond which a run is no graph: a node takes a kilobyte or so, on the device too."""
 AMPERE = 80
 """The first compute capability that rounds to bfloat16."""
+CAPTURE_ERROR, ENDED = "STREAMCAPTURE", "STREAMCAPTUREINVALIDATED"
+"""What the names of errors hold: of all that have to do with captures, and where one was ended from outside."""
 LARGEST = 2**31
 """What a grid and the sizes that cuBLAS takes stay below."""
 
@@ -171,6 +176,12 @@ class Machine(AbstractMachine):
                 f"the kernels could not be compiled ({_line(error)}): {INSTALL} brings NVRTC and headers, {INSTEAD}"
             ) from error
 
+    def room(self) -> int | None:
+        """Bytes free on the device, those that CuPy keeps for later included."""
+        with self.cupy.cuda.Device(self.device):
+            free, _ = self.cupy.cuda.runtime.memGetInfo()
+        return int(free) + int(self.cupy.get_default_memory_pool().free_bytes())
+
     def release(self) -> None:
         """Give back what CuPy keeps for later."""
         self.cupy.get_default_memory_pool().free_all_blocks()
@@ -188,6 +199,7 @@ class Frame(AbstractFrame):
     done    the event after which this memory is free for another run
     issued  calls of the last eager run or capture
     wanted  whether a graph is still to be tried
+    pause   runs to be eager before the next try, and as many again after each that somebody broke
     """
 
     def __init__(self, machine: Machine, numbers: Mapping[str, int]) -> None:
@@ -210,13 +222,14 @@ class Frame(AbstractFrame):
         self.index = np.int64 if wide else np.int32
         self.graph: Any = None
         self.wanted = machine.graph
+        self.pause = self.patience = 0
         self.issued = 0
         with self.own:
             self.loops = Cooperative(cupy, plan, numbers, self.kernels, wide)
             how = {n: machine.averaged.get(name, COPIED) for n, name in enumerate(self.results)}
             brief = {n for n, name in enumerate(self.results) if plan.kind(self.hosts[name]) in RAW}
             self.inwards = Carrier(cupy, machine.carry, list(self.given.values()), 0, {})
-            self.outwards = Carrier(cupy, machine.carry, list(self.results.values()), numbers["B"], how, brief)
+            self.outwards = Carrier(cupy, machine.carry, list(self.results.values()), numbers[BATCH_END], how, brief)
         self.kinds = [
             (() if how[n] == MEAN else part.shape, np.dtype("float32") if n in brief else part.dtype)
             for n, part in enumerate(self.results.values())
@@ -232,10 +245,9 @@ class Frame(AbstractFrame):
             free += pool.free_bytes()
             pool.free_all_blocks()
         if wanted > free:
-            at = ", ".join(f"{name} = {n:,}" for name, n in numbers.items())
             raise MemoryLimitError(
-                f"at {at} this run wants {amount(wanted)} on the device, and {amount(free)} can be had: give fewer "
-                'examples at once, or shorter sequences; dtype="float32" takes half of float64'
+                f"at {sizes_text(numbers)} this run wants {amount(wanted)} on the device, and {amount(free)} can be "
+                'had: give fewer examples at once, or shorter sequences; dtype="float32" takes half of float64'
             )
 
     def __call__(self, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -275,7 +287,8 @@ class Frame(AbstractFrame):
     def _run(self, stream: Any) -> None:
         """The graph; the first run is eager, so that every library is loaded before the capture."""
         if self.graph is None and 0 < self.issued <= NODES and self.wanted:
-            self.graph = self._issued(self._captured)
+            self.pause -= 1
+            self.graph = self._issued(self._captured) if self.pause < 0 else None
         if self.graph is not None:
             self.graph.launch(stream)
             return
@@ -293,9 +306,11 @@ class Frame(AbstractFrame):
             return how()
 
     def _captured(self) -> Any:
-        """A graph of everything; None, now and from then on, where there are loops and the driver does not take them.
+        """A graph of everything; None where there is none, and the run is to be eager.
 
-        Runs then stay eager: with a launch for every step in the graph, they would differ in rounding from the first.
+        Where there are loops and the driver does not take them, that is so from then on: with a launch for every step
+        in the graph, runs would differ in rounding from the first. Where somebody else waited for the whole device
+        meanwhile, which ends every capture on it, it is tried again after a few runs.
         """
         cuda = self.cupy.cuda
         with CAPTURE, _uncollected():
@@ -306,7 +321,14 @@ class Frame(AbstractFrame):
             except BaseException as error:
                 with suppress(cuda.runtime.CUDARuntimeError, cuda.driver.CUDADriverError):  # it may be invalid already
                     self.own.end_capture()  # or nothing else could run on the stream
-                if not self.loops.fits or not isinstance(error, Exception):
+                if not isinstance(error, Exception):
+                    raise
+                said = str(error).replace("_", "").upper()
+                if ENDED in said or (CAPTURE_ERROR in said and not self.loops.fits):
+                    self.pause = self.patience
+                    self.patience = 2 * self.patience + 1
+                    return None
+                if not self.loops.fits:
                     raise
         self.wanted = False
         return None
@@ -338,6 +360,7 @@ class OnDevice(DeviceArrays, Cuda):
 
     def __init__(self, cupy: Any = None, device: int = 0, on_device: bool = False) -> None:
         DeviceArrays.__init__(self, cupy, device, on_device)
+        self.waits = not on_device
         Cuda.__init__(self, partial(Machine, device=device, on_device=on_device), obstacle)
 
     def devices(self) -> list[str]:
@@ -359,12 +382,13 @@ class OnDevice(DeviceArrays, Cuda):
         if device is None:
             return OnDevice(cupy, cupy.cuda.Device().id, on_device)
         count = cupy.cuda.runtime.getDeviceCount()
-        if isinstance(device, bool) or not hasattr(device, "__index__") or not 0 <= device.__index__() < count:
+        number = integer(device)
+        if number is None or not 0 <= number < count:
             there = (
                 "there is one GPU here, device=0" if count == 1 else f"there are {count} GPUs here, 0 to {count - 1}"
             )
             raise BackendError(f"device={device!r}: a device is chosen by its number, and {there}")
-        return OnDevice(cupy, device.__index__(), on_device)
+        return OnDevice(cupy, number, on_device)
 
 
 BACKEND = OnDevice()

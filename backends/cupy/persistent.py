@@ -18,7 +18,7 @@ from itertools import pairwise
 from typing import Any
 
 from ...explain import amount
-from ...timeindex import Index
+from ...timeindex import Axis, Index
 from ..place import Layout
 from ..sizes import BATCH, ONE, Size
 from ..source import linear
@@ -293,8 +293,10 @@ class _Loops:
     def tests(self, action: Launch | Product) -> list[str]:
         """What must hold of the loops around a phase, and of sizes."""
         k = self.k
-        steps = [(k.given("step", axis, axis.name), sign, self.index(edge)) for axis, sign, edge in action.guards]
-        found = [f"{step} {sign} {edge}" for step, sign, edge in steps]
+        found = []
+        for of, sign, edge in action.guards:
+            step = k.given("step", of, of.name) if isinstance(of, Axis) else self.index(of)
+            found.append(f"{step} {sign} {self.index(edge)}")
         for need in action.needs if isinstance(action, Launch) else ():
             found += [f"{k.size(need.size)} > {need.above}"] if need.above >= 0 else []
             found += [f"{k.size(need.size)} <= {need.upto}"] if need.upto is not None else []

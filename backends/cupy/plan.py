@@ -21,7 +21,7 @@ ITEM = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8, "int64": 8, "bo
 """Bytes of an element."""
 
 Number = tuple[str, Any]
-"""What a kernel is given: ("host", name), ("end", name) of a length or of "B", ("step", axis), ("count", n)."""
+"""What a kernel is given: ("host", name), ("end", name) of a length or of `BATCH_END`, ("step", axis), ("count", n)."""
 
 
 @dataclass(frozen=True)
@@ -332,7 +332,10 @@ def calls(
                 pending.append((action.loop, running))
             else:
                 yield Whole(action.kernel, fit, _given(action.arguments, numbers, running))
-        elif all(_holds(running[axis], sign, edge.at({}, numbers)) for axis, sign, edge in action.guards):
+        elif all(
+            _holds(running[step] if isinstance(step, Axis) else step.at({}, numbers), sign, edge.at({}, numbers))
+            for step, sign, edge in action.guards
+        ):
             yield from (
                 _call(action, numbers, running) if isinstance(action, Launch) else _product(action, numbers, running)
             )

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from ...program import Access, Compute, Fuse, Program, Repeat, Step
-from ...timeindex import Axis
+from ...ir import Equation, Ref
+from ...program import Access, Buffer, Compute, Fuse, Program, Repeat, Step
+from ...timeindex import Axis, running
 from ..place import Layout
+from ..place import layouts as layouts_of
 from .values import CONTRACTIONS
 
 CONVERSIONS = {
@@ -69,7 +72,7 @@ def narrow(program: Program, layouts: Mapping[str, Layout]) -> frozenset[str]:
     """The hosts kept in 16 bits: those that carry the batch, and whose elements no loop adds up step after step.
 
     What is one number for each example stays as it is unless products read it, and so does a loss. What the user gives
-    is taken over in float32; products read a copy.
+    is taken over in float32, and so is what a loop carries on; products read a copy.
     """
     decls = program.system.decls
     everything = statements(program.steps)
@@ -89,4 +92,80 @@ def narrow(program: Program, layouts: Mapping[str, Layout]) -> frozenset[str]:
     for step, loops in everything:
         if step.equation.combine == "sum" and set(step.equation.summed) & set(loops):
             found.discard(layouts[step.equation.out.name].host)
-    return frozenset(found)
+    return frozenset(found - carried(program, layouts))
+
+
+def carried(program: Program, layouts: Mapping[str, Layout]) -> set[str]:
+    """The hosts that a loop writes and reads at another step, but for what products alone read so.
+
+    Rounded to 16 bits at every step, a state to which little is added would stand still.
+    """
+    found: set[str] = set()
+    for loop in program.steps:
+        if not isinstance(loop, Repeat):
+            continue
+        inside = statements((loop,))
+        writes: dict[str, set[Any]] = {}
+        for step, axes in inside:
+            writes.setdefault(layouts[step.equation.out.name].host, set()).add(_at(step, step.equation.out, axes))
+        for step, axes in inside:
+            for a in step.args if step.equation.op not in CONTRACTIONS else ():
+                host = layouts[a.ref.name].host if isinstance(a, Access) else ""
+                if isinstance(a, Access) and host in writes and _at(step, a.ref, axes) not in writes[host]:
+                    found.add(host)
+    return found
+
+
+def _at(step: Compute, ref: Ref, axes: tuple[Axis, ...]) -> Any:
+    """Where a ref stands, from the steps of the loops around; None along an axis that it does not run along."""
+    offsets = dict(step.offsets)
+    return tuple(None if (shift := ref.shift(a)) is None else shift + offsets[a] for a in axes)
+
+
+def shortened(program: Program) -> Program:
+    """The program in which products inside loops read copies of what these carry on, made before each of them."""
+    found = layouts_of(program)
+    kept, copies = carried(program, found), _Copies(program)
+    steps: list[Step] = []
+    for step in program.steps:
+        hosts = kept & written(step, found) if isinstance(step, Repeat) else set()
+        steps.append(copies.within(step, (), {n for n, x in found.items() if x.host in hosts}))
+    system = replace(program.system, decls=copies.decls)
+    return replace(program, system=system, buffers=copies.buffers, steps=tuple(steps))
+
+
+class _Copies:
+    """Adds them: each of the step at hand alone."""
+
+    def __init__(self, program: Program) -> None:
+        self.decls, self.buffers = dict(program.system.decls), dict(program.buffers)
+
+    def within(self, step: Step, loops: tuple[Axis, ...], names: set[str]) -> Step:
+        """A step, in whose loops products read copies of names."""
+        if not isinstance(step, Repeat) or not names:
+            return step
+        loops, body = (*loops, step.axis), list[Step]()
+        for inner in step.body:
+            if isinstance(inner, Compute) and inner.equation.op in CONTRACTIONS:
+                args = []
+                for a in inner.args:
+                    if isinstance(a, Access) and a.ref.name in names and set(loops) <= set(a.ref.running):
+                        made = self.copy(inner, a.ref, loops)
+                        body.append(made)
+                        a = replace(a, ref=made.equation.out)
+                    args.append(a)
+                inner = replace(inner, args=tuple(args))
+            body.append(self.within(inner, loops, names))
+        return replace(step, body=tuple(body))
+
+    def copy(self, product: Compute, ref: Ref, loops: tuple[Axis, ...]) -> Compute:
+        """The statement that makes the copy of what a product reads."""
+        decl, e = self.decls[ref.name], product.equation
+        name = f"{ref.name}.brief{len(self.decls)}"
+        axes = ref.running
+        self.decls[name] = replace(decl, name=name, kind="temporary", axes=axes, detail=None)
+        domain = tuple(r for r in e.domain if r.axis in axes)
+        self.buffers[name] = Buffer(name, tuple(r for r in domain if r.axis not in loops))
+        out = Ref(name, tuple(map(running, axes)))
+        made = Equation(out, "copy", (ref,), (), domain, decl.batched, "sum", e.source)
+        return Compute(made, (Access(ref),), "set", product.offsets)

@@ -11,7 +11,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 from ...program import Access, Compute
-from ..sizes import Size
+from ..sizes import EXAMPLES, Key, Size
 from .grid import THREADS
 from .kernels import Writer, features, total_of
 from .plan import Launch, Need, Scratch
@@ -58,8 +58,8 @@ def shape_of(w: Writer, step: Compute) -> Shape:
     """What is summed."""
     e = step.equation
     out = w.layouts[e.out.name]
-    running = {a.name for a in e.out.running}
-    gone = [(k, n) for k, n in w.spans(e.batched) if k not in running and (k != "batch" or not out.batched)]
+    running = set(e.out.running)
+    gone = [(k, n) for k, n in w.spans(e.batched) if k not in running and (k != EXAMPLES or not out.batched)]
     kept = [(k, n) for k, n in w.spans(out.batched) if (k, n) not in gone]
     if e.op == "scatter":
         gone += [(f"|{i}", Size(n)) for i, n in enumerate(w.values.shape(step.args[1]))]
@@ -114,7 +114,7 @@ def _side_by_side(w: Writer, step: Compute, scratch: str) -> Launch:
     k.line(f"bool inside = point < {points};")
     which = k.new("index", "point", "which") if scratch else ""
     found = k.coordinates("point", s.dims)
-    place = [found[key] for key, _ in s.dims if key.startswith(".")]
+    place = [found[key] for key, _ in s.dims if isinstance(key, str) and key.startswith(".")]
     meets = k.new(kind, "0" if e.combine == "sum" else "-ENDLESS", "sum")
     k.line("#pragma unroll 4")  # four loads on their way at once
     with k.block(f"for (place next = {first} + slice; inside && next < {stop}; next += slices)"):
@@ -149,9 +149,9 @@ def _rows_of_a_table(w: Writer, step: Compute, scratch: str) -> Launch:
     place = [across[key] for key, _ in features(rest)]
     total = k.new("float", "0", "sum")
 
-    def entry(number: str) -> tuple[Mapping[str, str], list[str]]:
+    def entry(number: str) -> tuple[Mapping[Key, str], list[str]]:
         deep = k.coordinates(k.new("index", number, "entry"), s.gone)
-        return {**found, **deep}, [deep[key] for key, _ in s.gone if key.startswith("|")]
+        return {**found, **deep}, [deep[key] for key, _ in s.gone if isinstance(key, str) and key.startswith("|")]
 
     with k.block(f"for (place tile = {first}; tile < {stop}; tile += {TILE})"):
         k.line(f"if (threadIdx.x < {TILE // 32}) hits[threadIdx.x] = 0;")
@@ -180,7 +180,7 @@ def _rows_of_a_table(w: Writer, step: Compute, scratch: str) -> Launch:
 
 
 def _store(
-    w: Writer, step: Compute, lead: Mapping[str, str], place: list[str], value: str, which: str, scratch: str
+    w: Writer, step: Compute, lead: Mapping[Key, str], place: list[str], value: str, which: str, scratch: str
 ) -> None:
     """A sum to its place; or to that of its piece, where there are several."""
     k, kind = w.k, _kind(w, step)
@@ -208,6 +208,6 @@ def joined(w: Writer, step: Compute, scratch: str) -> Launch:
         part = f"{host}[{times('piece', points)} + point]"
         k.line(f"{meets} = {w.joined(step, meets, part)};")
     found = k.coordinates("point", s.dims)
-    place = [found[key] for key, _ in s.dims if key.startswith(".")]
+    place = [found[key] for key, _ in s.dims if isinstance(key, str) and key.startswith(".")]
     _store(w, step, found, place, meets, "", "")
     return w.launch(s.points, THREADS, THREADS)

@@ -11,32 +11,12 @@ from dataclasses import dataclass, replace
 from ...program import Access, View
 from ...timeindex import Axis, Range
 from ..place import Layout, seen, through
-from ..sizes import ONE, Size
+from ..sizes import ONE, Key, Size
 from ..source import Names, difference, linear
 from .plan import Number, Place
 
 TYPES = {"float": "real", "int": "whole", "bool": "bool", "index": "place", "brief": "brief"}
 """Of values, of the places where they lie, and of floats kept in 16 bits."""
-RESERVED = {
-    "auto", "bool", "break", "case", "catch", "char", "class", "const", "continue", "default", "delete", "do",
-    "double", "else", "enum", "explicit", "extern", "false", "float", "for", "friend", "goto", "if", "inline", "int",
-    "long", "main", "mutable", "namespace", "new", "operator", "private", "protected", "public", "register", "return",
-    "short", "signed", "sizeof", "static", "struct", "switch", "template", "this", "throw", "true", "try", "typedef",
-    "union", "unsigned", "using", "virtual", "void", "volatile", "wchar_t", "abs", "exp", "expm1", "log", "log1p",
-    "sqrt", "sin", "cos", "tan", "tanh", "pow", "real", "whole", "place", "steps", "larger", "smaller", "sigmoid",
-    "sign", "gathered", "size", "within", "is_finite", "part", "lane", "slice", "next", "inside", "point",
-    "block", "room", "down", "target", "meeting", "told",
-    "meet", "load", "fetch", "multiply", "look", "nanoseconds", "Four",
-    "threadIdx", "blockIdx", "blockDim", "gridDim", "unix", "linux", "j0", "j1", "jn", "y0", "y1", "yn", "gamma",
-    "signgam", "time", "index", "INFINITY", "NAN", "asm", "typeid", "typename", "not", "and", "or", "xor", "half",
-    "WIDE", "ENDLESS", "softplus", "Lanes", "fitting", "lanes", "slices", "piece", "share", "stop", "hits",
-    "tile", "spot", "word", "left", "atomicOr", "brief", "widened", "narrowed",
-    "alignas", "alignof", "and_eq", "bitand", "bitor", "char16_t", "char32_t", "compl", "const_cast", "constexpr",
-    "decltype", "dynamic_cast", "export", "noexcept", "not_eq", "nullptr", "or_eq", "reinterpret_cast",
-    "static_assert", "static_cast", "thread_local", "xor_eq", "NULL",
-}  # fmt: skip
-"""What no name of a user's may become."""
-
 WIDE = "WIDE"
 """The macro with which the text counts in 64 bits."""
 
@@ -94,18 +74,18 @@ def prelude(dtype: str) -> str:
     return PRELUDE.format(real={"float32": "float", "float64": "double"}[dtype], wide=WIDE)
 
 
-Points = list[tuple[str, Size]]
-"""Dimensions by name, outermost first."""
+Points = list[tuple[Key, Size]]
+"""Dimensions, outermost first."""
 
 
 @dataclass(frozen=True)
 class Operand:
-    """A view of a name's memory at one place of the program: lead strides by axis name, per-example axes in order."""
+    """A view of a name's memory at one place of the program: lead strides by dimension, per-example axes in order."""
 
     access: Access
     kind: str
     place: Place
-    lead: Mapping[str, Size]
+    lead: Mapping[Key, Size]
     shape: tuple[int, ...]
     strides: tuple[Size, ...]
 
@@ -148,7 +128,7 @@ class Kernel:
     def __init__(self, name: str, layouts: Mapping[str, Layout], narrow: frozenset[str] = frozenset()) -> None:
         self.name, self.layouts, self.narrow = name, layouts, narrow
         self.lines: list[str] = []
-        self.names = Names(RESERVED)
+        self.names = Names()
         self.arguments: dict[Number, str] = {}
         self.sizes: dict[Size, None] = {}
         self.written: set[str] = set()
@@ -247,24 +227,24 @@ class Kernel:
         """The type of `n` elements of an operand side by side."""
         return f"Lanes<{TYPES[self.kind(x.place.host)]}, {n}>"
 
-    def together(self, x: Operand, lead: Mapping[str, str], inner: Sequence[str], n: int) -> str:
+    def together(self, x: Operand, lead: Mapping[Key, str], inner: Sequence[str], n: int) -> str:
         """The name of `n` elements read at once."""
         first, kind = self.at(x, lead, inner), self.lanes(x, n)
         name = self.names.fresh("x")
         self.line(f"{kind} {name} = *(const {kind}*)&{first};")
         return name
 
-    def put(self, x: Operand, lead: Mapping[str, str], inner: Sequence[str], n: int, name: str) -> None:
+    def put(self, x: Operand, lead: Mapping[Key, str], inner: Sequence[str], n: int, name: str) -> None:
         """Store `n` elements at once."""
         self.written.add(x.place.host)
         self.stores.append(x.place)
         self.line(f"*({self.lanes(x, n)}*)&{self.at(x, lead, inner)} = {name};")
 
-    def element(self, x: Operand, lead: Mapping[str, str], inner: Sequence[str]) -> str:
+    def element(self, x: Operand, lead: Mapping[Key, str], inner: Sequence[str]) -> str:
         """One element; `inner` are the places along its per-example axes, the last ones where there are more."""
         return self.read(x.place.host, self.at(x, lead, inner))
 
-    def at(self, x: Operand, lead: Mapping[str, str], inner: Sequence[str]) -> str:
+    def at(self, x: Operand, lead: Mapping[Key, str], inner: Sequence[str]) -> str:
         """Where that element lies."""
         host = self.given("host", x.place.host, x.place.host)
         terms = self.start(x.place)
@@ -275,15 +255,15 @@ class Kernel:
                 terms.append(times(at, self.size(stride)))
         return f"{host}[{' + '.join(terms) or '0'}]"
 
-    def store(self, x: Operand, lead: Mapping[str, str], inner: Sequence[str], value: str) -> None:
+    def store(self, x: Operand, lead: Mapping[Key, str], inner: Sequence[str], value: str) -> None:
         """Put a value into memory."""
         self.written.add(x.place.host)
         self.stores.append(x.place)
         self.line(f"{self.at(x, lead, inner)} = {self.kept(x.place.host, value)};")
 
-    def coordinates(self, flat: str, dims: Points) -> dict[str, str]:
+    def coordinates(self, flat: str, dims: Points) -> dict[Key, str]:
         """The place along each dimension, from the number of a point, which is used up."""
-        found = {}
+        found: dict[Key, str] = {}
         wide = [(key, size) for key, size in dims if size != ONE]
         for key, size in reversed(wide):
             if (key, size) == wide[0]:

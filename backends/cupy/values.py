@@ -9,7 +9,7 @@ from ...ir import Const, Equation
 from ...ops.shapes import as_slice, negative_axes
 from ...program import Access, Argument, Compute, View
 from ..numpy.kernels import letters
-from ..sizes import Size
+from ..sizes import Key, Size
 from .text import TYPES, Kernel, Operand, Where, literal, operand, viewed
 
 Typed = tuple[str, str]
@@ -93,7 +93,7 @@ class Values:
         assert isinstance(arg, Access)
         return operand(self.k.layouts, arg, self.where)
 
-    def read(self, arg: Argument, lead: Mapping[str, str], inner: Sequence[str]) -> Typed:
+    def read(self, arg: Argument, lead: Mapping[Key, str], inner: Sequence[str]) -> Typed:
         """One element of an argument, at the places `inner` of its own axes; or a number."""
         if isinstance(arg, Const):
             kind = "bool" if isinstance(arg.value, bool) else "int" if isinstance(arg.value, int) else "float"
@@ -105,7 +105,7 @@ class Values:
         x = self.operand(arg)
         return self.k.element(x, lead, inner), x.kind
 
-    def value(self, step: Compute, lead: Mapping[str, str], inner: Sequence[str]) -> Typed:
+    def value(self, step: Compute, lead: Mapping[Key, str], inner: Sequence[str]) -> Typed:
         """The value of a statement; `inner` are places in its result."""
         e = step.equation
         if e.op in POINTWISE:
@@ -142,7 +142,7 @@ class Values:
     def over(
         self,
         arg: Argument,
-        lead: Mapping[str, str],
+        lead: Mapping[Key, str],
         inner: Sequence[str],
         gone: Sequence[int],
         change: str,
@@ -164,7 +164,7 @@ class Values:
         at(list(inner), list(gone))
         return total
 
-    def summed(self, step: Compute, attrs: dict[str, object], lead: Mapping[str, str], inner: list[str]) -> Typed:
+    def summed(self, step: Compute, attrs: dict[str, object], lead: Mapping[Key, str], inner: list[str]) -> Typed:
         """A sum or a maximum over per-example axes."""
         gone, place = self.rows(step, attrs, inner)
         largest = step.equation.op == "max"
@@ -180,7 +180,7 @@ class Values:
         kept = iter(inner[len(inner) - (rank - len(gone)) :])
         return gone, ["0" if i in gone else next(kept) for i in range(rank)]
 
-    def shrunk(self, step: Compute, attrs: dict[str, object], lead: Mapping[str, str], inner: list[str]) -> Typed:
+    def shrunk(self, step: Compute, attrs: dict[str, object], lead: Mapping[Key, str], inner: list[str]) -> Typed:
         """A sum to a smaller shape."""
         shape = self.shape(step.args[0])
         target = self.result(step.equation, step)
@@ -191,7 +191,7 @@ class Values:
             return self.read(step.args[0], lead, place)
         return self.over(step.args[0], lead, place, gone, "{}", False), "float"
 
-    def row(self, step: Compute, attrs: dict[str, object], lead: Mapping[str, str], inner: list[str]) -> Typed:
+    def row(self, step: Compute, attrs: dict[str, object], lead: Mapping[Key, str], inner: list[str]) -> Typed:
         """Stable exponentials: logsumexp, softmax, cross_entropy."""
         arg, op = step.args[0], step.equation.op
         gone, place = self.rows(step, attrs, inner)
@@ -207,7 +207,7 @@ class Values:
         here = convert(self.read(arg, lead, [*place[:-1], label]), "float")
         return f"(log({total}) - ({here} - {top}))", "float"
 
-    def largest(self, step: Compute, attrs: dict[str, object], lead: Mapping[str, str], inner: list[str]) -> Typed:
+    def largest(self, step: Compute, attrs: dict[str, object], lead: Mapping[Key, str], inner: list[str]) -> Typed:
         """The place of the first largest element; a nan counts as the largest."""
         arg = step.args[0]
         size = self.shape(arg)[-1]
@@ -220,7 +220,7 @@ class Values:
             self.k.line(f"{test} {{ {best} = {x}; {found} = {n}; }}")
         return found, "int"
 
-    def contracted(self, step: Compute, attrs: dict[str, object], lead: Mapping[str, str], inner: list[str]) -> Typed:
+    def contracted(self, step: Compute, attrs: dict[str, object], lead: Mapping[Key, str], inner: list[str]) -> Typed:
         """A product, as one sum."""
         a, b = step.args
         left, right, out = letters(step.equation.op, [len(self.shape(a)), len(self.shape(b))], attrs)
@@ -243,16 +243,16 @@ class Values:
 
     # -- rearrangements and lookups ----------------------------------------------------------------------------------
 
-    def stretched(self, step: Compute, attrs: dict[str, object], lead: Mapping[str, str], inner: list[str]) -> Typed:
+    def stretched(self, step: Compute, attrs: dict[str, object], lead: Mapping[Key, str], inner: list[str]) -> Typed:
         """A broadcast."""
         return self.read(step.args[0], lead, inner)
 
-    def rearranged(self, step: Compute, attrs: dict[str, object], lead: Mapping[str, str], inner: list[str]) -> Typed:
+    def rearranged(self, step: Compute, attrs: dict[str, object], lead: Mapping[Key, str], inner: list[str]) -> Typed:
         """A transpose or a slice that could not be read in place."""
         x = viewed(self.operand(step.args[0]), View(step.equation.op, step.equation.attrs, 0))
         return self.k.element(x, lead, inner), x.kind
 
-    def reshaped(self, step: Compute, attrs: dict[str, object], lead: Mapping[str, str], inner: list[str]) -> Typed:
+    def reshaped(self, step: Compute, attrs: dict[str, object], lead: Mapping[Key, str], inner: list[str]) -> Typed:
         """The same elements in another shape."""
         shape, target = self.shape(step.args[0]), self.result(step.equation, step)
         flat = "0"
@@ -262,7 +262,7 @@ class Values:
         place = [f"({flat} / {math.prod(shape[i + 1 :])} % {n})" if n != 1 else "0" for i, n in enumerate(shape)]
         return self.read(step.args[0], lead, place)
 
-    def joined(self, step: Compute, attrs: dict[str, object], lead: Mapping[str, str], inner: list[str]) -> Typed:
+    def joined(self, step: Compute, attrs: dict[str, object], lead: Mapping[Key, str], inner: list[str]) -> Typed:
         """Concatenation and stacking: whichever operand the place lies in."""
         rank = len(self.result(step.equation, step))
         (axis,) = negative_axes(attrs["axis"], rank)  # type: ignore[arg-type]
@@ -282,7 +282,7 @@ class Values:
             start += size
         return value, kind
 
-    def unsliced(self, step: Compute, attrs: dict[str, object], lead: Mapping[str, str], inner: list[str]) -> Typed:
+    def unsliced(self, step: Compute, attrs: dict[str, object], lead: Mapping[Key, str], inner: list[str]) -> Typed:
         """A slice put back into zeros."""
         target = self.result(step.equation, step)
         place = inner[len(inner) - len(target) :]
@@ -308,11 +308,11 @@ class Values:
         self.k.line(f"if ({' && '.join(tests) or 'true'}) {value} = {read};")
         return value, "float"
 
-    def index(self, arg: Argument, lead: Mapping[str, str], inner: Sequence[str], size: int) -> str:
+    def index(self, arg: Argument, lead: Mapping[Key, str], inner: Sequence[str], size: int) -> str:
         """An index, held inside its table: given ones are checked before, a computed one may lie anywhere."""
         return self.k.new("index", f"within({convert(self.read(arg, lead, inner), 'int')}, {size})", "row")
 
-    def taken(self, step: Compute, attrs: dict[str, object], lead: Mapping[str, str], inner: list[str]) -> Typed:
+    def taken(self, step: Compute, attrs: dict[str, object], lead: Mapping[Key, str], inner: list[str]) -> Typed:
         """Rows of a table, or one element of each row, by integer index."""
         table, which = step.args
         shape, rank = self.shape(table), len(self.shape(which))
@@ -322,7 +322,7 @@ class Values:
         row = self.index(which, lead, place[:rank], shape[0])
         return self.read(table, lead, [row, *place[rank:]])
 
-    def scattered(self, step: Compute, attrs: dict[str, object], lead: Mapping[str, str], inner: list[str]) -> Typed:
+    def scattered(self, step: Compute, attrs: dict[str, object], lead: Mapping[Key, str], inner: list[str]) -> Typed:
         """Values added up in the row that an index names: each row looks for its own, in one fixed order."""
         values, which = step.args
         shape = self.shape(which)
@@ -342,7 +342,7 @@ class Values:
         at([])
         return total, "float"
 
-    def chosen(self, step: Compute, attrs: dict[str, object], lead: Mapping[str, str], inner: list[str]) -> Typed:
+    def chosen(self, step: Compute, attrs: dict[str, object], lead: Mapping[Key, str], inner: list[str]) -> Typed:
         """Unit vectors."""
         *place, last = inner[len(inner) - len(self.shape(step.args[0])) - 1 :]
         found = convert(self.read(step.args[0], lead, place), "int")

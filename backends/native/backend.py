@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...compiler import compile_system
+from ...errors import BackendError
 from ...explain import Costs
 from ...ir import System
 from ...program import Program
@@ -18,12 +19,14 @@ from ..memory import Idle, afford, elements, numbers_of
 from ..numpy.arrays import NumpyArrays
 from ..numpy.backend import alone, instead
 from ..place import ALIGNED, Lives, offsets
+from ..sizes import BATCH_END
 from . import library
 from .code import Code
 from .emit import CONTRACTIONS, emit, unsupported
 from .machine import Compiled, vector_bytes
 from .pool import helpers, start
 from .products import anticipate
+from .sums import apart
 
 
 def _addresses() -> Callable[[Any], int]:
@@ -57,7 +60,7 @@ class Workspace:
         start = -raw.ctypes.data % ALIGNED
         self.arena = raw[start : start + self.bytes]
         self.table = np.zeros(len(emitted.hosts) + len(emitted.packs), np.uintp)
-        self.numbers = np.array([numbers["B"], *(numbers[a.end] for a in system.axes)], np.int64)
+        self.numbers = np.array([numbers[BATCH_END], *(numbers[a.end] for a in system.axes)], np.int64)
         self.arrays: dict[str, Any] = {}
         for n, host in enumerate(emitted.hosts):
             if host in where:
@@ -84,14 +87,12 @@ class NativeExecutable(AbstractExecutable):
     def __init__(self, system: System, options: Options) -> None:
         self.system = system
         self.dtype, self._options = np.dtype(options.dtype), options
-        with library.writing():
-            start()
-            self.program = compile_system(system, without=("pack", *options.without))  # `fuse` makes wider kernels
-            self.emitted = emit(self.program, options.dtype, vector_bytes(), helpers(), "panels" not in options.without)
-            library.ready()
+        start()
+        self.program = compile_system(apart(system), without=("pack", *options.without))  # `fuse` makes wider kernels
+        self.emitted = emit(self.program, options.dtype, vector_bytes(), helpers(), "panels" not in options.without)
+        self._compiled = self._callable()
         system = self.program.system  # with the names that the passes made
         self._arena = "arena" not in options.without
-        self._compiled = Compiled(self.emitted.text)
         self._run = self._compiled.function("run")
         self.borrowed = {
             n: self.kind(d.dtype) for n, d in system.decls.items() if d.given and n not in self.program.buffers
@@ -104,6 +105,19 @@ class NativeExecutable(AbstractExecutable):
         }
         self._idle = Idle()
 
+    def _callable(self) -> Compiled:
+        """The program, compiled after all that it calls. Raises BackendError where LLVM does not take it."""
+        try:
+            library.ready(self.emitted.text)
+            return Compiled(self.emitted.text)
+        except RuntimeError as error:
+            if isinstance(error, BackendError):
+                raise
+            raise BackendError(
+                f"template {self.system.name!r} could not be compiled: {str(error).strip()}; it is a fault of unroll, "
+                "to be reported; choose backend='numpy' meanwhile"
+            ) from error
+
     def plan(self, numbers: Mapping[str, int]) -> tuple[dict[str, int], dict[str, int], int]:
         """Bytes and place of everything in the arena, and the size of the arena."""
         emitted = self.emitted
@@ -112,7 +126,7 @@ class NativeExecutable(AbstractExecutable):
         sizes = {h: emitted.layouts[h].elements.at(numbers) * itemsize[emitted.layouts[h].kind] for h in own}
         when = emitted.lives
         for name, items, number in emitted.packs:
-            sizes[name] = items * self.dtype.itemsize
+            sizes[name] = items.at(numbers) * self.dtype.itemsize
             when = Lives({**when.first, name: number}, {**when.final, name: number})
         if not self._arena:
             when = Lives(dict.fromkeys(sizes, 0), dict.fromkeys(sizes, 0))  # all at once: none takes another's place
@@ -168,10 +182,9 @@ class Native(NumpyArrays, AbstractBackend):
     def anticipate(self, system: System, options: Options) -> None:
         """Begin to compile the kernels of products."""
         if not alone(options) and any(e.op in CONTRACTIONS for e in system.equations):
-            with library.writing():
-                start()
-                anticipate(Code(options.dtype, vector_bytes()))
-                library.flush()
+            start()
+            anticipate(Code(options.dtype, vector_bytes()))
+            library.flush()
 
     def build(self, system: System, options: Options) -> AbstractExecutable:
         """Compile; NumPy serves complex steps, the search for nans, and operations that are Python functions."""

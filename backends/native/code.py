@@ -11,7 +11,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from ..sizes import ONE, ZERO, Size
+from ..sizes import ONE, ZERO, Key, Size
 from .folding import Builder, number
 
 I64, I32, I8, I1 = ir.IntType(64), ir.IntType(32), ir.IntType(8), ir.IntType(1)
@@ -24,19 +24,21 @@ class Strided:
     """Elements in memory along named dimensions; a dimension it lacks has stride 0.
 
     fresh  True where it is only written, or must be read anew each time: never loaded ahead of a loop
+    each   elements that every thread has of it for itself
     """
 
     pointer: Value
-    strides: Mapping[str, Size]
+    strides: Mapping[Key, Size]
     kind: str
     fresh: bool = False
+    each: int = 0
 
-    def along(self, key: str) -> Size:
+    def along(self, key: Key) -> Size:
         """Elements from one step of a dimension to the next."""
         return self.strides.get(key, ZERO)
 
 
-Dims = list[tuple[str, Size]]
+Dims = list[tuple[Key, Size]]
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class Point:
     pointers: tuple[Value, ...]
     inner: tuple[bool, ...]
     ahead: Mapping[int, Value]
-    index: Mapping[str, Value]
+    index: Mapping[Key, Value]
 
 
 class Code:
@@ -164,12 +166,6 @@ class Code:
         """A variable of the function, which becomes a register."""
         return self.entry.alloca(kind, name=name)
 
-    def row(self, kind: str, size: int) -> Value:
-        """Memory of the function for a row of elements, from the beginning of a cache line."""
-        room = self.entry.alloca(ir.ArrayType(self.memory(kind), size))
-        room.align = 64
-        return self.entry.inttoptr(self.entry.ptrtoint(room, I64), POINTER)  # a pointer to anything
-
     def moved(self, pointer: Value, kind: str, steps: Value) -> Value:
         """The pointer so many elements on."""
         return self.b.gep(pointer, [steps], source_etype=self.memory(kind))
@@ -221,15 +217,25 @@ class Code:
         with self.b.if_then(condition):
             yield
 
+    @contextmanager
+    def unless(self, condition: Value) -> Iterator[None]:
+        """``if not condition``."""
+        with self.when(self.b.select(condition, I1(0), I1(1))):
+            yield
+
     def nest(
         self,
         dims: Dims,
         operands: Sequence[Strided],
         body: Callable[[Point], None],
         wide: bool = True,
+        part: tuple[Value, Value] | None = None,
     ) -> None:
-        """Run `body` at every point of `dims`, the last innermost; wide, where the operands allow, along the last."""
-        self._level(dims, tuple(o.pointer for o in operands), operands, body, wide, {})
+        """Run `body` at every point of `dims`, the last innermost; wide, where the operands allow, along the last.
+
+        part  of a nest of one dimension, the first step and past the last: the first a multiple of the widest vector
+        """
+        self._level(dims, tuple(o.pointer for o in operands), operands, body, wide, {}, part)
 
     def lanes(self, extent: Size, wide: bool) -> list[int]:
         """The widths of vectors that cover a dimension: as many of the first as fit, then of the last what is left.
@@ -250,27 +256,28 @@ class Code:
         operands: Sequence[Strided],
         body: Callable[[Point], None],
         wide: bool,
-        index: Mapping[str, Value],
+        index: Mapping[Key, Value],
+        part: tuple[Value, Value] | None = None,
     ) -> None:
         """One loop of a nest and those inside it: no deeper than a value has axes."""
         if not dims:
             body(Point(1, pointers, (False,) * len(operands), {}, index))
             return
         (key, extent), *rest = dims
-        stop = self.size(extent)
+        first, stop = part or (self.i64(0), self.size(extent))
         if rest:
             with self.loop(self.i64(0), stop) as i:
                 moved = self._at(pointers, operands, key, i)
                 self._level(rest, moved, operands, body, wide, {**index, key: i})
             return
         inner = tuple(o.along(key) != ZERO for o in operands)
-        with self.when(self.b.icmp_signed(">", stop, self.i64(0))):
+        with self.when(self.b.icmp_signed(">", stop, first)):
             ahead = {
                 n: self.load(pointers[n], o.kind)
                 for n, o in enumerate(operands)
                 if not inner[n] and not o.fresh
             }  # fmt: skip
-            start = self.i64(0)
+            start = first
             widths = self.lanes(extent, wide)
             for lanes in widths:
                 past = stop if lanes == widths[-1] else self.b.and_(stop, self.i64(-lanes))
@@ -285,13 +292,14 @@ class Code:
         lanes = ir.Constant(ir.VectorType(I64, width), list(range(width)))
         return self.b.add(self.splat(i, width), lanes)
 
-    def _at(self, pointers: Sequence[Value], operands: Sequence[Strided], key: str, i: Value) -> tuple[Value, ...]:
+    def _at(self, pointers: Sequence[Value], operands: Sequence[Strided], key: Key, i: Value) -> tuple[Value, ...]:
         return tuple(
-            p if o.along(key) == ZERO else self.moved(p, o.kind, self._times(i, o.along(key)))
+            p if o.along(key) == ZERO else self.moved(p, o.kind, self.times(i, o.along(key)))
             for p, o in zip(pointers, operands, strict=True)
         )
 
-    def _times(self, i: Value, size: Size) -> Value:
+    def times(self, i: Value, size: Size) -> Value:
+        """A number times a size."""
         return i if size == ONE else self.b.mul(i, self.size(size))
 
     def value(self, operands: Sequence[Strided], point: Point, n: int) -> Value:
@@ -320,7 +328,7 @@ class Code:
 
 
 def collapsed(
-    dims: Dims, operands: Sequence[Strided], kept: frozenset[str] = frozenset()
+    dims: Dims, operands: Sequence[Strided], kept: frozenset[Key] = frozenset()
 ) -> tuple[Dims, list[Strided]]:
     """The same points with fewer dimensions: of size 1 left out, neighbours that lie end to end made one."""
     merged: Dims = []

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ...ir import Ref, System
 from ...ops.shapes import elementwise
-from ...program import Access, Compute, Fuse, Program, Repeat, Step, access_shape, guard, walk
-from ...timeindex import Range, running
+from ...program import Access, Compute, Fuse, Guard, Program, Repeat, Step, access_shape, guard, walk, zero_unless
+from ...timeindex import Axis, Range, running
 from ..place import Layout, Lives, layouts, lives, zeros
-from ..sizes import BATCH, PART, Size, count
+from ..sizes import BATCH, BATCH_END, EXAMPLES, PART, Size, count
 from . import library
-from .code import I64, POINTER, Code, Value
+from .code import I1, I64, POINTER, Code, Value
 from .kernel import Kernels
 from .machine import Compiled
 from .operations import METHODS, Operations
@@ -23,7 +23,7 @@ from .sharing import Job, Sharing
 from .spread import Spread
 from .statement import Memory, Statements, Where
 
-EXAMPLES = 4
+GRAIN = 4
 """The examples of a share are a multiple of this."""
 ENOUGH_OF_A_LOOP = 2**22
 """Multiplications in a loop worth waking a thread for."""
@@ -43,7 +43,7 @@ class Emitted:
     hosts: tuple[str, ...]
     layouts: dict[str, Layout]
     lives: Lives
-    packs: tuple[tuple[str, int, int], ...]
+    packs: tuple[tuple[str, Size, int], ...]
     jobs: list[Compiled]
 
 
@@ -72,20 +72,20 @@ class _Emitter:
         hosts = tuple(dict.fromkeys(self.layouts[n].host for n in self.layouts if n not in self.absent))
         self.hosts = tuple(h for h in hosts if h in self.lives.first)
         self.memory = Memory(self.c, self.layouts, {})
-        self.packs: list[tuple[str, int, int]] = []
+        self.packs: list[tuple[str, Size, int]] = []
         self.jobs: list[Compiled] = []
         self.examples = BATCH
-        self.statements = Statements(self.memory)
+        self.statements = Statements(self.memory, self.sums)
         self.sharing = Sharing(self.c, helpers)
         self.products = Products(self.statements, self.sharing, self.room)
-        self.kernels = Kernels(self.system, self.statements, Spread(self.c, self.sharing))
+        self.kernels = Kernels(self.system, self.statements, Spread(self.c, self.sharing), self.scratch)
         self.operations = Operations(self.statements)
 
     def enter(self, table: Value, sizes: Value) -> None:
         """At the entry of a function: the lengths, and where everything lies."""
         self.table, c = table, self.c
         c.inputs = {}
-        for number, end in enumerate(("B", *(a.end for a in self.system.axes))):
+        for number, end in enumerate((BATCH_END, *(a.end for a in self.system.axes))):
             c.inputs[end] = c.entry.load(c.entry.gep(sizes, [c.i64(number)], source_etype=I64), typ=I64)
         names = (*self.hosts, *(name for name, _, _ in self.packs))
         self.memory.pointers = {name: self.pointer(number) for number, name in enumerate(names)}
@@ -167,8 +167,8 @@ class _Emitter:
             return
         threads = self.sharing.helpers + 1
         lo, hi = (self.memory.step(i, Where({}, (), False)) for i in loop.steps)
-        work = c.b.mul(c.b.sub(hi, lo), c.b.mul(c.inputs["B"], c.i64(sum(map(self.work, inside)))))
-        many = c.b.icmp_signed(">=", c.inputs["B"], c.i64(threads * EXAMPLES))
+        work = c.b.mul(c.b.sub(hi, lo), c.b.mul(c.inputs[BATCH_END], c.i64(sum(map(self.work, inside)))))
+        many = c.b.icmp_signed(">=", c.inputs[BATCH_END], c.i64(threads * GRAIN))
         large = c.b.and_(many, c.b.icmp_signed(">=", work, c.i64(ENOUGH_OF_A_LOOP)))
         shares = c.b.select(large, c.i64(threads), c.i64(1))
         helped = c.b.select(large, self.sharing.nobody(), self.sharing.helped)
@@ -179,14 +179,14 @@ class _Emitter:
             (count,) = job.sizes
             self.enter(table, sizes)
             e = c.entry
-            unit = e.mul(count, c.i64(EXAMPLES))
-            each = e.mul(e.sdiv(e.add(c.inputs["B"], e.sub(unit, c.i64(1))), unit), c.i64(EXAMPLES))
-            start = c.least(e.mul(job.share, each), c.inputs["B"], e)
-            c.inputs[PART] = c.least(e.sub(c.inputs["B"], start), each, e)
+            unit = e.mul(count, c.i64(GRAIN))
+            each = e.mul(e.sdiv(e.add(c.inputs[BATCH_END], e.sub(unit, c.i64(1))), unit), c.i64(GRAIN))
+            start = c.least(e.mul(job.share, each), c.inputs[BATCH_END], e)
+            c.inputs[PART] = c.least(e.sub(c.inputs[BATCH_END], start), each, e)
             for host in self.hosts:
                 layout = self.layouts[host]
                 if layout.batched:
-                    step = e.mul(start, c.size(layout.strides["batch"]))
+                    step = e.mul(start, c.size(layout.strides[EXAMPLES]))
                     at = e.gep(self.memory.pointers[host], [step], source_etype=c.memory(layout.kind))
                     self.memory.pointers[host] = at
             alone = e.select(e.icmp_signed("==", count, c.i64(1)), c.i64(threads), c.i64(1))
@@ -221,14 +221,34 @@ class _Emitter:
             if any(steady) and not all(steady):
                 spans = tuple(r for a in self.system.axes for r in s.equation.domain if r.axis == a and a not in axes)
                 where = Where(dict.fromkeys(axes, self.c.i64(0)), spans, s.equation.batched)
-                self.products.prepare(s, where, steady)
+                with self.c.when(self.holds(s.exists, {})):
+                    self.products.prepare(s, where, steady)
 
     def room(self, elements: int) -> str:
         """Memory for a product during one step of the program."""
-        name = f" pack {len(self.packs)}"
-        self.packs.append((name, elements, self.number))
+        name = f"~pack {len(self.packs)}"  # no name of a user's begins with a tilde
+        self.packs.append((name, Size(elements), self.number))
         self.memory.pointers[name] = self.pointer(len(self.hosts) + len(self.packs) - 1)
         return name
+
+    def sums(self, elements: Size) -> Value:
+        """Memory for a long sum during one step of the program, so many elements for each thread."""
+        each = Size(elements.factor, tuple((BATCH_END if end == PART else end, k) for end, k in elements.symbols))
+        self.packs.append((f"~sums {len(self.packs)}", each * Size(self.sharing.helpers + 1), self.number))
+        memory = self.pointer(len(self.hosts) + len(self.packs) - 1)
+        return self.c.moved(memory, "float", self.c.times(self.sharing.outer, each))
+
+    def scratch(self, size: int) -> Value:
+        """Memory for the rows of kernels during one step of the program, so many bytes for each thread."""
+        name = f"~rows {self.number}"
+        elements = -(-size * (self.sharing.helpers + 1) // self.c.bytes["float"])
+        known = [n for n, (other, _, _) in enumerate(self.packs) if other == name]
+        if known:
+            self.packs[known[0]] = name, Size(max(elements, self.packs[known[0]][1].factor)), self.number
+        else:
+            self.packs.append((name, Size(elements), self.number))
+        self.memory.pointers[name] = self.pointer(len(self.hosts) + (known[0] if known else len(self.packs) - 1))
+        return self.memory.pointers[name]
 
     def pointer(self, number: int) -> Value:
         """An entry of the table of pointers."""
@@ -238,7 +258,6 @@ class _Emitter:
     def guarded(self, body: Sequence[Compute], inner: Sequence[str], loops: tuple[tuple[Repeat, Value], ...]) -> None:
         """Statements over the same points, each left out at steps of a loop that lie outside its domain."""
         c, e, offsets = self.c, body[0].equation, dict(body[0].offsets)
-        none = Where({}, (), False)
         running = {loop.axis: i for loop, i in loops}
         steps = {a: c.b.add(i, c.i64(offsets[a])) if offsets[a] else i for a, i in running.items()}
         spans = tuple(r for a in self.system.axes for r in e.domain if r.axis == a and a not in steps)
@@ -246,23 +265,41 @@ class _Emitter:
         guards = [guard(s, [loop for loop, _ in loops]) for s in body]
         wanted = list(dict.fromkeys(g for g in guards if g))
         if not wanted:
-            self.write(body, inner, where)
+            self.settled(body, inner, where)
             return
         (first,) = wanted
-        inside: Value = None
-        for axis, sign, edge in first:
-            test = c.b.icmp_signed(sign, running[axis], self.memory.step(edge, none))
-            inside = test if inside is None else c.b.and_(inside, test)
+        inside = self.holds(first, running)
         always = [s for s, g in zip(body, guards, strict=True) if not g]
         if not always:
             with c.when(inside):
-                self.write(body, inner, where)
+                self.settled(body, inner, where)
             return
         with c.b.if_else(inside) as (here, elsewhere):
             with here:
-                self.write(body, inner, where)
+                self.settled(body, inner, where)
             with elsewhere:
-                self.write(always, inner, where)
+                self.settled(always, inner, where)
+
+    def settled(self, body: Sequence[Compute], inner: Sequence[str], where: Where) -> None:
+        """A kernel or a statement; a sum that is one over no steps, at lengths that lack what it reads, is zero."""
+        step = body[0]
+        if not zero_unless(step):
+            self.write(body, inner, where)
+            return
+        with self.c.b.if_else(self.holds(zero_unless(step), {})) as (there, gone):
+            with there:
+                self.write(body, inner, where)
+            with gone:
+                target = self.statements.left(step, where)
+                self.statements.fill(target, where, float("-inf") if step.equation.combine == "max" else 0)
+
+    def holds(self, conditions: Guard, running: Mapping[Axis, Value]) -> Value:
+        """Whether all of a guard holds."""
+        none, found = Where({}, (), False), I1(1)
+        for subject, sign, edge in conditions:
+            step = running[subject] if isinstance(subject, Axis) else self.memory.step(subject, none)
+            found = self.c.b.and_(found, self.c.b.icmp_signed(sign, step, self.memory.step(edge, none)))
+        return found
 
     def write(self, body: Sequence[Compute], inner: Sequence[str], where: Where) -> None:
         """A kernel, or one statement by its operation."""

@@ -23,7 +23,10 @@ class Builder(ir.IRBuilder):  # type: ignore[misc]
 
     def _folded(self, x: Value, y: Value, combine: Callable[[int, int], int]) -> Value | None:
         a, b = number(x), number(y)
-        return None if a is None or b is None else ir.Constant(x.type, combine(a, b))
+        if a is None or b is None:
+            return None
+        half = 1 << x.type.width - 1 if x.type.width > 1 else 0  # of one bit it is 0 or 1
+        return ir.Constant(x.type, (combine(a, b) + half) % (1 << x.type.width) - half)  # as the machine wraps around
 
     def add(self, x: Value, y: Value, *args: Any, **kwargs: Any) -> Value:
         if number(x) == 0:

@@ -21,6 +21,8 @@ VECTORS = 36
 """Vectors of columns in a block: whole panels of three, of two, and both."""
 ROWS = 64
 """Rows in a block."""
+LONG = 2048
+"""Numbers that are added up one by one, at most, where nothing is packed."""
 FEW = 8
 """Rows for which packing the other operand is not worth while."""
 
@@ -117,7 +119,11 @@ class _Share:
         with c.b.if_else(c.b.and_(few, beside)) as (direct, packed):
             with direct:
                 panels = c.moved(self.y, "float", c.b.mul(first, c.i64(c.width)))
-                self._rows((panels, c.i64(c.width), self.apart), (first, past), self.rows, c.i64(0), self.k)
+                some = c.b.select(c.b.icmp_signed(">", self.k, c.i64(0)), self.k, c.i64(1))  # zeros are written too
+                with c.loop(c.i64(0), some, LONG) as k:
+                    place = c.moved(panels, "float", c.b.mul(k, self.apart))
+                    count = c.least(c.i64(LONG), c.b.sub(self.k, k))
+                    self._rows((place, c.i64(c.width), self.apart), (first, past), self.rows, k, count)
             with packed:
                 some = c.b.select(c.b.icmp_signed(">", self.k, c.i64(0)), self.k, c.i64(1))  # zeros are written too
                 with c.loop(first, past, VECTORS) as j, c.loop(c.i64(0), some, self.block) as k:

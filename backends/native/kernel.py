@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from ...ir import Ref, System
-from ...program import REDUCTIONS, Access, Argument, Compute, Row, row
+from ...program import REDUCTIONS, Access, Argument, Compute, Row, by_points, row
+from ..place import ALIGNED
 from ..sizes import ONE
-from .code import Dims, Point, Strided, can_be_wide, collapsed
+from .code import Dims, Point, Strided, Value, can_be_wide, collapsed
 from .pointwise import Typed, convert, larger, pointwise
 from .spread import Spread
 from .statement import Combine, Partial, Statements, Where, features, keys
@@ -28,14 +29,16 @@ Stages = list[tuple[Compute, ...]]
 class Kernels:
     """Writes kernels."""
 
-    def __init__(self, system: System, statements: Statements, spread: Spread) -> None:
-        self.system, self.s, self.spread = system, statements, spread
+    def __init__(self, system: System, statements: Statements, spread: Spread, scratch: Callable[[int], Value]) -> None:
+        self.system, self.s, self.spread, self.scratch = system, statements, spread, scratch
 
     def write(self, body: Sequence[Compute], inner: Sequence[str], where: Where) -> None:
         """One kernel; `inner` are the names that need no memory."""
         rows = [r for r in (row(self.system, step) for step in body) if r is not None]
-        plan = staged(body, rows) if len({(r.reads, r.writes) for r in rows}) > 1 else [tuple(body)]
+        plan = [tuple(body)] if by_points(rows) else staged(body, rows)
         kernel = _Kernel(self.s, plan, rows, inner, where)
+        if kernel.bytes:
+            kernel.operands.append(Strided(self.scratch(kernel.bytes), {}, "bool", fresh=True, each=kernel.bytes))
         cost = sum(COSTS.get(step.equation.op, 2) * r.reads for step, r in zip(body, rows, strict=True))
         if len(plan) == 1:
             dims, operands = collapsed(kernel.dims, kernel.operands)
@@ -47,7 +50,7 @@ class Kernels:
         if where.loops or where.spans:
             self.spread.run(dims, operands, cost, nest, again=len(plan) == 1)
         else:
-            nest(dims, operands)  # a boundary: one step
+            self.spread.alone(dims, operands, nest)  # a boundary: one step
 
 
 def staged(body: Sequence[Compute], rows: Sequence[Row]) -> Stages:
@@ -81,6 +84,8 @@ class _Kernel:
 
     values  numbers of the row at hand
     homes   where elements of the row lie that an earlier stage computed
+    rows_   for what never reaches memory, but is read in a later stage than it is computed in: where it lies among
+            buffers of one row, in bytes, of which there are `bytes` in all
     """
 
     def __init__(self, s: Statements, plan: Stages, rows: Sequence[Row], inner: Sequence[str], where: Where) -> None:
@@ -102,6 +107,7 @@ class _Kernel:
                     self.reads[arg] = self._operand(arg, False)
             known[target.ref.name] = target
         self.writes = {a: self._operand(a, True) for name, a in known.items() if name not in inner}
+        self.rows_, self.bytes = self._buffers() if len(plan) > 1 else ({}, 0)
 
     def _operand(self, access: Access, fresh: bool) -> int:
         found = self.m.operand(access, self.where).placed(keys(features(self.shape)), self.shape, fresh)
@@ -135,7 +141,11 @@ class _Kernel:
 
     def _row(self, point: Point) -> None:
         self.operands = [replace(o, pointer=p) for o, p in zip(self.operands, point.pointers, strict=True)]
-        buffers = self._buffers()
+        buffers: dict[Access, int] = {}
+        for access, start in self.rows_.items():
+            place = self.c.moved(point.pointers[-1], "bool", self.c.i64(start))
+            buffers[access] = len(self.operands)
+            self.operands.append(Strided(place, {LAST: ONE}, self.m.layouts[access.ref.name].kind, fresh=True))
         for number, stage in enumerate(self.plan):
             if number % 2:
                 self._along(stage, buffers)
@@ -143,8 +153,8 @@ class _Kernel:
             for step in stage:
                 self._number(step, self._computed(step, self._scalar))
 
-    def _buffers(self) -> dict[Access, int]:
-        """For what never reaches memory, but is read in a later stage than it is computed in: a buffer of one row."""
+    def _buffers(self) -> tuple[dict[Access, int], int]:
+        """Where each row lies that a later stage reads and memory never has, and the bytes of them all."""
         first: dict[Access, int] = {}
         final: dict[Access, int] = {}
         for number, stage in enumerate(self.plan):
@@ -153,23 +163,22 @@ class _Kernel:
                     final[arg] = number
                 if number % 2 and step.equation.op not in REDUCTIONS:
                     first.setdefault(Access(step.equation.out), number)
-        free: list[tuple[int, int, str]] = []
+        free: list[tuple[int, int, int]] = []
         found: dict[Access, int] = {}
+        total = 0
         for access, number in sorted(first.items(), key=lambda item: item[1]):
             if access in self.writes or final.get(access, 0) <= number:
                 continue
-            kind = self.m.layouts[access.ref.name].kind
-            place = next((f for f in free if f[0] < number and f[2] == kind), None)
+            size = -(-self.shape[-1] * self.c.bytes[self.m.layouts[access.ref.name].kind] // ALIGNED) * ALIGNED
+            place = next((f for f in free if f[0] < number and f[2] >= size), None)
             if place is None:
-                room = self.c.row(kind, self.shape[-1])
-                self.operands.append(Strided(room, {LAST: ONE}, kind, fresh=True))
-                n = len(self.operands) - 1
+                start, total = total, total + size
             else:
                 free.remove(place)
-                n = place[1]
-            free.append((final[access], n, kind))
-            found[access] = n
-        return found
+                _, start, size = place
+            free.append((final[access], start, size))
+            found[access] = start
+        return found, total
 
     def _scalar(self, arg: Argument) -> Typed:
         """An operand of a number of the row."""

@@ -9,7 +9,7 @@ from llvmlite import ir
 
 from ...ops.shapes import negative_axes
 from ...program import Access, Compute, View
-from ..sizes import ONE, ZERO, Size, in_order
+from ..sizes import ONE, ZERO, Key, Size, in_order
 from .code import I64, Code, Dims, Point, Strided, Value, can_be_wide
 from .elementary import emit
 from .pointwise import Typed, call, convert, larger
@@ -176,10 +176,10 @@ class Operations:
         c = self.c
         table, index = self.source(step, 0, where), self.source(step, 1, where)
         target, adds = self.s.target(step, where)
-        rows = [(f"r{i}", Size(n)) for i, n in enumerate(index.shape)]
+        rows: Dims = [(f"r{i}", Size(n)) for i, n in enumerate(index.shape)]
         if step.equation.op == "take":
             axis = 0
-            rest = [(f"e{i}", Size(n)) for i, n in enumerate(table.shape[1:])]
+            rest: Dims = [(f"e{i}", Size(n)) for i, n in enumerate(table.shape[1:])]
             spread = dict(table.lead) | dict(zip(keys(rest), table.steps[1:], strict=True))
         else:
             axis = len(table.shape) - 1
@@ -218,8 +218,8 @@ class Operations:
         target, adds = self.s.target(step, where)
         if not adds:
             self.s.fill(target, where, 0)
-        rows = [(f"r{i}", Size(n)) for i, n in enumerate(index.shape)]
-        rest = [(f"e{i}", Size(n)) for i, n in enumerate(target.shape[1:])]
+        rows: Dims = [(f"r{i}", Size(n)) for i, n in enumerate(index.shape)]
+        rest: Dims = [(f"e{i}", Size(n)) for i, n in enumerate(target.shape[1:])]
         read = Strided(
             values.pointer,
             dict(values.lead) | dict(zip(keys(rows + rest), values.steps, strict=True)),
@@ -255,14 +255,15 @@ class Operations:
             index.pointer, dict(index.lead) | dict(zip(keys(names)[:-1], index.steps, strict=True)), "int", False
         )
         write = target.placed(keys(names), target.shape)
-        last = keys(names)[-1]
+        last: Key = keys(names)[-1]
 
         def value(point: Point, operands: Sequence[Strided]) -> Typed:
             place = c.numbers(point.index[last], point.width)
             chosen = c.b.icmp_signed("==", place, c.value(operands, point, 0))
             return convert(c, (chosen, "bool"), "float"), "float"
 
-        self.s.map(where.dims + names, [which], write, value, self.s.combine(step) if adds else None, frozenset([last]))
+        combine = self.s.combine(step) if adds else None
+        self.s.map(where.dims + names, [which], write, value, combine, frozenset[Key]({last}))
 
     # -- whole rows ------------------------------------------------------------------------------------------------
 
@@ -275,13 +276,13 @@ class Operations:
         gone = [a + rank for a in negative_axes(attrs.get("axis", (-1,)), rank)]
         target, adds = self.s.target(step, where)
         combine = self.s.combine(step)
-        inner = [(f"g{i}", Size(source.shape[i])) for i in gone]
-        outer = [(f"o{i}", Size(source.shape[i])) for i in range(rank) if i not in gone]
-        names = {i: (f"g{i}" if i in gone else f"o{i}") for i in range(rank)}
+        inner: Dims = [(f"g{i}", Size(source.shape[i])) for i in gone]
+        outer: Dims = [(f"o{i}", Size(source.shape[i])) for i in range(rank) if i not in gone]
+        names: dict[int, Key] = {i: (f"g{i}" if i in gone else f"o{i}") for i in range(rank)}
         strides = dict(source.lead) | {names[i]: source.steps[i] for i in range(rank)}
         read = Strided(source.pointer, strides, source.kind, True)
         if e.op == "softmax":
-            spread = {names[i]: target.steps[i] for i in range(rank)}
+            spread: dict[Key, Size] = {names[i]: target.steps[i] for i in range(rank)}
         elif attrs.get("keepdims"):
             spread = {names[i]: target.steps[i] for i in range(rank) if i not in gone}
         else:

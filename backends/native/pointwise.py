@@ -80,6 +80,8 @@ def pointwise(c: Code, op: str, args: Sequence[Typed], result: str, exponent: An
         return b.select(chosen, convert(c, args[1], result), convert(c, args[2], result)), result
     values = [convert(c, a, result) for a in args]
     width = width_of(values[0])
+    if result == "bool":  # bools add up to whether any is true
+        return {"add": b.or_, "mul": b.and_}[op](*values), result
     if result == "int":
         return _whole(c, op, values, width), result
     if op in ARITHMETIC:
@@ -102,7 +104,7 @@ def pointwise(c: Code, op: str, args: Sequence[Typed], result: str, exponent: An
         x, zero = values[0], c.constant("float", 0, width)
         one = call(c, "llvm.copysign", c.constant("float", 1, width), x)
         apart = b.fcmp_ordered("!=", x, zero)
-        return b.select(apart, one, x), result  # 0 and nan are their own signs
+        return b.select(apart, one, b.fadd(x, zero)), result  # nan is its own sign, and so is 0, with that of -0 gone
     if op == "pow":
         return _power(c, values, exponent), result
     return emit(op, b, *values), result

@@ -10,10 +10,12 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from contextlib import suppress
 from functools import cache
 
+from ..forks import after_fork
 from . import library
-from .machine import Compiled, publish
+from .machine import Compiled
 
 LARGEST = 8
 LIMITS = ("UNROLL_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -178,6 +180,9 @@ def threads() -> int:
     return min(cores, LARGEST)
 
 
+NAMES = ("unroll_pool_run", "unroll_pool_end")
+
+
 class Pool:
     """The helpers of this process."""
 
@@ -186,10 +191,11 @@ class Pool:
         text = TEXT.replace("PAUSE", pause).replace("DECLARED", pause.replace("call", "declare"))
         self._compiled = Compiled(text)
         self._compiled.function("setup")(None, None)
-        publish({f"unroll_pool_{n}": self._compiled.address(n) for n in ("run", "end")})
+        self.addresses = {name: self._compiled.address(name.removeprefix("unroll_pool_")) for name in NAMES}
         helper = self._compiled.function("helper")
-        for _ in range(helpers):
-            threading.Thread(target=helper, args=(None, None), name="unroll helper", daemon=True).start()
+        with suppress(RuntimeError):  # no more threads can be had: who does the work does it with fewer
+            for _ in range(helpers):
+                threading.Thread(target=helper, args=(None, None), name="unroll helper", daemon=True).start()
 
 
 @cache
@@ -202,14 +208,18 @@ def helpers() -> int:
     return _helpers(os.getpid())
 
 
-@cache
-def _pool(process: int) -> list[Pool]:
-    made: list[Pool] = []
-    if helpers():
-        library.begin(lambda: made.append(Pool(helpers())))
-    return made
+def _make() -> tuple[object, dict[str, int]]:
+    made = Pool(helpers())
+    return made, made.addresses
 
 
 def start() -> None:
-    """Let the helpers wait for work, where there are any and they do not yet. A fork has its own."""
-    _pool(os.getpid())
+    """Let the helpers wait for work, where there are any and they do not yet."""
+    if helpers():
+        library.provide(NAMES, _make)
+
+
+@after_fork
+def _none_came() -> None:
+    """A fork has helpers of its own; programs compiled before it do their work alone."""
+    library.forget(NAMES)

@@ -13,7 +13,8 @@ from .gemm import Gemm, share_of_product
 from .packed import Packer, Panels, share_of_packed, share_of_packing
 from .pointwise import Typed
 from .sharing import Sharing
-from .statement import Statements, Where
+from .statement import Statements, Where, keys
+from .sums import long, reduced, region
 from .tiles import strip
 
 SMALLEST = 64
@@ -71,7 +72,7 @@ class Products:
         e = step.equation
         adds = step.mode == "add"
         left, right, out, dims = self.operands(step, where)
-        inner = [key for key, _ in dims if key.startswith("*") and out.along(key) == ZERO]
+        inner = [key for key, _ in dims if isinstance(key, str) and key.startswith("*") and out.along(key) == ZERO]
         plan = grouped(dims, left.along, right.along, out.along)
         if plan is None or e.combine == "max":
             target, adds = self.s.target(step, where)
@@ -85,7 +86,8 @@ class Products:
             self.s.map(dims, [left, right], out, value, self.s.combine(step) if adds or inner else None)
             return
         loops, rows, columns, deep = plan
-        again = any(out.along(key) == ZERO for key, _ in loops)
+        met = reduced(loops, out)
+        again = bool(met)
         if again and not adds:
             self.s.fill(self.s.left(step, where), where, 0)
 
@@ -95,8 +97,8 @@ class Products:
             panels, turn = self.packed[id(step)]
         if turn:
             rows, columns, deep = columns.turned(), rows.turned(), deep.turned()
-        elements = 0 if panels else self.gemm.room(rows, columns, deep)
-        room = self.m.pointers[self.room(elements)] if elements else None
+        packed = 0 if panels else self.gemm.room(rows, columns, deep)
+        room = self.m.pointers[self.room(packed)] if packed else None
 
         def at(point: Point) -> None:
             x, y, z = point.pointers
@@ -107,7 +109,13 @@ class Products:
             else:
                 self.gemm.product(rows, columns, deep, x, y, z, room, adds or again)
 
-        self.c.nest(loops, [left, right, out], at, False)
+        operands, before = [left, right, out], keys(loops).index(met[0]) if met else len(loops)
+        outer, several = loops[:before], loops[before:]
+        elements = region([d for d in dims if d not in outer], out) if long(several, out) else None
+        if elements is None:
+            self.c.nest(loops, operands, at, False)
+            return
+        self.s.blocks.write(outer, several, operands, lambda dims, some: self.c.nest(dims, some, at, False), elements)
 
 
 def anticipate(c: Code) -> None:

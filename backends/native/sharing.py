@@ -58,6 +58,7 @@ class Sharing:
         self.helpers = helpers
         self.state: tuple[Value, Value, Value] = (None, code.i64(helpers + 1), code.i64(0))
         self.repeated = False
+        self._tables: dict[tuple[int, int], Value] = {}
 
     def worth(self, enough: int) -> int:
         """How much work is worth sharing, here, if so much is at every step of a loop."""
@@ -111,7 +112,7 @@ class Sharing:
     ) -> None:
         """Call ``function(arguments, number of the share)`` once for each share."""
         c = self.c
-        table = c.entry.alloca(I64, size=len(pointers) + len(sizes))
+        table = self.table(len(pointers) + len(sizes))
         numbers = (c.size(s) if isinstance(s, Size) else s for s in sizes)
         for n, value in enumerate((*(c.b.ptrtoint(p, I64) for p in pointers), *numbers)):
             c.b.store(value, c.b.gep(table, [c.i64(n)], source_etype=I64))
@@ -121,6 +122,14 @@ class Sharing:
             return
         with c.loop(c.i64(0), shares) as n:
             c.b.call(function, [table, n])
+
+    def table(self, size: int) -> Value:
+        """Memory of the function for the arguments of a call, which every call in it uses again."""
+        room = 1 << (size - 1).bit_length()
+        key = id(self.c.function), room
+        if key not in self._tables:
+            self._tables[key] = self.c.entry.alloca(I64, size=room)
+        return self._tables[key]
 
     def end(self) -> None:
         """At the end of the program: helpers that came may sleep."""

@@ -14,8 +14,8 @@ ENOUGH = 2**14
 """Cycles of a kernel worth sharing with another thread, at every step of a loop."""
 LIGHT = 2**10
 """Cycles of one lane that a kernel takes for an example, so few that to call a function takes as long."""
-PIECE = " piece"
-"""The size of a thread's part, among the lengths."""
+PIECE = "part of a dimension"
+"""The size of a thread's part, among the ends of axes, none of which has a space."""
 
 
 class Spread:
@@ -40,7 +40,7 @@ class Spread:
         least = -(-self.sharing.worth(ENOUGH) * c.width // max(cost, 1))
         total = product(tuple(n for _, n in dims))
         if not self.sharing.helpers or not dims or (total.known and total.factor < least):
-            nest(dims, operands)
+            self.alone(dims, operands, nest)
             return
         large = c.b.icmp_signed(">=", c.size(total), c.i64(least))
         if again and self.sharing.repeated and cost * total.factor < LIGHT:
@@ -48,9 +48,21 @@ class Spread:
                 with many:
                     self._shared(dims, operands, large, nest)
                 with few:
-                    nest(dims, operands)
+                    self.alone(dims, operands, nest)
             return
         self._shared(dims, operands, large, nest)
+
+    def alone(self, dims: Dims, operands: list[Strided], nest: Callable[[Dims, list[Strided]], None]) -> None:
+        """`nest` in the thread at hand."""
+        nest(dims, self._own(operands, self.sharing.outer))
+
+    def _own(self, operands: list[Strided], thread: Value) -> list[Strided]:
+        """Operands with what a thread has of them for itself."""
+        c = self.c
+        return [
+            replace(o, pointer=c.moved(o.pointer, o.kind, c.b.mul(thread, c.i64(o.each)))) if o.each else o
+            for o in operands
+        ]
 
     def _shared(
         self, dims: Dims, operands: list[Strided], large: Value, nest: Callable[[Dims, list[Strided]], None]
@@ -65,7 +77,7 @@ class Spread:
 
         def write(job: Job) -> None:
             e = c.entry
-            *numbers, parts = job.sizes
+            *numbers, parts, outer = job.sizes
             c.inputs = dict(zip(ends, numbers, strict=True))
             size = c.size(extent)
             units = e.sdiv(e.add(size, c.i64(unit - 1)), c.i64(unit))
@@ -78,7 +90,8 @@ class Spread:
                 for o, p in zip(operands, job.pointers, strict=True)
             ]
             part = [(key, Size(grain, ((PIECE, 0),))), *rest]
-            nest(part, [replace(o, pointer=p) for o, p in zip(operands, moved, strict=True)])
+            mine = [replace(o, pointer=p) for o, p in zip(operands, moved, strict=True)]
+            nest(part, self._own(mine, c.b.add(outer, job.share)))
 
-        sizes = [*(c.inputs[end] for end in ends), shares]
+        sizes = [*(c.inputs[end] for end in ends), shares, self.sharing.outer]
         self.sharing.run([o.pointer for o in operands], sizes, shares, large, write)

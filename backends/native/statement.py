@@ -11,9 +11,10 @@ from ...ir import Const
 from ...program import Access, Argument, Compute, View
 from ...timeindex import Axis, Index, Range
 from ..place import Layout, seen, through
-from ..sizes import BATCH, ZERO, Size, count
+from ..sizes import BATCH, EXAMPLES, ZERO, Key, Size, count
 from .code import Code, Dims, Point, Strided, Value, can_be_wide, collapsed
 from .pointwise import Typed, convert, larger, pointwise
+from .sums import STEPS, Blocks, long, reduced, region
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,12 @@ class Partial:
         before = self.c.b.load(self.slots[width], typ=self.c.type(self.kind, width))
         self.c.b.store(self.combine.join(before, value), self.slots[width])
 
+    def take(self, other: Partial) -> None:
+        """All that another has, which is left with nothing."""
+        for width, slot in other.slots.items():
+            self.join(self.c.b.load(slot, typ=self.c.type(self.kind, width)), width)
+            self.c.b.store(self.c.constant(self.kind, self.combine.identity, width), slot)
+
     def total(self) -> Value:
         """All together."""
         join, kinds = self.combine.join, {w: self.c.type(self.kind, w) for w in self.slots}
@@ -46,15 +53,15 @@ class Partial:
 
 @dataclass(frozen=True)
 class Operand:
-    """A view of a name's memory at one place of the program: lead strides by axis name, per-example axes in order."""
+    """A view of a name's memory at one place of the program: lead strides by dimension, per-example axes in order."""
 
     pointer: Value
     kind: str
-    lead: dict[str, Size]
+    lead: dict[Key, Size]
     shape: tuple[int, ...]
     steps: tuple[Size, ...]
 
-    def placed(self, names: Sequence[str], full: Sequence[int], fresh: bool = False) -> Strided:
+    def placed(self, names: Sequence[Key], full: Sequence[int], fresh: bool = False) -> Strided:
         """Its strides along the lead and along `names`, which stand for the last per-example axes; size 1 stretches."""
         strides = dict(self.lead)
         for name, n, size, step in zip(
@@ -76,7 +83,7 @@ class Where:
     @property
     def dims(self) -> Dims:
         """What it spans, as dimensions."""
-        return [*((r.axis.name, count(r)) for r in self.spans), *([("batch", self.examples)] if self.batched else [])]
+        return [*((r.axis, count(r)) for r in self.spans), *([(EXAMPLES, self.examples)] if self.batched else [])]
 
 
 def features(shape: Sequence[int]) -> Dims:
@@ -84,7 +91,7 @@ def features(shape: Sequence[int]) -> Dims:
     return [(f".{i - len(shape)}", Size(n)) for i, n in enumerate(shape)]
 
 
-def keys(dims: Dims) -> list[str]:
+def keys(dims: Dims) -> list[Key]:
     """The names of dimensions."""
     return [key for key, _ in dims]
 
@@ -135,8 +142,9 @@ class Memory:
 class Statements:
     """Writes statements as loop nests."""
 
-    def __init__(self, memory: Memory) -> None:
+    def __init__(self, memory: Memory, room: Callable[[Size], Value]) -> None:
         self.m, self.c = memory, memory.c
+        self.blocks = Blocks(memory.c, room)
 
     # -- numbers -------------------------------------------------------------------------------------------------
 
@@ -201,12 +209,26 @@ class Statements:
         target: Strided,
         value: Callable[[Point, Sequence[Strided]], Typed],
         combine: Combine | None,
-        kept: frozenset[str] = frozenset(),
+        kept: frozenset[Key] = frozenset(),
     ) -> None:
         """``target = value`` at every point, or, with `combine`, joined with what it holds."""
         operands: list[Strided] = [*reads, replace(target, fresh=True)]
         dims, operands = collapsed(dims, operands, kept)
-        wide = can_be_wide(dims, operands)
+        met = reduced(dims, operands[-1]) if combine is not None and combine.identity == 0 else []
+        first = [key for key, _ in dims].index(met[0]) if met else len(dims)
+        elements = region(dims[first:], operands[-1]) if met else None
+        if first == len(dims) - 1 or elements is None or not long(dims[first:], operands[-1]):
+            self._mapped(dims, operands, value, combine)
+            return
+
+        nest = lambda dims, operands: self._mapped(dims, list(operands), value, combine)  # noqa: E731
+        self.blocks.write(dims[:first], dims[first:], operands, nest, elements)
+
+    def _mapped(
+        self, dims: Dims, operands: list[Strided], value: Callable[..., Typed], combine: Combine | None
+    ) -> None:
+        """`map`, whatever the number of values that meet in one element."""
+        target, wide = operands[-1], can_be_wide(dims, operands)
         last = len(operands) - 1
         if combine is not None and dims and operands[last].along(dims[-1][0]) == ZERO:
             self._accumulated(dims, operands, value, combine, wide)
@@ -230,13 +252,22 @@ class Statements:
 
         def row(point: Point) -> None:
             inner = [replace(o, pointer=p) for o, p in zip(operands, point.pointers, strict=True)]
-            partial = Partial(c, target.kind, c.lanes(last[1], wide), combine)
+            widths = c.lanes(last[1], wide)
+            partial = Partial(c, target.kind, widths, combine)
 
             def at(deep: Point) -> None:
                 whole = replace(deep, index={**point.index, **deep.index})
                 partial.join(convert(c, value(whole, inner), target.kind), deep.width)
 
-            c.nest([last], inner, at, wide)
+            if combine.identity == 0 and long([last], target):
+                sums = Partial(c, target.kind, widths, combine)
+                block, size = STEPS * widths[0], c.size(last[1])
+                with c.loop(c.i64(0), size, block) as start:
+                    c.nest([last], inner, at, wide, (start, c.least(c.b.add(start, c.i64(block)), size)))
+                    sums.take(partial)
+                partial = sums
+            else:
+                c.nest([last], inner, at, wide)
             before = c.load(point.pointers[-1], target.kind)
             c.store(combine.join(before, partial.total()), point.pointers[-1], target.kind)
 

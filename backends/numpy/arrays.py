@@ -30,7 +30,8 @@ class NumpyArrays:
 
     def asarray(self, value: Any, dtype: str | None) -> Any:
         """A C-contiguous NumPy array; `dtype` None keeps the value's own."""
-        return np.asarray(value, dtype=dtype, order="C")
+        with np.errstate(under="ignore"):  # what is too small is zero
+            return np.asarray(value, dtype=dtype, order="C")
 
     def fits(self, value: Any, dtype: str) -> bool:
         """True for what `asarray` would return as it is."""
@@ -54,6 +55,11 @@ class NumpyArrays:
         """The array itself."""
         return array
 
+    def mean(self, array: Any) -> Any:
+        """In a third of the time that its own method takes."""
+        with np.errstate(all="ignore"):
+            return np.add.reduce(array, axis=None) / array.size
+
     def bounds(self, array: Any) -> tuple[float, float] | None:
         """Smallest and largest element."""
         return array.real.min().item(), array.real.max().item()
@@ -75,6 +81,10 @@ class NumpyArrays:
             place[axis], place[batch] = slice(n, None), b
             copied[tuple(place)] = 0
         return copied
+
+    def rows(self, array: Any, batch: int, rows: Sequence[int]) -> Any:
+        """A copy of some examples, which may be the same ones, along the axis `batch`."""
+        return array.take(rows, axis=batch)
 
     def key(self, seed: Any) -> int:
         """A number that stands for a seed."""

@@ -18,20 +18,25 @@ from ...ops.core import OPS
 from ...program import Program
 from ..base import AbstractBackend, AbstractExecutable, Options, averaged
 from ..memory import Idle, afford, elements, numbers_of
+from ..sizes import BATCH_END
 from ..source import load
 from .arrays import NumpyArrays
 from .debug import checked, describe
 from .emit import Emitter
-from .kernels import at, compute, rows, scatter_sum
+from .kernels import ROWS, compute, rows, scatter_sum
 from .scan import scan
+from .sums import total
 
 SCAN = "scan"
+VIEW = 144
+"""Bytes of one of the views that `rows` makes, one for each step: in small networks more than the numbers take."""
 
 
 @dataclass(frozen=True)
 class Workspace:
     """The memory of runs of one shape, and the function that runs in it."""
 
+    bytes: int
     arrays: Mapping[str, Any]
     run: Callable[[Mapping[str, Any]], dict[str, Any]]
 
@@ -49,7 +54,7 @@ class NumpyExecutable(AbstractExecutable):
         self.options = options
         emitted = Emitter(self.program, options.dtype, options.debug_nans, SCAN not in options.without).emit()
         self.source = emitted.text
-        scope: dict[str, Any] = {"np": np, "scatter_sum": scatter_sum, "at": at, "rows": rows, "scan": scan}
+        scope: dict[str, Any] = {"np": np, "scatter_sum": scatter_sum, "rows": rows, "scan": scan, "total": total}
         scope["check"] = self._check
         dtype = np.dtype(options.dtype)
         for name, value in emitted.scope.items():
@@ -62,17 +67,18 @@ class NumpyExecutable(AbstractExecutable):
         shape = tuple(numbers_of(self.system, lengths, batch).values())
         if self.options.debug_nans:
             self._check_given(values)
-        workspace = self._idle.take(shape, lambda: self._workspace(lengths, batch, shape))
         with np.errstate(all="ignore"):
+            workspace = self._idle.take(shape, lambda: self._workspace(lengths, batch, shape))
             results: dict[str, Any] = workspace.run(values)
         self._idle.keep(shape, workspace)
         return averaged(results, self.options, batch)
 
     def _workspace(self, lengths: Mapping[str, int], batch: int, shape: tuple[int, ...]) -> Workspace:
         costs = self.costs(lengths, batch)
-        afford(costs.arena + costs.results, {"B": batch, **lengths})
+        afford(costs.arena + costs.results, {BATCH_END: batch, **lengths})
         arrays = self._allocate(np.empty, *shape)
-        return Workspace(arrays, self._prepare(arrays, *shape))
+        views = self.source.count("= rows(") * min(max(lengths.values(), default=0), ROWS) * VIEW
+        return Workspace(costs.arena + views, arrays, self._prepare(arrays, *shape))
 
     def costs(self, lengths: Mapping[str, int], batch: int) -> Costs:
         """The memory of its buffers; what NumPy itself needs within a statement comes on top."""

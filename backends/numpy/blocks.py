@@ -6,7 +6,7 @@ import math
 
 from ...program import Access, Fuse, access_shape
 from ...timeindex import Range, fixed, last
-from .page import Page, count
+from .page import COUNT, Page, count
 
 ELEMENTS = 2**15
 """Of the widest array in a block: small enough that a few stay in the second-level cache, and worth the calls."""
@@ -22,7 +22,7 @@ def blocks(page: Page, step: Fuse) -> tuple[Range, str] | None:
     if not all(_follows(page, a, spans[0]) for a in accesses):
         return None
     widest = max(math.prod(access_shape(page.system, a)) for a in accesses)
-    others = [count(r) for r in spans[1:]] + ["B"] * e.batched
+    others = [count(r) for r in spans[1:]] + [COUNT] * e.batched
     each = f" // max(1, {' * '.join(others)})" if others else ""
     return spans[0], f"max(1, {max(1, ELEMENTS // max(1, widest))}{each})"
 

@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ...ir import Ref
-from ...program import Access, Buffer, Compute, Fuse, Program, Repeat, Step, View, guard, walk
-from ...timeindex import Axis, Range, fixed, last
+from ...program import Access, Buffer, Compute, Fuse, Program, Repeat, Step, View, guard, walk, zero_unless
+from ...timeindex import Axis, Index, Range, fixed, last
 from ..source import difference, linear
 from .blocks import blocks, local
 from .operand import Where
-from .page import Page, count, listed, span
+from .page import COUNT, Page, count, listed, span
 from .scan import call, recurrence
 from .statement import Statement
 
@@ -60,12 +60,12 @@ class Emitter:
             f"# {self.system.name!a}: generated for NumPy, {self.page.dtype}",
             *([f"from numpy import {', '.join(sorted(self.page.functions))}"] if self.page.functions else []),
             "",
-            f"def allocate(empty, B{ends}):",
+            f"def allocate(empty, {COUNT}{ends}):",
             "    ws = {}",
             *made,
             "    return ws",
             "",
-            f"def prepare(ws, B{ends}):",
+            f"def prepare(ws, {COUNT}{ends}):",
             *prepared,
             *self.page.views,
             "",
@@ -131,14 +131,14 @@ class Emitter:
 
     def _allocate(self, buffer: Buffer) -> None:
         decl = self.system.decls[buffer.name]
-        kind = {"float": self.page.dtype, "int": "int64", "bool": "bool"}[decl.dtype]
+        kind = self.page.kind(decl.dtype)
         unit = self.page.units.get(buffer.name)
         sizes = [str(n) for n in decl.shape] if not unit else [str(unit)]
         gates = [str(decl.shape[0] // unit)] if unit else []
         steps = [count(r) for r in buffer.axes]
         if buffer.name in self.page.local:
             steps[0] = f"min({steps[0]}, {self.page.local[buffer.name]})"
-        shape = steps + gates + (["B"] if decl.batched else []) + sizes
+        shape = steps + gates + ([COUNT] if decl.batched else []) + sizes
         self.page.memory.append((buffer.name, listed(shape), kind))
 
     def _result(self, ref: Ref) -> str:
@@ -161,10 +161,11 @@ class Emitter:
             return
         inside = self._written(s.equation.out.name for _, s in walk(step.body) if isinstance(s, Compute))
         found = recurrence(self.program, step) if self.scan and not loops else None
-        if found is None:
+        scanned = call(self.page, found) if found else None
+        if found is None or scanned is None:
             self._loop(step, loops, changing | inside)
             return
-        self.page.line(f"if {call(self.page, found)}:")
+        self.page.line(f"if {scanned}:")
         self.page.depth += 1
         for after in found.after:
             self._compute(replace(after, offsets=()), loops, changing | inside)
@@ -222,16 +223,35 @@ class Emitter:
             e.batched,
             changing,
             block=block,
+            exists=not step.exists,
         )
         outside = [
-            f"{loops[axis][0]} {sign} {linear(*difference(edge, fixed(0), {}))}"
-            for axis, sign, edge in guard(step, [loop for _, loop in loops.values()])
+            f"{loops[of][0] if isinstance(of, Axis) else linear(*difference(of, fixed(0), {}))} {sign} "
+            f"{linear(*difference(edge, fixed(0), {}))}"
+            for of, sign, edge in guard(step, [loop for _, loop in loops.values()])
         ]
         if outside:
             self.page.guard(" and ".join(outside))
         self.page.depth += bool(outside)
-        Statement(self.page, step, where).write()
+        exists = " and ".join(map(self._condition, zero_unless(step)))
+        statement = Statement(self.page, step, where)
+        if exists:
+            self.page.line(f"if {exists}:")
+            self.page.depth += 1
+        statement.write()
+        if exists:
+            self.page.depth -= 1
+            self.page.line("else:")
+            self.page.depth += 1
+            statement.empty()
+            self.page.depth -= 1
         self.page.depth -= bool(outside)
+
+    def _condition(self, condition: tuple[Axis | Index, str, Index]) -> str:
+        """A test of lengths alone."""
+        of, sign, edge = condition
+        assert isinstance(of, Index)
+        return f"{linear(*difference(of, fixed(0), {}))} {sign} {linear(*difference(edge, fixed(0), {}))}"
 
 
 def _direct(program: Program) -> dict[str, Access]:
@@ -242,11 +262,14 @@ def _direct(program: Program) -> dict[str, Access]:
     }
     found = {}
     for step in program.steps:
-        if not isinstance(step, Compute) or step.equation.op != "slice" or step.equation.domain:
-            continue
+        if not isinstance(step, Compute) or step.equation.op != "slice" or step.equation.out.index:
+            continue  # of one with steps, a slice may be one of them
         name, arg = step.equation.out.name, step.args[0]
         alone = len(program.system.writers[name]) == 1 and asked.count(name) == 1 and name not in read
-        alone = alone and step.equation.batched == program.system.decls[name].batched  # else the examples add up
-        if alone and isinstance(arg, Access) and program.buffers[name].inside is None:
+        e, decl = step.equation, program.system.decls[name]
+        alone = alone and not e.summed and e.batched == decl.batched  # else steps or examples add up
+        if not isinstance(arg, Access) or program.system.decls[arg.ref.name].batched != decl.batched:
+            continue
+        if alone and program.buffers[name].inside is None:
             found[name] = Access(arg.ref, (*arg.views, View("slice", step.equation.attrs, 0)))
     return found

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from string import ascii_letters
 from typing import Any
 
 import numpy as np
 
+from ...errors import TemplateError
 from ...ops.core import Op
 from ...ops.shapes import as_slice, parse_einsum
 
@@ -98,18 +100,9 @@ ROWS = 2048
 
 def rows(x: Array) -> Any:
     """``x`` to be read step by step: a list of its views, each quicker to have than ``x[k]`` anew; long ones as are."""
-    return list(x) if len(x) <= ROWS else x
-
-
-def at(x: Array, key: Any) -> Array:
-    """``x[key]``; zeros of its shape where a statement over no steps names one that does not exist."""
-    try:
-        return x[key]
-    except IndexError:
-        keys = key if isinstance(key, tuple) else (key,)
-        spans = x[tuple(slice(0) if isinstance(k, int) else k for k in keys)]
-        gone = {i for i, k in enumerate(keys) if isinstance(k, int)}
-        return np.zeros([n for i, n in enumerate(spans.shape) if i not in gone], x.dtype)
+    if len(x) > ROWS:
+        return x
+    return list(x) if x.ndim > 1 else [x[k, ...] for k in range(len(x))]  # of numbers a list would hold copies
 
 
 def _lead(x: Array, rank: int) -> tuple[int, ...]:
@@ -142,13 +135,20 @@ def _cross_entropy(o: Array, i: Array) -> Array:
         return np.log(np.sum(np.exp(shifted), axis=-1)) - _pick(shifted, i)
 
 
+def _held(index: Array, size: int) -> Array:
+    """An index, held inside its table: what lies outside is told of, and does nothing else."""
+    return np.clip(index, 0, size - 1)
+
+
 def _pick(values: Array, index: Array) -> Array:
     lead = np.broadcast_shapes(values.shape[:-1], index.shape)
     values, index = np.broadcast_to(values, lead + values.shape[-1:]), np.broadcast_to(index, lead)
+    index = _held(index, values.shape[-1])
     return np.take_along_axis(values, index[..., None], axis=-1)[..., 0]
 
 
 def _take(table: Array, index: Array, ranks: Sequence[int]) -> Array:
+    index = _held(index, table.shape[table.ndim - ranks[0]])
     if table.ndim == ranks[0]:
         return table[index]
     inner = table.shape[table.ndim - ranks[0] :]
@@ -164,7 +164,7 @@ def _scatter(values: Array, index: Array, ranks: Sequence[int], size: int) -> Ar
     inner = values.shape[values.ndim - ranks[0] + ranks[1] :]
     lead = np.broadcast_shapes(_lead(values, ranks[0]), _lead(index, ranks[1]))
     values = np.broadcast_to(values, lead + rows + inner).reshape(int(np.prod(lead)), int(np.prod(rows)), *inner)
-    index = np.broadcast_to(index, lead + rows).reshape(values.shape[:2])
+    index = _held(np.broadcast_to(index, lead + rows).reshape(values.shape[:2]), size)
     result = np.zeros((len(values), size, *inner), values.dtype)
     np.add.at(result, (np.arange(len(values))[:, None], index), values)
     return result.reshape((*lead, size, *inner))
@@ -174,7 +174,9 @@ def scatter_sum(values: Array, index: Array, size: int, rank: int) -> Array:
     """The rows of `values` added up by index over all leading axes: the gradient of a lookup table."""
     inner = values.shape[values.ndim - rank :]
     result = np.zeros((size, *inner), values.dtype)
-    np.add.at(result, np.broadcast_to(index, values.shape[: values.ndim - rank]).ravel(), values.reshape(-1, *inner))
+    lead = values.shape[: values.ndim - rank]
+    index = np.broadcast_to(_held(index, size), lead).ravel()
+    np.add.at(result, index, values.reshape(math.prod(lead), *inner))
     return result
 
 
@@ -221,7 +223,9 @@ def _join(arrays: Sequence[Array], ranks: Sequence[int]) -> list[Array]:
 def letters(op: str, ranks: Sequence[int], attrs: Mapping[str, Any]) -> tuple[str, str, str]:
     """A product as einsum letters of both operands and the result; raises KeyError for what is no product."""
     if op == "einsum":
-        a, b, out = parse_einsum(attrs["spec"], ((0,) * ranks[0], (0,) * ranks[1]))
+        parts = parse_einsum(attrs["spec"], ((0,) * ranks[0], (0,) * ranks[1]))
+        plain = {letter: ascii_letters[n] for n, letter in enumerate(dict.fromkeys("".join(parts)))}
+        a, b, out = ("".join(plain[letter] for letter in part) for part in parts)  # NumPy's are those of ASCII
         return a, b, out
     if op == "matmul":
         a, b = "ik"[2 - ranks[0] :], "kj"[: ranks[1]]
@@ -272,11 +276,6 @@ def align(arrays: Sequence[Array], ranks: Sequence[int]) -> list[Array]:
     ]
 
 
-def is_elementwise(op: Op) -> bool:
-    """True where operands broadcast element by element."""
-    return op.name in ELEMENTWISE or (op.name not in OTHER and op.family.name == "elementwise")
-
-
 def compute(op: Op, args: Sequence[Array], ranks: Sequence[int], attrs: Mapping[str, Any], dtype: Any) -> Array:
     """The result of one operation on arrays whose leading axes agree or broadcast."""
     if op.name in OTHER:
@@ -288,5 +287,5 @@ def compute(op: Op, args: Sequence[Array], ranks: Sequence[int], attrs: Mapping[
         result = function(*aligned, **attrs)
         return result.astype(dtype) if op.name == "cast" else result
     if op.compute is None:
-        raise NotImplementedError(f"operation {op.name} has neither compute nor body")
+        raise TemplateError(f"operation {op.name} has neither compute= nor body=: give ops.define one of them")
     return op.compute(np, *aligned, **attrs)

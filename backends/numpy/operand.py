@@ -8,10 +8,12 @@ from typing import Any
 
 from ...ops.shapes import as_slice
 from ...timeindex import Axis, Range
+from ..sizes import Key
 from .products import flipped
 
-BATCH = "batch"
-GATES = "gates"
+BATCH: Key = "batch"
+GATES: Key = "gates"
+FEATURES: Key = "features"
 """The axis of gates, in a statement that computes several of them (see `layout`)."""
 
 
@@ -20,18 +22,19 @@ class Operand:
     """A view of a buffer, or a number.
 
     text    the expression
-    lead    names of its leading axes, in order: time axes that the statement spans, then `BATCH`
+    lead    its leading axes, in order: time axes that the statement spans, then `BATCH`
     shape   per-example shape
     moving  True if its value changes from step to step of a loop around the statement
-    whole   the leading axes along which it spans its buffer from end to end, so that neighbours can be merged
+    whole   the leading axes, and `FEATURES` for the first per-example one, that lie end to end in one step of the axis
+            before, so that the two can be merged without a copy
     number  True for a Python number
     """
 
     text: str
-    lead: tuple[str, ...] = ()
+    lead: tuple[Key, ...] = ()
     shape: tuple[int, ...] = ()
     moving: bool = False
-    whole: frozenset[str] = frozenset()
+    whole: frozenset[Key] = frozenset()
     number: bool = False
 
     @property
@@ -43,7 +46,7 @@ class Operand:
         """The text with brackets after it, in parentheses where it is not a plain name or subscript."""
         return f"{self.text}[{suffix}]"
 
-    def placed(self, lead: Sequence[str], rank: int) -> str:
+    def placed(self, lead: Sequence[Key], rank: int) -> str:
         """The text with size-1 axes put in, so that it broadcasts against `lead` and `rank` per-example axes."""
         if self.number or (not self.lead and self.rank <= rank):
             return self.text
@@ -56,7 +59,7 @@ class Operand:
         tail = ", ".join(marks) + ", ..." if self.rank else ", ".join(marks)
         return ordered.indexed(tail)
 
-    def ordered(self, lead: Sequence[str]) -> Operand:
+    def ordered(self, lead: Sequence[Key]) -> Operand:
         """The operand with its leading axes in the order of `lead`."""
         want = [axis for axis in lead if axis in self.lead]
         if want == list(self.lead):
@@ -74,6 +77,8 @@ class Where:
     gates  their number and size in a statement that goes gate by gate
     block  the steps of the first axis that are computed together, as names for the first and past the last of them,
            counted from 0; None for all
+    exists False where the statement may read a step that some lengths lack, and does not run then: no view or copy of
+           what it reads may be made beforehand
     """
 
     loops: Mapping[Axis, tuple[str, int]]
@@ -82,18 +87,19 @@ class Where:
     changing: frozenset[str]
     gates: tuple[int, int] | None = None
     block: tuple[str, str] | None = None
+    exists: bool = True
 
     @property
-    def lead(self) -> tuple[str, ...]:
+    def lead(self) -> tuple[Key, ...]:
         """The leading axes of what the statement computes."""
         return (
-            *(r.axis.name for r in self.spans),
+            *(r.axis for r in self.spans),
             *([GATES] if self.gates else []),
             *([BATCH] if self.batched else []),
         )
 
 
-def gated(x: Operand, count: int, size: int, sizes: Mapping[str, str]) -> Operand:
+def gated(x: Operand, count: int, size: int, sizes: Mapping[Key, str]) -> Operand:
     """A vector of gates side by side, seen gate by gate."""
     steps = [axis for axis in x.lead if axis != BATCH]
     text = f"{x.text}.reshape({', '.join([sizes[a] for a in x.lead] + [str(count), str(size)])})"

@@ -7,19 +7,19 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from ...ir import Const, Equation
-from ...program import Access, Argument, Buffer, Compute, Program
+from ...program import Access, Argument, Compute, Program
 from ...text import Writer
 from ...timeindex import Range, fixed, last
+from ..sizes import Key
 from ..source import Names, difference, linear
 from .layout import piece, units
-from .operand import BATCH, GATES, Operand, Where, gated, viewed
+from .operand import BATCH, FEATURES, GATES, Operand, Where, gated, viewed
 
-ROW = "row"
+ROW: Key = "row"
 """The time axis of a buffer that is read row by row in a loop."""
-FUNCTIONS = frozenset(name for name, found in vars(np).items() if isinstance(found, np.ufunc))
+COUNT = "examples"
+"""The batch size in generated text: in lower case, as no end of an axis is."""
 
 
 class Page:
@@ -36,8 +36,7 @@ class Page:
     def __init__(self, program: Program, dtype: str, debug: bool) -> None:
         self.system = program.system
         self.dtype, self.debug = dtype, debug
-        taken = {"np", "B", "given", "ws", "empty", "run", "allocate", "prepare", "check", "scatter_sum", "at", "rows"}
-        self.names = Names({*taken, "scan", *FUNCTIONS, *(a.end for a in self.system.axes)})
+        self.names = Names()
         self.variables = {a: self.names.fresh(a.name) for a in self.system.axes}
         self.lines: list[str] = []
         self.before: list[str] = []
@@ -49,13 +48,13 @@ class Page:
         self.scope: dict[str, Any] = {}
         self.hoisted: dict[str, str] = {}
         self.buffers = dict(program.buffers)
-        for name, decl in self.system.decls.items():
-            if decl.kind == "cotangent" and name not in self.buffers:  # nobody writes it: zero
-                ranges = tuple(Range(a, fixed(1), last(a)) for a in decl.axes)
-                self.buffers[name] = Buffer(name, ranges, "all")
         self.units = {} if debug else units(program)
         self.local: dict[str, str] = {}
         self._writer = Writer(self.system, inline=False)
+
+    def kind(self, dtype: str) -> str:
+        """NumPy's name for a kind."""
+        return {"float": self.dtype, "int": "int64", "bool": "bool"}[dtype]
 
     def line(self, text: str, note: str = "") -> None:
         """Add a line of `run`, with a note in the margin."""
@@ -86,8 +85,11 @@ class Page:
         buffer, unit = self.buffers.get(ref.name), self.units.get(ref.name)
         kept = {r.axis: r for r in buffer.axes} if buffer else {a: Range(a, fixed(1), last(a)) for a in decl.axes}
         spans = {r.axis: r for r in where.spans}
-        by_row = buffer is not None and self._by_row(access, where)
-        parts, lead, whole, present, sizes = [], [], set(), True, self.sizes(where)
+        by_row = buffer is not None and where.exists and self._by_row(access, where)
+        parts: list[str] = []
+        lead: list[Key] = []
+        whole: set[Key] = set()
+        sizes, apart = self.sizes(where), False
         moving = ref.name in where.changing
         for index, axis in zip(ref.index, decl.axes, strict=True):
             if axis not in kept:
@@ -100,15 +102,15 @@ class Page:
                     parts.append(self._block(ref.name, where.block, linear(*difference(lo, first, {}))))
                 elif lo == first and hi == final:
                     parts.append(":")
-                    whole.add(index.axis.name)
+                    whole |= set() if apart else {index.axis}
                 else:
                     parts.append(span(difference(lo, first, {}), difference(hi + 1, first, {})))
-                lead.append(index.axis.name)
+                lead.append(index.axis)
+                apart = False
             else:
+                apart = bool(lead)  # other steps lie between those of the axis before and what follows
                 parts.append(linear(*difference(index, first, where.loops)))
                 moving = moving or (index.runs and index.axis in where.loops)
-                here = first.never_after(index) and index.never_after(final)
-                present = present and (here or index.runs)
         row = parts[0] if by_row else None
         if by_row:
             parts[0] = ":"
@@ -125,7 +127,9 @@ class Page:
                 lead.append(GATES)
         if decl.batched:
             lead.append(BATCH)
-            whole.add(BATCH)
+            whole |= set() if apart else {BATCH}
+            apart = False
+        whole |= set() if apart else {FEATURES}
         if unit or (buffer is not None and buffer.inside is not None):
             whole.clear()  # its neighbours' elements lie between its steps
         while parts and parts[-1] == ":":
@@ -133,13 +137,13 @@ class Page:
         text = self.names(ref.name)
         if parts:
             key = f"{', '.join(parts)}{'' if lead or shape else ', ...'}"
-            text = f"at({text}, np.s_[{key}])" if where.spans and not present else f"{text}[{key}]"
+            text = f"{text}[{key}]"
         found = Operand(text, tuple(lead), shape, moving, frozenset(whole))
         for view in views:
             found = viewed(found, view.op, dict(view.attrs))
         if where.gates and not unit and found.shape == (where.gates[0] * where.gates[1],):
             found = gated(found, *where.gates, sizes)
-        return self._in_loop(found, row) if where.loops and buffer else found
+        return self._in_loop(found, row) if where.loops and buffer and where.exists else found
 
     def _block(self, name: str, block: tuple[str, str], offset: str) -> str:
         """The steps of a block in a buffer whose own first step lies `offset` before the statement's."""
@@ -154,7 +158,8 @@ class Page:
         kept = [r.axis for r in buffer.axes]
         indices = [i for i, a in zip(access.ref.index, decl.axes, strict=True) if a in kept]
         looped = [i.runs and i.axis in where.loops for i in indices]
-        return sum(looped) == 1 and looped[0] and bool(decl.batched or decl.shape or len(indices) > 1)
+        spanned = any(i.runs and i.axis not in where.loops for i in indices)
+        return sum(looped) == 1 and looped[0] and bool(decl.batched or decl.shape or spanned)
 
     def _in_loop(self, x: Operand, row: str | None) -> Operand:
         """An operand in a loop, its views made once for each workspace: what they show changes, they do not."""
@@ -163,7 +168,7 @@ class Page:
             name = self.prepare(f"rows({x.text})", f"{wish}_t")
             return replace(x, text=f"{name}[{row}]", lead=x.lead[1:])
         changes = any(re.search(rf"\b{v}\b", x.text) for v in self.variables.values())
-        if x.text.isidentifier() or changes or x.text.startswith("at(") or not (x.moving or x.rank < 2):
+        if x.text.isidentifier() or changes or not (x.moving or x.rank < 2):
             return x
         return replace(x, text=self.prepare(x.text, f"{wish}_v"))
 
@@ -197,11 +202,11 @@ class Page:
         """A number as an array, which saves its conversion at every call."""
         return self.prepare(f"np.array({text}, {self.dtype!r})", f"n{re.sub(r'[^0-9a-z]', '_', text)}")
 
-    def sizes(self, where: Where) -> dict[str, str]:
+    def sizes(self, where: Where) -> dict[Key, str]:
         """The number of elements along each leading axis of a statement, as text."""
         gates = {GATES: str(where.gates[0])} if where.gates else {}
-        found = {**{r.axis.name: count(r) for r in where.spans}, **gates, BATCH: "B"}
-        return {**found, where.spans[0].axis.name: "({1} - {0})".format(*where.block)} if where.block else found
+        found: dict[Key, str] = {**{r.axis: count(r) for r in where.spans}, **gates, BATCH: COUNT}
+        return {**found, where.spans[0].axis: "({1} - {0})".format(*where.block)} if where.block else found
 
     def hoist(self, text: str, repack: bool) -> str:
         """A name for an operand made once, before the loops; in one piece where it was rearranged."""
@@ -216,8 +221,9 @@ class Page:
     def scratch(self, shape: list[str], dtype: str) -> str:
         """A name for memory that one statement needs."""
         name = self.names.fresh("s")
-        self.memory.append((f" {name}", listed(shape), dtype))
-        self.views.append(f"    {name} = ws[{f' {name}'!r}]")
+        key = f"~{name}"  # no name of a user's begins with a tilde
+        self.memory.append((key, listed(shape), dtype))
+        self.views.append(f"    {name} = ws[{key!r}]")
         return name
 
     def note(self, e: Equation) -> str:

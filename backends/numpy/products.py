@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-Letters = tuple[str, ...]
+from ..sizes import Key
+
+Letters = tuple[Key, ...]
 
 
 @dataclass(frozen=True)
 class Factor:
-    """One operand: its text, the name of each of its axes in order, and the axes it spans from end to end."""
+    """One operand: its text, the name of each of its axes in order, and whether it changes in the loops around."""
 
     text: str
     axes: Letters
     moving: bool
-    whole: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -38,9 +39,11 @@ class Product:
     groups: tuple[Letters, ...]
 
 
-def plan_product(a: Factor, b: Factor, out: Letters, sizes: Mapping[str, str]) -> Product:
-    """How to compute ``out = sum of a * b`` over the axes that `out` lacks. Axes of `out` that both lack stay away."""
-    a, b = _presummed(a, b, out), _presummed(b, a, out)
+def plan_product(a: Factor, b: Factor, out: Letters, sizes: Mapping[Key, str]) -> Product:
+    """How to compute ``out = sum of a * b`` over the axes that `out` lacks. Axes of `out` that both lack stay away.
+
+    Either has no axis that the other and `out` lack: see `lonely`.
+    """
     both = [x for x in a.axes if x in b.axes]
     inner = tuple(x for x in both if x not in out)
     if not inner:
@@ -74,14 +77,17 @@ def plan_product(a: Factor, b: Factor, out: Letters, sizes: Mapping[str, str]) -
     )
 
 
-def _presummed(a: Factor, b: Factor, out: Letters) -> Factor:
-    """`a` without the axes that neither `b` nor the result has."""
-    alone = [i for i, x in enumerate(a.axes) if x not in b.axes and x not in out]
-    if not alone:
-        return a
-    kept = tuple(x for i, x in enumerate(a.axes) if i not in alone)
-    axis = alone[0] if len(alone) == 1 else tuple(alone)
-    return Factor(f"{a.text}.sum(axis={axis})", kept, a.moving, frozenset())
+def lonely(a: Factor, b: Factor, out: Letters) -> list[int]:
+    """The positions of axes that neither `b` nor the result has: `a` may be summed over them before the product."""
+    return [i for i, x in enumerate(a.axes) if x not in b.axes and x not in out]
+
+
+def einsum(a: Factor, b: Factor, out: Letters) -> str:
+    """The product element by element, then added up: `numpy.einsum` would add up before it multiplies, at times."""
+    have = tuple(x for x in out if x in a.axes or x in b.axes)
+    every = (*have, *dict.fromkeys(x for x in (*a.axes, *b.axes) if x not in have))
+    axes = tuple(range(len(have), len(every)))
+    return f"total(np.multiply({_spread(a, every)}, {_spread(b, every)}), {axes})"
 
 
 def _spread(a: Factor, out: Letters) -> str:
@@ -94,7 +100,7 @@ def _spread(a: Factor, out: Letters) -> str:
     return f"{text}[{', '.join(marks)}]" if "None" in marks else text
 
 
-def _matrix(a: Factor, shared: Letters, first: Letters, second: Letters, sizes: Mapping[str, str]) -> tuple[str, bool]:
+def _matrix(a: Factor, shared: Letters, first: Letters, second: Letters, sizes: Mapping[Key, str]) -> tuple[str, bool]:
     """`a` as a stack of matrices (shared..., first, second), merged groups reshaped; and whether it is rearranged."""
     if not shared and tuple(a.axes) == second + first and len(first) >= 1 and len(second) >= 1:
         merged = _merged(a.text, (), second, first, sizes)
@@ -104,7 +110,7 @@ def _matrix(a: Factor, shared: Letters, first: Letters, second: Letters, sizes: 
     return _merged(text, shared, first, second, sizes), moved
 
 
-def _merged(text: str, shared: Letters, first: Letters, second: Letters, sizes: Mapping[str, str]) -> str:
+def _merged(text: str, shared: Letters, first: Letters, second: Letters, sizes: Mapping[Key, str]) -> str:
     if len(first) <= 1 and len(second) <= 1:
         return text
     groups = [g for g in (first, second) if g]

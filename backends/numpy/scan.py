@@ -1,13 +1,13 @@
 """Linear recurrences of one delay as blocked scans over whole arrays, where a loop's calls cost more than its work.
 
 Blocks of steps run side by side from zero, then each is given what the one before it ended with, times its product of
-coefficients. Nothing is divided, and where products grow the plain loop runs instead.
+coefficients. Nothing is divided, and where products grow, or anything is not finite, the plain loop runs instead.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,8 +18,8 @@ from ...program import Access, Argument, Compute, Program, Repeat
 from ...schedule.affine import ZERO, Form, Node, affine
 from ...simplify import _within as within
 from ...timeindex import Axis, Range, running
-from .operand import Where
-from .page import Page, count
+from .operand import GATES, Where
+from .page import COUNT, Page, count
 
 FEWEST, WIDEST, LONGEST = 128, 128, 129
 """Steps from which, and numbers a step up to which, a scan is quicker; steps in a block. An odd number of them keeps
@@ -29,13 +29,17 @@ GROWTH = 4.0
 LARGEST = 24
 """Nodes in an expression that is written out."""
 TEXTS = {
-    "add": "({} + {})", "sub": "({} - {})", "mul": "({} * {})", "div": "({} / {})", "neg": "(-{})",
+    "add": "({} + {})", "sub": "({} - {})", "mul": "({} * {})", "div": "np.divide({}, {})", "neg": "(-{})",
     "where": "np.where({}, {}, {})", "copy": "{}", "later": "{}",
 }  # fmt: skip
 
 
 def scan(state: Any, before: Any, coefficient: Any, rest: Any, direction: int) -> bool:
-    """``state[i] = coefficient[i] * state[i-1] + rest[i]`` in place; False, and nothing done, where products grow.
+    """``state[i] = coefficient[i] * state[i-1] + rest[i]`` in place; False, with nothing done, where a loop must.
+
+    It must where products of coefficients grow, and where anything is infinite or nan: a loop may drop such a state,
+    which is multiplied by zero here. And where it matters that a product underflows: a loop multiplies the state step
+    by step, and a large one is still there where the product of the coefficients alone is no normal number.
 
     state      ``(steps, ...)``; backwards from its last step where `direction` is -1
     before     what stands before its first step, ``(...)``
@@ -52,8 +56,10 @@ def scan(state: Any, before: Any, coefficient: Any, rest: Any, direction: int) -
     product[0] = A[0]
     for j in range(1, length):
         np.multiply(A[j], product[j - 1], out=product[j])
-    if not np.abs(product).max(initial=0) <= GROWTH:
+    sizes = np.abs(product)
+    if not sizes.max(initial=0) <= GROWTH:
         return False
+    kept = state.copy() if np.may_share_memory(rest, state) else None
     np.copyto(H[0], B[0])
     for j in range(1, length):
         np.multiply(A[j], H[j - 1], out=part)
@@ -69,7 +75,24 @@ def scan(state: Any, before: Any, coefficient: Any, rest: Any, direction: int) -
     for i in range(whole, len(h)):
         np.multiply(a[i], h[i - 1], out=part[0, ...])
         np.add(part[0], b[i], out=h[i, ...])
-    return True
+    if np.isfinite(state).all() and not _lost(sizes, A, carry, H):
+        return True
+    if kept is not None:
+        np.copyto(state, kept)
+    return False
+
+
+def _lost(sizes: Any, coefficient: Any, carry: Any, result: Any) -> bool:
+    """True where a product that underflowed would have made a difference to a result.
+
+    sizes  of the products of coefficients, which round to multiples of a smallest number where they are below normal
+    """
+    normal, start = np.finfo(result.dtype), np.abs(carry)
+    if not (start > 1).any() or sizes.min() >= normal.tiny:
+        return False
+    small = np.minimum.accumulate(sizes, axis=0) < normal.tiny
+    small &= ~np.logical_or.accumulate(coefficient == 0, axis=0)  # a product with a zero is zero
+    return bool((small & (start > 1) & (np.abs(result) * normal.eps < normal.tiny * start)).any())
 
 
 @dataclass(frozen=True)
@@ -106,9 +129,12 @@ def recurrence(program: Program, loop: Repeat) -> Recurrence | None:
         return None
     kept = {n for n in made if program.buffers[n].axes}
     after = tuple(s for s in body if s.equation.out.name in kept - {name})
+    fed = _fed(mine, body, made.keys() - {name})
     for s in body:
         for ref in (a.ref for a in s.args if isinstance(a, Access) and a.ref.name in made):
-            if ref.name not in kept if s in after else ref.name != name and not _alone(program, s, ref):
+            if s in after and ref.name not in kept:
+                return None
+            if (s not in after or s.equation.out.name in fed) and ref.name != name and not _alone(program, s, ref):
                 return None
     out = mine[0].equation.out
     forms = value.past[name, 1], ZERO if value.rest is None else value.rest
@@ -119,6 +145,17 @@ def recurrence(program: Program, loop: Repeat) -> Recurrence | None:
         if any(n.op not in TEXTS if isinstance(n, Node) else _name(n) in made.keys() - known for n in _all(form)):
             return None
     return Recurrence(out, spans[0], loop.direction, *forms, after)
+
+
+def _fed(mine: Sequence[Compute], body: Sequence[Compute], names: Set[str]) -> set[str]:
+    """The names out of which the state's own value is made."""
+    found: set[str] = set()
+    pending = list(mine)
+    while pending:
+        read = {a.ref.name for a in pending.pop().args if isinstance(a, Access)} & names - found
+        found |= read
+        pending += [s for s in body if s.equation.out.name in read]
+    return found
 
 
 def _moved(s: Compute, axis: Axis) -> bool:
@@ -144,18 +181,24 @@ def _all(form: Form) -> Iterator[Form]:
         pending.extend(form.args if isinstance(form, Node) else ())
 
 
-def call(page: Page, found: Recurrence) -> str:
-    """The condition under which the loop need not run: many short steps, and a scan that succeeded."""
+def call(page: Page, found: Recurrence) -> str | None:
+    """The condition under which the loop need not run: many short steps, and a scan that succeeded.
+
+    None where a vector is read that lies gate by gate, with the examples between.
+    """
     decl = page.system.decls[found.state.name]
     where = Where({}, (found.steps,), decl.batched, frozenset())
     at_once = replace(where, spans=())
     axis = found.steps.axis
     edge = found.steps.lo - 1 if found.direction > 0 else found.steps.hi + 1
-    state = page.view(Access(found.state), where).text
-    before = page.view(Access(found.state.substitute({axis: edge})), at_once).text
+    state = page.view(Access(found.state), where)
+    before = page.view(Access(found.state.substitute({axis: edge})), at_once)
+    read = [f for f in (*_all(found.coefficient), *_all(found.rest)) if not isinstance(f, Node)]
+    if any(GATES in x.lead for x in (state, *(page.operand(f, where) for f in read))):
+        return None
     texts = [_text(page, form, where, len(decl.shape), axis) for form in (found.coefficient, found.rest)]
-    numbers = f"{'B * ' if decl.batched else ''}{math.prod(decl.shape)}"
-    run = f"scan({state}, {before}, {', '.join(texts)}, {found.direction})"
+    numbers = " * ".join([COUNT] * decl.batched + [str(math.prod(decl.shape))])
+    run = f"scan({state.text}, {before.text}, {', '.join(texts)}, {found.direction})"
     return f"{count(found.steps)} >= {FEWEST} and {numbers} <= {WIDEST} and {run}"
 
 

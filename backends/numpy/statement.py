@@ -9,11 +9,12 @@ from typing import Any
 from ...ir import Const
 from ...program import Access, Compute
 from ...timeindex import fixed
+from ..sizes import Key
 from ..source import difference, linear
 from .kernels import COMPLEX, ELEMENTWISE, letters
-from .operand import BATCH, GATES, Where, viewed
+from .operand import BATCH, FEATURES, GATES, Where, viewed
 from .page import Page, listed
-from .products import Factor, plan_product
+from .products import Factor, einsum, lonely, plan_product
 
 UFUNCS = {
     name: function.__name__
@@ -44,12 +45,12 @@ class Statement:
         self.target = page.view(Access(self.e.out), target).ordered(where.lead)
         self.lead = tuple(x for x in where.lead if x not in self.summed)
 
-    def _kept(self, axis: str) -> bool:
+    def _kept(self, axis: Key) -> bool:
         if axis == BATCH:
             return self.decl.batched
         if axis == GATES:
             return True
-        return any(a.name == axis for a in self.e.out.running)
+        return axis in self.e.out.running
 
     def write(self) -> None:
         """The lines of the statement."""
@@ -67,6 +68,10 @@ class Statement:
             self._plain()
         if self.page.debug and self.decl.dtype == "float":
             self._check()
+
+    def empty(self) -> None:
+        """The line of a sum over no steps."""
+        self._store("-np.inf" if self.e.combine == "max" else "0")
 
     def _store(self, value: str) -> None:
         """Put a value that is an expression into the left-hand side."""
@@ -87,7 +92,7 @@ class Statement:
             return
         sizes = self.page.sizes(self.where)
         shape = [sizes[x] for x in self.target.lead] + [str(n) for n in self.decl.shape]
-        scratch = self.page.scratch(shape, self.page.dtype)
+        scratch = self.page.scratch(shape, self.page.kind(self.decl.dtype))
         self.page.line(write(scratch), note)
         self.page.line(f"{self.page.function('add')}({self.target.text}, {scratch}, {self.target.text})")
 
@@ -165,7 +170,7 @@ class Statement:
         shapes = [a.shape for a in self.args]
         return tuple(self.e.operation.family.shape(shapes, self.attrs))
 
-    def _shape_lead(self) -> list[str]:
+    def _shape_lead(self) -> list[Key]:
         """The leading axes of the operation's own result."""
         have = {x for a in self.args for x in a.lead}
         lead = list(self.where.lead)
@@ -194,10 +199,12 @@ class Statement:
         exact = shape == self.decl.shape
         if self.e.combine == "max":
             self._store(f"np.max({value}, axis={axis}, initial=-np.inf)")
+        elif self.decl.dtype == "bool":  # bools add up to whether any is true
+            self._store(f"np.any({value}, axis={axis})")
         elif exact and self.step.mode == "set":
-            self.page.line(f"np.sum({value}, axis={axis}, out={self.target.text})", self.page.note(self.e))
+            self.page.line(f"total({value}, {axis}, {self.target.text})", self.page.note(self.e))
         else:
-            total = f"np.sum({value}, axis={axis})"
+            total = f"total({value}, {axis})"
             missing = len(self.decl.shape) - len(shape)
             if missing and self.lead:
                 total += f"[{', '.join([':'] * len(self.lead) + ['None'] * missing)}, ...]"
@@ -210,7 +217,7 @@ class Statement:
             return False
         axes = (*(self.where.lead.index(a) for a in self.summed), *self.attrs["axis"])
         value = x.placed(self.where.lead, x.rank)
-        self.page.line(f"np.sum({value}, axis={axes}, out={self.target.text})", self.page.note(self.e))
+        self.page.line(f"total({value}, {axes}, {self.target.text})", self.page.note(self.e))
         return True
 
     def _as_product(self) -> bool:
@@ -236,30 +243,66 @@ class Statement:
         factors = []
         for x, names in zip((a, b), inner, strict=True):
             x = x.ordered(self.where.lead)
-            factors.append(Factor(x.text, (*x.lead, *names), x.moving, x.whole | set(names)))
+            factors.append(Factor(x.text, (*x.lead, *names), x.moving))
             sizes.update({n: str(size) for n, size in zip(names, x.shape, strict=True)})
         want = (*self.lead, *result)
+        first, second = factors
+        shorter = [self._presummed(first, second, want), self._presummed(second, first, want)]
+        if shorter == factors:
+            self._planned(factors, want, sizes)
+            return
+        finite = " and ".join(f"isfinite({s.text}).all()" for s in shorter)
+        self.page.line(f"if {finite}:")
+        self.page.function("isfinite")
+        self.page.depth += 1
+        self._planned(shorter, want, sizes)
+        self.page.depth -= 1
+        self.page.line("else:")  # a sum overflows where that of the products may not
+        self.page.depth += 1
+        axes = tuple(x for x in want if x in first.axes + second.axes)
+        self._finished(einsum(first, second, want), axes, want, sizes)
+        self.page.depth -= 1
+
+    def _presummed(self, a: Factor, b: Factor, out: tuple[Key, ...]) -> Factor:
+        """A factor summed over the axes that neither the other nor the result has, in a variable of its own."""
+        alone = lonely(a, b, out)
+        if not alone:
+            return a
+        name = self.page.names.fresh("p")
+        self.page.line(f"{name} = total({a.text}, {tuple(alone)})")
+        return Factor(name, tuple(x for i, x in enumerate(a.axes) if i not in alone), True)
+
+    def _planned(self, factors: Sequence[Factor], want: tuple[Key, ...], sizes: Mapping[Key, str]) -> None:
+        """A product of two factors as a matrix product, or element by element."""
         product = plan_product(factors[0], factors[1], want, sizes)
         left, right = product.left, product.right
-        if self.where.loops and product.kind == "matmul":
+        if self.where.loops and self.where.exists and product.kind == "matmul":
             left = self.page.hoist(left, product.repack[0]) if product.hoist[0] else left
             right = self.page.hoist(right, product.repack[1]) if product.hoist[1] else right
-        absent = [x for x in self.summed if x not in a.lead and x not in b.lead]
-        factor = "".join(f" * {sizes[x]}" for x in absent)
-        apart = [x for x in self.summed if x != BATCH and (x not in a.lead or x not in b.lead)]
         call = f"{self.page.function(product.kind)}({left}, {right}"
         into = self._matrix_target(product.groups, want, sizes)
-        if into is not None and product.axes == want and not apart:
+        if into is not None and product.axes == want and not self._apart():
             if product.kind == "matmul" and self._alone(factors, want):
                 self._into(lambda target: f"{left}.dot({right}, {into(target)})")  # takes half the time to begin
             else:
                 self._into(lambda target: f"{call}, {into(target)})")
             return
         shape = listed([sizes[x] for x in product.axes])
-        value = f"{call}).reshape(({shape})){factor}"
-        have = tuple(x for x in want if x in product.axes)
-        if product.axes != have:
-            value += f".transpose({', '.join(str(product.axes.index(x)) for x in have)})"
+        self._finished(f"{call}).reshape(({shape}))", product.axes, want, sizes)
+
+    def _apart(self) -> list[Key]:
+        """The axes summed over that one of two operands stands outside of."""
+        a, b = self.args
+        return [x for x in self.summed if x != BATCH and (x not in a.lead or x not in b.lead)]
+
+    def _finished(self, value: str, axes: tuple[Key, ...], want: tuple[Key, ...], sizes: Mapping[Key, str]) -> None:
+        """Store a product that has some axes in some order, times the length of those summed that it never had."""
+        a, b = self.args
+        apart = self._apart()
+        value += "".join(f" * {sizes[x]}" for x in self.summed if x not in a.lead and x not in b.lead)
+        have = tuple(x for x in want if x in axes)
+        if axes != have:
+            value += f".transpose({', '.join(str(axes.index(x)) for x in have)})"
         if have != want and have:
             marks = [":" if x in have else "None" for x in want[want.index(have[0]) :]]
             value = f"({value})[{', '.join(marks)}]"
@@ -267,22 +310,23 @@ class Statement:
             value = f"{value} if {' and '.join(sizes[x] for x in apart)} else 0"
         self._store(value)
 
-    def _alone(self, factors: Sequence[Factor], want: tuple[str, ...]) -> bool:
+    def _alone(self, factors: Sequence[Factor], want: tuple[Key, ...]) -> bool:
         """True in a loop for one product of two matrices, the result of which lies in one piece."""
         stack = any(x in factors[0].axes and x in factors[1].axes for x in want)
         strip = self.page.buffers[self.e.out.name].inside is not None and self.step.mode == "set"
         return bool(self.where.loops) and not self.where.spans and not stack and not strip
 
-    def _matrix_target(self, groups: Any, want: tuple[str, ...], sizes: Mapping[str, str]) -> Any:
+    def _matrix_target(self, groups: Any, want: tuple[Key, ...], sizes: Mapping[Key, str]) -> Any:
         """How the left-hand side is seen as the product's matrix without a copy; None where it cannot be."""
         if all(len(g) == 1 for g in groups):
             return lambda text: text
-        mergeable = self.target.whole | {x for x in want if x not in self.where.lead}
+        inner = [x for x in want if x not in self.where.lead]
+        mergeable = self.target.whole | set(inner[0 if FEATURES in self.target.whole else 1 :])
         apart = self.page.buffers[self.e.out.name].inside is not None
         if apart or self.target.text.endswith(")") or any(x not in mergeable for g in groups for x in g[1:]):
             return None
         shape = ", ".join(" * ".join(sizes[x] for x in g) or "1" for g in groups)
-        return lambda text: f"{text}.reshape({shape})"
+        return lambda text: f"{text}.reshape({shape}, copy=False)"  # written to: a copy would be lost
 
     def _check(self) -> None:
         steps = []

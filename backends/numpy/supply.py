@@ -1,4 +1,4 @@
-"""The arrays that a net fills by itself: counter-based random numbers, masks of lengths, places in a chunk."""
+"""The arrays that a net fills by itself: counter-based random numbers, masks of lengths, of chunks."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ...automatic import FAR, Chunk, Noise, Within
+from ...automatic import Crossing, Every, Noise, Within
 from ...errors import ArrayError
 from ...ir import Decl
+from ...ops.integers import integer
 
 BLOCK = 4  # numbers per counter of Philox
 
@@ -19,31 +20,35 @@ def key(seed: Any) -> int:
     """A number that stands for a seed: an int from 0 up, or the next number of a Generator. Raises ArrayError."""
     if isinstance(seed, np.random.Generator):
         return int(seed.integers(2**63))
-    if isinstance(seed, bool) or not hasattr(seed, "__index__") or seed.__index__() < 0:
+    number = integer(seed)
+    if number is None or number < 0:
         raise ArrayError(f"seed= takes an integer from 0 up or a numpy.random.Generator, got {seed!r}")
-    return int(seed.__index__())
+    return number
 
 
 def supply(decl: Decl, steps: Sequence[int], batch: int, dtype: Any, seed: int, start: int, ends: Sequence[Any]) -> Any:
     """The array of an automatic input, ``(*steps, batch, *shape)``.
 
-    seed   the number from which every draw follows, with the input's name and the step
+    seed   the number from which every draw follows, with the input's stream and the step
     start  steps that went before the first one here: draws at a step do not depend on where a run was cut
     ends   of a mask the number of steps of each example, one array for each axis
     """
     detail = decl.detail
     if isinstance(detail, Noise):
-        return _noise(detail, decl.name, (*steps, batch, *decl.shape), dtype, seed, start)
+        return _noise(detail, detail.stream, (*steps, batch, *decl.shape), dtype, seed, start)
     if isinstance(detail, Within):
         return np.arange(start + 1, start + steps[0] + 1)[:, None] <= np.asarray(ends[0])
-    if isinstance(detail, Chunk):
-        return _chunk(detail, steps[0], start, ends[0] if decl.batched else None)
+    if isinstance(detail, Crossing | Every):
+        number, last = np.arange(start + 1, start + steps[0] + 1), start + steps[0]
+        if not decl.batched:
+            return detail.at(number, last)
+        return detail.at(number[:, None], np.asarray(ends[0]))  # each example has a last step of its own
     raise TypeError(f"{decl.name} is not filled by the net")
 
 
-def _noise(detail: Noise, name: str, shape: tuple[int, ...], dtype: Any, seed: int, start: int) -> Any:
-    """Philox (Salmon et al. 2011), keyed by the seed and the name, its counter running with the step."""
-    words = np.random.SeedSequence([seed, *name.encode()]).generate_state(2, np.uint64)
+def _noise(detail: Noise, stream: str, shape: tuple[int, ...], dtype: Any, seed: int, start: int) -> Any:
+    """Philox (Salmon et al. 2011), keyed by the seed and the stream, its counter running with the step."""
+    words = np.random.SeedSequence([seed, *stream.encode()]).generate_state(2, np.uint64)
     source = np.random.Philox(key=words)
     pair = detail.kind == "normal"
     size = math.prod(shape[1:])
@@ -59,14 +64,3 @@ def _noise(detail: Noise, name: str, shape: tuple[int, ...], dtype: Any, seed: i
     elif detail.kind == "mask":
         u = (u >= detail.rate) / (1 - detail.rate)
     return u.reshape(shape).astype(kind)
-
-
-def _chunk(detail: Chunk, steps: int, start: int, ends: Any) -> Any:
-    place = np.arange(start, start + steps)
-    if not detail.towards_end:
-        return np.where((place < detail.period) & (not detail.endless), FAR, place % detail.period)
-    total: Any = start + steps
-    if ends is not None:  # each example has a last chunk of its own
-        place, total = place[:, None], np.asarray(ends)
-    last = (place // detail.period >= (total - 1) // detail.period) & (not detail.endless)
-    return np.where(last, FAR, detail.period - 1 - place % detail.period)

@@ -73,3 +73,22 @@ def test_mistakes_are_named():
         flow(net, params, "h", 12, x=x[:, 0])
     with pytest.raises(UnrollError, match="it has h"):
         gradient_norms(net, params, "q", x=x)
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_a_network_that_reads_no_example_has_jacobians(batch_first):
+    g = Template("alone")
+    h, W, x = g.variable("h", 3), g.param("W", (3, 3)), g.input("x", 3)
+    h[0] = np.array([1.0, -0.5, 0.3])
+    h[t] = ops.tanh(W @ h[t - 1])
+    g.output("y", h[t] + x[t])
+    net = g.compile("numpy", dtype="float64", batch_first=batch_first)
+    params = net.init(seed=0)
+    found = flow(net, params, "h", T=4)
+    states = net.run(params, "h", T=4)
+    steps = [(1 - s**2)[:, None] * params["W"] for s in states]  # of each step by the one before it
+    want = [np.eye(3)]
+    for step in steps[:0:-1]:
+        want.append(want[-1] @ step)
+    np.testing.assert_allclose(found.jacobians, want[::-1], atol=1e-14)
+    np.testing.assert_array_equal(flow(net, params, "h", x=np.ones((4, 3))).jacobians, found.jacobians)

@@ -13,6 +13,7 @@ from unroll.backends.cupy import plan as plans
 from unroll.backends.cupy.emit import emit
 from unroll.backends.cupy.plan import REACH, Plan
 from unroll.backends.cupy.text import WIDE
+from unroll.backends.sizes import BATCH_END
 from unroll.compiler import compile_system
 
 s, S = axis("s")
@@ -42,9 +43,9 @@ def test_a_host_beyond_32_bits() -> None:
     h[t] = h[t - 1] + x[t]
     g.output("h", h[t])
     most = REACH // 1024
-    assert not plan(g).wide({"B": 1, "T": most - 1})
-    assert plan(g).wide({"B": 1, "T": most})  # its slot for step 0 is one more
-    assert plan(g).wide({"B": most, "T": 1})
+    assert not plan(g).wide({BATCH_END: 1, "T": most - 1})
+    assert plan(g).wide({BATCH_END: 1, "T": most})  # its slot for step 0 is one more
+    assert plan(g).wide({BATCH_END: most, "T": 1})
 
 
 def test_more_points_than_any_host_has_elements() -> None:
@@ -52,9 +53,9 @@ def test_more_points_than_any_host_has_elements() -> None:
     x, y = g.input("x"), g.input("y", over=s)
     g.output("z", ops.sum(ops.sum(ops.exp(x[t] * y[s]), over=s), over=t))
     made = plan(g)
-    sizes = made.sizes({"B": 1, "T": 2**15, "S": 2**15})
-    assert made.wide({"B": 1, "T": 2**16, "S": 2**16})
-    assert not made.wide({"B": 1, "T": 2**15, "S": 2**15}), sizes
+    sizes = made.sizes({BATCH_END: 1, "T": 2**15, "S": 2**15})
+    assert made.wide({BATCH_END: 1, "T": 2**16, "S": 2**16})
+    assert not made.wide({BATCH_END: 1, "T": 2**15, "S": 2**15}), sizes
 
 
 def test_nvidias_compiler_takes_64_bits() -> None:

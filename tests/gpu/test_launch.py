@@ -199,7 +199,9 @@ def test_memory_is_predicted(cuda: World) -> None:
     one, inputs = net(), made()
     run(one, PARAMS, inputs)
     cuda.memory = cuda.allocated + 2**20
-    with pytest.raises(MemoryLimitError, match=r"at B = 3, T = 100,000 this run wants .* on the device, and .* can be"):
+    with pytest.raises(
+        MemoryLimitError, match=r"at batch size 3, T = 100,000 this run wants .* on the device, and .* can be"
+    ):
         one.run(PARAMS, "o", x=np.zeros((100_000, 3, 3)))
     same(run(one, PARAMS, inputs), want(inputs), EXACT, "afterwards")
 
@@ -282,6 +284,50 @@ def test_nothing_is_freed_while_a_stream_captures(cuda: World, monkeypatch: pyte
     assert gc.isenabled()
     thread.join(5)
     assert not thread.is_alive()
+
+
+@pytest.mark.parametrize("broken", [1, 2, 5])
+@pytest.mark.parametrize("at", ["the beginning", "the end"])
+@pytest.mark.parametrize("processors", [0, 4], ids=["launches", "loops"])
+def test_whoever_waits_for_the_device_breaks_a_capture_for_once(
+    processors: int, at: str, broken: int, cuda: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That run is eager, and a later one a graph; who waited meets an error of the driver's."""
+    cuda.processors = processors
+    issue, left, refused = launch.Frame._enqueue, [broken], []
+
+    def wait() -> None:
+        if cuda.calls["begin_capture"] == cuda.calls["end_capture"] or not left[0]:
+            return
+        left[0] -= 1
+        thread = threading.Thread(target=lambda: refused.append(failure(fakecuda.Device(0).synchronize)))
+        thread.start()
+        thread.join()
+
+    def watched(frame: launch.Frame) -> None:
+        if at == "the beginning":
+            wait()
+        issue(frame)
+        if at == "the end":
+            wait()
+
+    monkeypatch.setattr(launch.Frame, "_enqueue", watched)
+    one, inputs = net(), made()
+    for number in range(45):
+        same(run(one, PARAMS, inputs), want(inputs), EXACT, f"call {number}")
+    assert len(refused) == broken
+    assert all("StreamCaptureUnsupported" in text for text in refused)
+    assert cuda.calls["begin_capture"] == broken + 1
+    assert cuda.calls["graph"] == 45 - 1 - (2**broken - 1), "eager at first, and 1, 2, 4, ... runs after each try"
+    assert not any(s.is_capturing() for s in cuda.streams)
+
+
+def failure(call: Any) -> str:
+    try:
+        call()
+    except fakecuda.CUDARuntimeError as error:
+        return str(error)
+    return ""
 
 
 def test_an_interrupt_within_a_capture(cuda: World) -> None:

@@ -17,6 +17,7 @@ from unroll.backends.cupy.emit import emit
 from unroll.backends.cupy.grid import STAGE, THREADS
 from unroll.backends.cupy.persistent import fit, share
 from unroll.backends.cupy.plan import Fit, Loop, Plan
+from unroll.backends.sizes import BATCH_END
 from unroll.compiler import compile_system
 from unroll.errors import BackendError
 
@@ -130,7 +131,7 @@ def test_a_product_and_what_follows_it_share_a_barrier() -> None:
 def test_what_a_device_has_room_for() -> None:
     plan = made(elman(256))
     loop = plan.persistent[0]
-    numbers = {"B": 64, "T": 9}
+    numbers = {BATCH_END: 64, "T": 9}
     whole = fit(loop, numbers, 132, 227 * 1024, 4)
     assert whole is not None
     assert (whole.blocks, whole.down) == (132, 16)
@@ -140,10 +141,10 @@ def test_what_a_device_has_room_for() -> None:
     assert small.down < whole.down, "fewer parts of the rows, and so fewer columns for each"
     assert small.shared <= 32 * 1024
     assert fit(loop, numbers, 132, 20 * 1024, 4) is None, "no room for the weights"
-    assert fit(loop, {"B": 20_000, "T": 9}, 132, 227 * 1024, 4) is None, "products that are large enough alone"
+    assert fit(loop, {BATCH_END: 20_000, "T": 9}, 132, 227 * 1024, 4) is None, "products that are large enough alone"
     (points,) = made(ZOO["digital_filter"](), grad=False).persistent
-    assert fit(points, {"B": 9, "T": 9}, 132, 227 * 1024, 4) == Fit(1, 1, THREADS * 8)
-    assert fit(points, {"B": 2_000_000, "T": 9}, 132, 227 * 1024, 4) is None, "points that fill the device alone"
+    assert fit(points, {BATCH_END: 9, "T": 9}, 132, 227 * 1024, 4) == Fit(1, 1, THREADS * 8)
+    assert fit(points, {BATCH_END: 2_000_000, "T": 9}, 132, 227 * 1024, 4) is None, "points that fill the device alone"
 
 
 @pytest.mark.parametrize("room", [1_000, 227 * 1024])

@@ -14,6 +14,7 @@ from laws.test_zoo import LENGTHS, SINGLE, specimen
 from unroll import Template, ops, t
 from unroll.backends.base import Options
 from unroll.backends.cupy.plan import Plan
+from unroll.backends.sizes import BATCH_END
 from unroll.errors import BackendError
 from unroll.model import Net
 
@@ -86,7 +87,7 @@ def test_a_barrier_that_only_some_threads_reach_is_noticed(emulated: str, rng: n
     text = plan.text.replace("    __syncthreads();\n    real", "    if (threadIdx.x < 5) __syncthreads();\n    real", 1)
     assert text != plan.text
     object.__setattr__(plan, "text", text)
-    frame = Emulator(plan, Options()).frame({"B": 1, "T": 1})
+    frame = Emulator(plan, Options()).frame({BATCH_END: 1, "T": 1})
     with pytest.raises(AssertionError, match="only some threads"):
         frame({**arrays, **params})
 

@@ -19,9 +19,10 @@ from gpu.test_text import leaky, plan
 from unroll import Template, ops, t
 from unroll.backends.base import PRECISIONS, Options
 from unroll.backends.cupy.emit import emit
-from unroll.backends.cupy.plan import Plan, Product, flat
+from unroll.backends.cupy.plan import Loop, Plan, Product, flat
 from unroll.backends.cupy.storage import CONVERSIONS
 from unroll.backends.cupy.text import prelude
+from unroll.backends.sizes import BATCH_END
 from unroll.compiler import compile_system
 from unroll.errors import BackendError
 
@@ -169,7 +170,7 @@ def test_what_a_loop_adds_up_stays_in_32_bits() -> None:
 
 def test_memory_is_foreseen() -> None:
     g = ZOO["lstm_eight_matrices"]()
-    numbers = {"T": 1000, "B": 64}
+    numbers = {"T": 1000, BATCH_END: 64}
     half, whole = (short(g, precision).arena(numbers)[1] for precision in ("bfloat16", "float32"))
     assert 0.5 * whole <= half < 0.6 * whole
 
@@ -229,9 +230,67 @@ def test_what_one_gets_is_float32(precision: str, emulated: str) -> None:
     X = np.random.default_rng(0).standard_normal((3, 2, 4)).astype(np.float32)
     got = net.run({}, x=X)["h"]
     assert got.dtype == np.float32
+    (executable,) = executables(net)
+    assert executable.plan.kind("h") == "float32"  # it is carried on
+    net = passed().compile(emulated, precision=precision)
+    got = net.run({}, x=X)["h"]
+    assert got.dtype == np.float32
     assert np.array_equal(got, got.astype(formats(precision)).astype(np.float32))
     (executable,) = executables(net)
     assert executable.plan.kind("h") == precision
+
+
+def passed() -> Template:
+    """Nothing that is carried on."""
+    g = Template("passed")
+    x, h = g.input("x", 4), g.variable("h", 4)
+    h[t] = ops.tanh(x[t])
+    g.output("h", h[t])
+    return g
+
+
+def gated() -> Template:
+    """Three states to which little is added: of a filter, of a unit that products read too, and of a leaky one."""
+    g = Template("gated")
+    x, W = g.input("x", 4), g.param("W", (4, 4))
+    c, h, p = g.variable("c", 4), g.variable("h", 4), g.variable("p", 4)
+    c[0], h[0], p[0] = 0, 0, 0
+    c[t] = c[t - 1] + 0.001 * x[t]
+    h[t] = h[t - 1] + 0.001 * (x[t] + W @ h[t - 1])
+    p[t] = 0.999 * p[t - 1] + 0.001 * ops.tanh(W @ p[t - 1] + W @ h[t - 1] + x[t])
+    g.loss = ops.sum(ops.sum(c[t] + h[t] * p[t]), over=t) * 1e-3
+    return g
+
+
+@pytest.mark.parametrize("precision", SHORT)
+def test_small_steps_add_up(precision: str, emulated: str) -> None:
+    g, steps = gated(), 4096
+    params = {"W": np.diag(np.float32([0.01, 0.02, -0.01, 0.0])) + np.float32(0.001)}
+    X = np.ones((steps, 1, 4), np.float32)
+    exact = g.compile("numpy", dtype="float64")
+    wide = {"W": params["W"].astype(float)}
+    want = exact.run(wide, ["c", "h", "p"], x=X.astype(float))
+    net = g.compile(emulated, precision=precision)
+    found = net.run(params, ["c", "h", "p"], x=X)
+    np.testing.assert_allclose(found["c"][-1], 4.096, rtol=1e-4)
+    for name, value in want.items():
+        np.testing.assert_allclose(found[name][-1], value[-1], rtol=4 * ROUNDING[precision], err_msg=name)
+    _, grads = net.value_and_grad(params, ["W", "x"], x=X[:256])
+    _, others = exact.value_and_grad(wide, ["W", "x"], x=X[:256].astype(float))
+    for name, value in others.items():
+        np.testing.assert_allclose(grads[name], value, atol=8 * ROUNDING[precision] * np.abs(value).max())
+
+
+@pytest.mark.parametrize("name", ["gru", "lstm_eight_matrices", "elman"])
+def test_what_a_loop_carries_on_stays_in_32_bits(name: str) -> None:
+    """And products inside the loop have factors of 16 bits all the same."""
+    made = short(ZOO[name]())
+    carried = {"gru": ("h", "h~"), "lstm_eight_matrices": ("c", "c~"), "elman": ()}[name]
+    for state in carried:
+        assert made.kind(made.layouts[state].host) == "float32"
+    products = [p for action in made.actions if isinstance(action, Loop) for p in flat((action,))]
+    factors = {made.kind(part.host) for p in products if isinstance(p, Product) for part in (p.left, p.right)}
+    assert factors == {"bfloat16"}
 
 
 # -- messages --------------------------------------------------------------------------------------------------------

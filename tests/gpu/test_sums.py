@@ -8,6 +8,7 @@ from laws.agreement import EXACT, executables, same
 
 from unroll import Template, ops, t
 from unroll.backends.cupy.plan import Call, calls
+from unroll.backends.sizes import BATCH_END
 from unroll.model import Net
 
 
@@ -36,7 +37,7 @@ def ran(net: Net, steps: int, batch: int) -> set[str]:
     """The kernels of a run."""
     (executable,) = executables(net)
     plan = executable.plan
-    found = calls(plan, {"B": batch, "T": steps})
+    found = calls(plan, {BATCH_END: batch, "T": steps})
     return {c.launch.kernel for c in found if isinstance(c, Call)}
 
 
@@ -57,7 +58,7 @@ def test_long_sums_are_shared_by_blocks(several_emulated: Net) -> None:
     assert not any(name.endswith("_joined") for name in short)
     assert sum(name.endswith("_joined") for name in long) >= 3
     (executable,) = executables(several_emulated)
-    used = [executable.plan.sizes({"B": b, "T": steps}) for steps, b in ((3, 2), (70, 19))]
+    used = [executable.plan.sizes({BATCH_END: b, "T": steps}) for steps, b in ((3, 2), (70, 19))]
     taken = [sum(size for host, size in sizes.items() if host in executable.plan.scratch) for sizes in used]
     assert taken[0] == 0 < taken[1]
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from unroll import ops
 from unroll.backends.numpy.kernels import compute
-from unroll.ops.core import Op, Symbolic, result_kind
+from unroll.ops.core import Op, Symbolic
+from unroll.ops.kinds import result_kind
 from unroll.ops.layout import getitem
 from unroll.ops.shapes import Shape
 

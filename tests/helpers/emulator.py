@@ -23,6 +23,7 @@ from unroll.backends.cupy.persistent import fit
 from unroll.backends.cupy.plan import Call, Plan, Whole, calls
 from unroll.backends.cupy.storage import CONVERSIONS, widened
 from unroll.backends.cupy.text import WIDE
+from unroll.backends.sizes import BATCH_END
 
 COMPILER = shutil.which("g++")
 ALIGNED = ("-fsanitize=alignment", "-fsanitize-undefined-trap-on-error")
@@ -237,7 +238,7 @@ class EmulatedFrame(AbstractFrame):
         self.run()
         self.meeting.check("this run")
         found = {name: widened(np.array(x), self.plan.kind(self.hosts[name])) for name, x in self.results.items()}
-        return averaged(found, self.options, self.numbers["B"])
+        return averaged(found, self.options, self.numbers[BATCH_END])
 
     def run(self) -> None:
         for call in calls(self.plan, self.numbers, self.fits):

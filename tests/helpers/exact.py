@@ -143,7 +143,6 @@ UNARY: dict[str, tuple[Callable[[Decimal], Decimal], Callable[[Decimal], Decimal
     "copy": (Decimal, _one, -math.inf, math.inf),
     "cast": (Decimal, _one, -math.inf, math.inf),
     "stop_gradient": (Decimal, _zero, -math.inf, math.inf),
-    "sampled": (Decimal, _zero, -math.inf, math.inf),
     "neg": (lambda x: -x, lambda x: Decimal(-1), math.inf, -math.inf),
     "abs": (abs, _sign, math.inf, math.inf),
     "sign": (_sign, _zero, -1, 1),

@@ -110,6 +110,8 @@ class Stream:
     def add(self, call: Callable[[], None]) -> None:
         """Issue a call."""
         with LOCK:
+            if self.captured is not None and self.invalid:
+                raise CUDARuntimeError("cudaErrorStreamCaptureInvalidated: operation failed due to a previous error")
             if self.captured is not None:
                 self.captured.append(call)
             else:
@@ -247,7 +249,15 @@ class Device:
         return self
 
     def synchronize(self) -> None:
+        """Ends every capture on the device, whoever asks, and is refused."""
         WORLD.note("synchronize")
+        capturing = [s for s in WORLD.streams if s.captured is not None and s.device_id in (-1, self.id)]
+        for stream in capturing:
+            stream.invalid = True
+        if capturing:
+            raise CUDARuntimeError(
+                "cudaErrorStreamCaptureUnsupported: operation not permitted when stream is capturing"
+            )
         WORLD.wait()
 
     compute_capability = "90"

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from unroll import T, Template, UnrollError, axis, cells, ops, t
+from unroll import T, Template, axis, cells, ops, t
 
 STEPS, BATCH, IN, UNITS = 10, 2, 3, 4
 s, S = axis("s")
@@ -324,49 +324,3 @@ def test_a_folded_drawing_has_the_delay_of_every_state(case):
     marked = {k.source for k in picture.links if k.mark == "delay"}
     for state in made if isinstance(made, tuple) else (made,):
         assert str(state) in marked or f"{state}[t-1]" in picture.circles
-
-
-def test_dropout_and_zoneout_of_any_cell():
-    """A mask for the sequence on what is read and fed back, one for each step on what is held; none when inferring."""
-    g = Template("noisy")
-    x = g.input("x", 3)
-    h, c = cells.layer(g, cells.lstm, x[t], 4, dropout=0.3, recurrent_dropout=0.4, zoneout=0.2)
-    assert (h.name, c.name) == ("h", "c_h")
-    net = g.compile("numpy", dtype="float64")
-    params, data = net.init(seed=0), np.random.default_rng(0).normal(size=(6, 5, 3))
-    noise = {n: d for n, d in g.system.decls.items() if d.automatic}
-    assert sorted((len(d.axes), d.shape, d.detail.rate) for d in noise.values()) == [
-        (0, (3,), 0.3),
-        (0, (4,), 0.4),
-        (1, (4,), 0.2),
-        (1, (4,), 0.2),
-    ]
-    got = net.run(params, ["h", "c_h"], seed=1, x=data)
-    held = (got["c_h"][1:] == got["c_h"][:-1]).mean()
-    assert 0.05 < held < 0.4
-    plain = Template("plain")
-    cells.layer(plain, cells.lstm, plain.input("x", 3)[t], 4)
-    quiet = plain.compile("numpy", dtype="float64").run(params, "h", x=data)
-    mean = Template("mean")
-    cells.layer(mean, cells.lstm, mean.input("x", 3)[t], 4, dropout=0.3, recurrent_dropout=0.4)
-    inferred = mean.inference().compile("numpy", dtype="float64").run(params, "h", x=data)
-    np.testing.assert_allclose(inferred, quiet, atol=1e-14)
-
-
-def test_zoneout_holds_the_state_and_not_what_the_cell_reads_within_the_step():
-    """Krueger et al. 2017: h is made from the new c, not from the one that was held."""
-    g = Template("zoneout")
-    cells.layer(g, cells.lstm, g.input("x", 3)[t], 4, zoneout=0.2)
-    text = str(g.inference())
-    new = "f_h[t] * c_h[t-1] + i_h[t] * g_h[t]"
-    assert f"c_h[t] = c_h[t-1] + 0.8 * ({new} - c_h[t-1])" in text
-    assert f"h[t] = h[t-1] + 0.8 * (o_h[t] * tanh({new}) - h[t-1])" in text
-
-
-@pytest.mark.parametrize("option", ["dropout", "recurrent_dropout", "zoneout"])
-def test_rates_that_are_none_are_named(option):
-    g = Template("noisy")
-    x = g.input("x", 3)
-    for rate in (1, 1.0, -0.1, float("nan"), "a", True):
-        with pytest.raises(UnrollError, match=rf"{option}=.* from 0 up to, and without, 1"):
-            cells.layer(g, cells.elman, x[t], 4, **{option: rate})

@@ -122,7 +122,7 @@ def test_explore(capsys, model):
 def test_explain(capsys, model):
     out = printed(capsys, "explain", "model.py:leak", "-T", "100", "--batch", "4", "--backend", "numpy")
     assert out.startswith("leak on numpy, float32: value_and_grad\n")
-    assert "memory at B = 4, T = 100" in out
+    assert "memory at batch size 4, T = 100" in out
     assert ": run\n" in printed(capsys, "explain", "model.py:leak", "--no-grad", "--backend", "numpy")
 
 

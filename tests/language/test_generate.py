@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from unroll import Template, ops, t
+from unroll import Template, axis, ops, t
 from unroll.errors import (
     ArrayError,
     AxisError,
@@ -107,7 +107,7 @@ def test_inputs_over_t_are_given_for_every_step_or_not_read() -> None:
     values, lengths = net.generate({}, "y", x=[[1, 3]] * 40)
     assert (values.T.tolist(), lengths.tolist()) == ([[1, 2, 3, 4, 5, 6], [3, 6, 0, 0, 0, 0]], [6, 2])
     assert net.generate({}, "y", x=[0] * 40).lengths == 40
-    with pytest.raises(LengthError, match="T = 3 was given, and input x has 40 steps"):
+    with pytest.raises(LengthError, match="max_steps = 3 was given, and input x has 40 steps"):
         net.generate({}, "y", x=[0] * 40, max_steps=3)
     forced = speaker().teacher_forced({"s": "y"}).compile("numpy")
     with pytest.raises(ArrayError, match=r"free running reads y\[t-1\]"):
@@ -149,6 +149,32 @@ def test_a_stop_is_a_bool_at_each_step() -> None:
         g.stop = x[t] > 1
     with pytest.raises(TemplateError, match="the name 'stop' is taken"):
         Template("h").variable("stop")
+
+
+@pytest.mark.parametrize("backend", ["reference", "numpy", "native"])
+@pytest.mark.parametrize("back", [(1, 1), (0, 1), (1, 0)])
+def test_a_lattice_runs_freely_and_in_chunks(backend: str, back: tuple[int, int]) -> None:
+    s, _ = axis("s")
+    g = Template("lattice")
+    x, h = g.input("x", over=(s, t)), g.variable("h", ())
+    h[0, t], h[s, 0], h[0, 0] = 0.0, 0.5, 1.0
+    h[s, t] = h[s - back[0], t - back[1]] + x[s, t]
+    net, x = g.compile(backend, dtype="float64"), np.arange(12.0).reshape(3, 4)
+    want = net.run({}, "h", x=x)
+    stream = net.stream({}, "h", S=3)
+    np.testing.assert_array_equal(np.concatenate([stream(x=x[:, :1]), stream(x=x[:, 1:])], axis=1), want)
+    np.testing.assert_array_equal(net.generate({}, "h", x=x).values, want)  # x tells both lengths
+    np.testing.assert_array_equal(net.generate({}, "h", x=x, S=3).values, want)
+
+
+@pytest.mark.parametrize("backend", ["reference", "numpy", "native"])
+def test_inputs_that_nothing_asked_for_reads_may_be_given(backend: str) -> None:
+    g = Template()
+    x, y, h = g.input("x"), g.input("y"), g.variable("h", ())
+    h[0], h[t] = 0, h[t - 1] + x[t]
+    g.loss = ops.sum((h[t] - y[t]) ** 2, over=t)
+    net = g.compile(backend, dtype="float64")
+    np.testing.assert_array_equal(net.generate({}, "h", x=np.ones(4), y=np.ones(4)).values, [1, 2, 3, 4])
 
 
 def test_a_stop_is_kept_printed_and_asked_for() -> None:

@@ -63,6 +63,19 @@ def test_two_params_of_one_shape_differ():
     assert (both["W"] != both["V"]).all()
 
 
+@pytest.mark.parametrize(("one", "other"), [("codding", "gnu"), ("plumless", "buckeroo"), ("w", "w\0"), ("w", "w ")])
+def test_params_of_any_two_names_start_apart(one, other):
+    """The first two pairs have the same 32-bit checksum."""
+    both = drawn(**{one: ((4, 3), "normal"), other: ((4, 3), "normal")})
+    assert (both[one] != both[other]).all()
+
+
+@pytest.mark.parametrize(("one", "other"), [((1, "1 w"), (11, " w")), ((0, "w"), (2**32, "w")), ((5, "ab"), (5, "ba"))])
+def test_a_seed_and_a_name_are_told_apart(one, other):
+    first, second = (drawn(seed, **{name: (5, "normal")})[name] for seed, name in (one, other))
+    assert (first != second).all()
+
+
 @pytest.mark.parametrize("seed", [5, np.int64(5), np.uint8(5)], ids=lambda s: type(s).__name__)
 def test_integers_of_numpy_are_seeds(seed):
     assert drawn(seed, W=((4, 3), None))["W"].tobytes() == drawn(5, W=((4, 3), None))["W"].tobytes()

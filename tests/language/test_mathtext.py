@@ -213,6 +213,17 @@ def test_parentheses_follow_the_meaning():
     assert W.T._repr_latex_() == r"$\displaystyle \boldsymbol{W}^{\top}$"
 
 
+def test_an_element_of_each_row_is_not_written_as_a_row():
+    g = Template("picked")
+    A, o, k, y = g.param("A", (3, 4)), g.input("o", 4), g.input("k", 3, dtype="int"), g.input("y", dtype="int")
+    for name, value in {"a": ops.pick(A, k[t]), "b": ops.take(A, k[t]), "c": ops.pick(o[t], y[t])}.items():
+        g.output(name, value)
+    text = g.pretty()
+    assert "pick(A, k⁽ᵗ⁾)" in text
+    assert "A[k⁽ᵗ⁾]" in text
+    assert "o⁽ᵗ⁾[y⁽ᵗ⁾]" in text
+
+
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="no pdflatex")
 def test_it_compiles(tmp_path):
     lstm = Template("lstm")

@@ -160,7 +160,7 @@ def test_an_instance_is_set_and_asked_for(backend: str) -> None:
     wanted = [("h", 3), "h", ("h", 0), ("o", STEPS), "x"]
     _, grads, found = net.value_and_grad(params, wanted, [("h", 3), "h"], **a)
     assert np.array_equal(grads["h", 3], grads["h"][2])
-    assert np.array_equal(found["h[3]"], found["h"][2])
+    assert np.array_equal(found["h", 3], found["h"][2])
     direction = np.random.default_rng(0).normal(size=(BATCH, 4))
     for instance, at in ((("h", 3), found["h"][2]), (("h", 0), np.full((BATCH, 4), 0.1))):
         ends = [net.loss(params, clamp={instance: at + e * direction}, **a) for e in (1e-6, -1e-6)]
@@ -308,7 +308,7 @@ def _probability(value: float) -> Any:
         (_only_by_a_draw, "only through a discrete draw"),
         (lambda: _gradient(("h", 8)), "h[8] is asked for, and at T = 7 that step does not exist"),
         (lambda: _gradient(("x", 8)), "x[8] is asked for"),
-        (lambda: _run(clamp={("h", 9): np.zeros((3, 4))}), "h[9] is set, and at T = 7 it does not exist"),
+        (lambda: _run(clamp={("h", 9): np.zeros((3, 4))}), "h[9] is set, and at T = 7 it lies after the last step"),
         (lambda: _run(clamp={("h", -1): np.zeros((3, 4))}), "that step does not exist"),
         (lambda: _run(clamp={("x", 1): np.zeros((3, 2))}), "x is an input"),
         (lambda: _run(clamp={"h": np.zeros((3, 4))}), "takes a dict from instances"),

@@ -282,3 +282,21 @@ def test_reprs():
     assert str(h) == "extra"
     assert repr(g.unfold(2)) == "<Dag elman: 15 nodes, T = 2>"
     assert repr(g.compile("numpy")) == "<Net elman: numpy, float32>"
+
+
+def test_an_axis_is_printed_unless_the_operation_takes_it_anyway() -> None:
+    g = Template()
+    A, x, made = g.param("A", (3, 3)), g.input("x", 3), {}
+    made["max(A, axis=-1)"] = ops.max(A, axis=1)
+    made["sum(A, axis=-1)"] = ops.sum(A, axis=-1)
+    made["sum(A, axis=-2)"] = ops.sum(A, axis=0)
+    made["sum(A)"] = ops.sum(A)
+    made["sum(A, axis=-1, keepdims=True)"] = ops.sum(A, axis=1, keepdims=True)
+    made["sum(A, keepdims=True)"] = ops.sum(A, keepdims=True)
+    made["sum(x[t])"] = ops.sum(x[t])
+    made["softmax(A)"] = ops.softmax(A)
+    made["softmax(A, axis=-2)"] = ops.softmax(A, axis=0)
+    made["stack(x[t], x[t])"] = ops.stack([x[t], x[t]])
+    made["stack(x[t], x[t], axis=-1)"] = ops.stack([x[t], x[t]], axis=1)
+    for text, value in made.items():
+        assert str(value) == text

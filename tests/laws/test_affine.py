@@ -11,7 +11,7 @@ from helpers.zoo import ZOO, arrays_for, lengths_for, params_for
 
 from laws.agreement import compiled, same
 from laws.test_zoo import specimen
-from unroll import T, Template, ops, t
+from unroll import T, Template, axis, ops, t
 from unroll.backends.numpy import scan
 from unroll.model import Net
 
@@ -86,10 +86,19 @@ def averaged(g: Any, x: Any, h: Any, k: Any) -> None:
     h[t] = k * ops.mean(h[t - 1]) + x[t]
 
 
+def nested(g: Any, x: Any, h: Any, k: Any) -> None:
+    s, _ = axis("s")
+    v, z = g.variable("v", WIDTH), g.input("z", WIDTH, over=s)
+    v[t, 0] = 0
+    v[t, s] = ops.tanh(v[t, s - 1] + z[s] + h[t - 1])
+    h[t] = k * h[t - 1] + x[t] + ops.sum(v[t, s], over=s)
+
+
 FOUND: dict[Make, tuple[int, int]] = {
     leaky: (2, 2), moving_average: (2, 2), running_sum: (2, 2), gated: (2, 2), masked: (2, 2), divided: (2, 2),
     backwards: (2, 2), two_delays: (2, 0), two_states: (2, 0), slope_alone: (1, 1), product_of_states: (1, 0),
     gate_of_the_state: (1, 1), mixed: (0, 0), rotated: (0, 0), averaged: (0, 0),
+    nested: (0, 0),
 }  # fmt: skip
 """Of the two loops, forward and adjoint: how many are affine, and how many NumPy runs as scans."""
 SCANNED = [make for make, (_, scans) in FOUND.items() if scans]
@@ -194,3 +203,54 @@ def test_what_is_not_finite_stays_where_it_is(bad: float) -> None:
     np.testing.assert_array_equal(np.isfinite(got), np.isfinite(want))
     np.testing.assert_allclose(got[:250], want[:250], rtol=1e-12)
     np.testing.assert_allclose(got[:, 0], want[:, 0], rtol=1e-12)
+
+
+def test_a_large_state_outlives_the_product_of_its_coefficients() -> None:
+    """The product underflows, the state does not; and where the product comes back it has lost its digits."""
+    g = Template()
+    a, h = g.input("a"), g.variable("h", ())
+    h[0] = 1e30
+    h[t] = a[t] * h[t - 1]
+    net, a = g.compile("numpy"), np.ones(300, np.float32)
+    np.testing.assert_allclose(net.run({}, "h", a=a * np.float32(0.1))[:60], 1e30 * 0.1 ** np.arange(1, 61), rtol=1e-5)
+    a[40:44] = [1e-30, 1e-15, 1e30, 1e15]
+    np.testing.assert_allclose(net.run({}, "h", a=a)[44:], np.full(256, 1e30), rtol=1e-5)
+
+
+@pytest.mark.parametrize("end", [False, True], ids=["open", "with a boundary"])
+def test_a_cotangent_that_ends_a_step_earlier_than_it_is_read(end: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    g = Template()
+    x, a, b = g.input("x"), g.param("a"), g.param("b")
+    h, q = g.variable("h", ()), g.variable("q", ())
+    q[0] = 0.5
+    h[t] = a * q[t - 1]
+    q[t] = ops.sin(h[t] + b)
+    if end:
+        h[T + 1] = x[T]
+    g.loss = ops.sum(x[t] * h[t], over=t) + (h[T + 1] if end else 0)
+    monkeypatch.setattr(scan, "FEWEST", 1)
+    params = {"a": 0.7, "b": 0.1}
+    for steps in (1, 2, 3, 7, 130):
+        x = np.linspace(-1, 1, steps)
+        _, want = g.compile("native", dtype="float64").value_and_grad(params, x=x)
+        _, got = g.compile("numpy", dtype="float64").value_and_grad(params, x=x)
+        np.testing.assert_allclose([got["a"], got["b"]], [want["a"], want["b"]], rtol=1e-12)
+
+
+def test_a_quotient_by_zero_over_many_steps() -> None:
+    g = Template()
+    x, h = g.input("x"), g.variable("h", ())
+    h[0], h[t] = 1, h[t - 1] / 0.0 + x[t]
+    assert np.isinf(g.compile("numpy").run({}, "h", x=np.ones(300, np.float32))).all()
+
+
+def test_what_lies_gate_by_gate_is_not_scanned() -> None:
+    """A vector of which slices are read has the examples between its gates: the loop runs."""
+    g = Template()
+    x, w = g.input("x", 1, over=None), g.param("w", 5)
+    h = g.variable("h", 3)
+    h[0] = 1.0
+    h[t] = h[t - 1] * ops.maximum(w, x)[2:5] + 1
+    params, x = {"w": np.array([0.0, 0, 0.1, 0.2, 0.9])}, np.array([[0.5], [-1.0]])
+    found = g.compile("numpy", dtype="float64").run(params, ("h", 150), x=x, T=150)
+    np.testing.assert_allclose(found, [[2, 2, 10], [1 / 0.9, 1 / 0.8, 10]], rtol=1e-5)

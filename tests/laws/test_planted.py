@@ -12,14 +12,22 @@ from helpers.zoo import ZOO, arrays_for, lengths_for, params_for
 
 from laws.agreement import DERIVED, Specimen, check_backend, check_gradient, close, complex_step, directions
 from unroll import adjoint as adjoint_module
-from unroll import compiler, ops, simplify
+from unroll import compiler, ops, simplify, verify
 from unroll.ops.core import OPS
 from unroll.program import Access, Buffer, Compute, Fuse, Program, Repeat
 from unroll.schedule.order import NoOrder
 from unroll.timeindex import Range, running
+from unroll.verify import VerificationError
 
 CAUGHT = (AssertionError, IndexError, ValueError, NoOrder)
 """What a comparison raises; what arrays raise where a fault leads outside them; and where no order is left."""
+
+
+@pytest.fixture
+def unverified(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No verifier between passes: the numbers alone must tell."""
+    monkeypatch.setattr(verify, "enabled", False)
+
 
 Step = Compute | Repeat
 Fault = Callable[[Program], Program]
@@ -151,7 +159,9 @@ FAULTS: dict[str, tuple[Fault, str]] = {
 
 
 @pytest.mark.parametrize(("label", "name"), [(label, n) for label, (_, names) in FAULTS.items() for n in names.split()])
-def test_fault_of_the_schedule(label: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("by", ["numbers", "verifier"])
+def test_fault_of_the_schedule(label: str, name: str, by: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verify, "enabled", by == "verifier")
     fault = FAULTS[label][0]
     touched = []
 
@@ -160,7 +170,7 @@ def test_fault_of_the_schedule(label: str, name: str, monkeypatch: pytest.Monkey
         return changed if changed != program else touched.pop()
 
     monkeypatch.setattr(compiler, "PASSES", (*compiler.PASSES, ("planted", plant)))
-    with pytest.raises(CAUGHT):
+    with pytest.raises(VerificationError if by == "verifier" else CAUGHT):
         check(specimen(name))
     assert touched, "the fault was not planted"
 
@@ -178,6 +188,7 @@ RULES: dict[str, tuple[str, tuple[Any, ...], str]] = {
 
 
 @pytest.mark.parametrize(("label", "name"), [(label, n) for label, (*_, names) in RULES.items() for n in names.split()])
+@pytest.mark.usefixtures("unverified")
 def test_wrong_derivative(label: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     op, rules, _ = RULES[label]
     monkeypatch.setitem(OPS, op, replace(OPS[op], vjp=rules))
@@ -207,6 +218,7 @@ TRANSFORMS: dict[str, tuple[Any, str, Any, int, str]] = {
 @pytest.mark.parametrize(
     ("label", "name"), [(label, n) for label, (*_, names) in TRANSFORMS.items() for n in names.split()]
 )
+@pytest.mark.usefixtures("unverified")
 def test_fault_of_a_transform(label: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     module, attribute, fault, steps, _ = TRANSFORMS[label]
     monkeypatch.setattr(module, attribute, fault)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import cProfile
+import pstats
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import pytest
 
-from unroll import T, Template, ops, t
+from unroll import T, Template, ops, t, verify
 
 ROOM = 200
 """Frames left to the code under test: far fewer than there are steps, terms or variables."""
@@ -96,17 +99,47 @@ def test_reference_walks_a_deep_graph() -> None:
     np.testing.assert_allclose(gradient["a"], want_gradient["a"], rtol=1e-12)
 
 
+def chain(count: int) -> Template:
+    """Recurrences one after the other."""
+    g = Template("chain")
+    x, a = g.input("x"), g.param("a")
+    h = [g.variable(f"h{i}", ()) for i in range(count)]
+    for i, v in enumerate(h):
+        v[0] = 0.1
+        v[t] = ops.sin(a * v[t - 1] + (h[i - 1][t] if i else x[t]))
+    g.loss = ops.sum(h[-1][t], over=t)
+    return g
+
+
+def ring(count: int) -> Template:
+    """Recurrences that are one loop."""
+    g = Template("ring")
+    x, a = g.input("x"), g.param("a")
+    h = [g.variable(f"h{i}", ()) for i in range(count)]
+    for i, v in enumerate(h):
+        v[0] = 0.1
+        v[t] = ops.sin(a * v[t - 1] + (h[i - 1][t] if i else h[-1][t - 1] + x[t]))
+    g.loss = ops.sum(h[-1][t], over=t)
+    return g
+
+
+def long_sum(count: int) -> Template:
+    """One equation of many terms."""
+    g = Template("long_sum")
+    x, w, h = g.input("x"), g.param("w"), g.variable("h", ())
+    h[0] = 0
+    total = 0.5 * h[t - 1]
+    for k in range(count):
+        total = total + (x[t] if k % 2 else w)
+    h[t] = total
+    g.loss = ops.sum(h[t], over=t)
+    return g
+
+
 def test_long_expression() -> None:
     terms = 3_000
     with shallow():
-        g = Template("long_sum")
-        x, w, h = g.input("x"), g.param("w"), g.variable("h", ())
-        h[0] = 0
-        total = 0.5 * h[t - 1]
-        for k in range(terms):
-            total = total + (x[t] if k % 2 else w)
-        h[t] = total
-        g.loss = ops.sum(h[t], over=t)
+        g = long_sum(terms)
         assert str(g).startswith("template long_sum")
         assert "w~" in str(g.adjoint())
         net = g.compile("numpy", dtype="float64")
@@ -121,19 +154,11 @@ def test_long_expression() -> None:
     np.testing.assert_allclose(gradient["w"], terms / 2 * 2.5, rtol=1e-9)
 
 
-@pytest.mark.parametrize("shape", ["a loop of all", "one after the other"])
-def test_many_variables(shape: str) -> None:
+@pytest.mark.parametrize("make", [ring, chain])
+def test_many_variables(make: Any) -> None:
     count = 300
     with shallow():
-        g = Template("many")
-        x, a = g.input("x"), g.param("a")
-        h = [g.variable(f"h{i}", ()) for i in range(count)]
-        for v in h:
-            v[0] = 0.1
-        for i, v in enumerate(h):
-            before = h[i - 1][t] if i else h[-1][t - 1] if shape == "a loop of all" else x[t]
-            v[t] = ops.sin(a * v[t - 1] + before)
-        g.loss = ops.sum(h[-1][t] + 0 * x[t], over=t)
+        g = make(count)
         assert str(g).count("\n") >= 2 * count
         assert str(g.adjoint()).count("\n") >= 3 * count
         net = g.compile("numpy", dtype="float64")
@@ -154,3 +179,17 @@ def test_long_cycle_is_reported() -> None:
         v[t] = 0.5 * h[i - 1][t]
     with shallow(), pytest.raises(Exception, match="depends on itself within one step"):
         _ = g.system
+
+
+@pytest.mark.parametrize("make", [chain, ring, long_sum])
+def test_compiling_twice_as_much_takes_twice_the_work(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted in calls of Python functions: nothing is looked for in all equations once for each of them."""
+    monkeypatch.setattr(verify, "enabled", False)
+    counts = []
+    for count in (10, 80, 160):
+        profile = cProfile.Profile()
+        profile.enable()
+        make(count).compile("numpy").program(grad=True)
+        profile.disable()
+        counts.append(pstats.Stats(profile).total_calls)  # type: ignore[attr-defined]
+    assert counts[2] < 2.2 * counts[1]

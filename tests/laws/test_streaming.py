@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.zoo import ZOO, arrays_for, lengths_for, params_for
+from helpers.zoo import ZOO, arrays_for, lengths_for, params_for, s
 
 from unroll import Template, cells, ops, t
-from unroll.errors import CausalityError
+from unroll.errors import CausalityError, LengthError
 from unroll.timeindex import TIME
 
 BACKENDS = ("reference", "numpy", "native")
@@ -106,3 +106,21 @@ def test_chunks_are_one_run_of_a_cell(cell: Any) -> None:
     net = g.compile("numpy", dtype="float64")
     x = np.random.default_rng(0).normal(size=(STEPS, BATCH, 2))
     equal(net, net.init(seed=0), ["h"], {"x": x, "T": STEPS})
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_input_along_two_axes_tells_the_other_length(backend: str) -> None:
+    g = Template()
+    x, h = g.input("x", over=(t, s)), g.variable("h", ())
+    h[0] = 0
+    h[t] = 0.5 * h[t - 1] + ops.sum(x[t, s], over=s)
+    g.output("h", h[t])
+    g.output("y", x[t, s] * 2)
+    net, x = g.compile(backend, dtype="float64"), np.arange(24.0).reshape(4, 3, 2)
+    want = net.run({}, x=x)
+    stream = net.stream({})
+    parts = [stream(x=x[:1]), stream(x=x[1:])]
+    for name in ("h", "y"):
+        np.testing.assert_array_equal(np.concatenate([p[name] for p in parts]), want[name])
+    with pytest.raises(LengthError, match="S = 3 was given, and input x has 2 steps"):
+        stream(x=x[:, :2])

@@ -72,10 +72,9 @@ def batched_results(it: Specimen) -> dict[str, int]:
     found = {}
     for name in it.variables:
         decl = system.decls[name if isinstance(name, str) else name[0]]
-        shown = name if isinstance(name, str) else f"{name[0]}[{', '.join(map(str, name[1:]))}]"
         if decl.batched:
             at = len(decl.axes) if isinstance(name, str) else 0
-            found.update({f"with the others, {shown}": at, f"alone, {name}": at})
+            found.update({f"with the others, {name}": at, f"alone, {name}": at})
     for name, ref in system.outputs.items():
         if system.decls[ref.name].batched:
             found[f"output {name}"] = len(ref.running)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,33 @@ def tables(width: int) -> Template:
     total[t] = ops.tanh(ops.sum(z[t] * x[t], axis=-1) + ops.sum(rows))
     g.loss = ops.sum(ops.sum(total[t]) + ops.sum(ops.max(z[t], axis=-1) ** 2), over=t)
     return g
+
+
+def sides(width: int, reduce: str) -> Template:
+    """Reductions of rows side by side and nothing else, in a loop and outside."""
+    g = Template("sides")
+    x, y, h = g.input("x", width), g.input("y", width), g.variable("h", width)
+    h[0] = 0
+    h[t] = 0.5 * h[t - 1] + ops.tanh(x[t])
+    form = {"sum": ops.sum, "max": ops.max, "sum_to": lambda v: ops.sum(v, keepdims=True)}[reduce]
+    g.output("a", form(x[t]))
+    g.output("b", form(y[t]))
+    g.output("c", form(h[t - 1]))
+    g.loss = ops.sum(ops.sum(ops.tanh(0.1 * (form(x[t]) + form(y[t])))) * ops.sum(form(h[t])), over=t)
+    return g
+
+
+@pytest.mark.parametrize("reduce", ["sum", "max", "sum_to"])
+@pytest.mark.parametrize("width", [1, 7, 8, 9, 64, 300, 8192, 8193])
+def test_reductions_side_by_side(width: int, reduce: str, rng: np.random.Generator) -> None:
+    g = sides(width, reduce)
+    x, y = rng.normal(size=(2, 3, 2, width))
+    net, reference = (g.compile(backend, dtype="float64") for backend in ("native", "reference"))
+    for names in (["a", "b"], ["a"], ["a", "b", "c"]):
+        same(net.run({}, names, x=x, y=y), reference.run({}, names, x=x, y=y), EXACT, str(names))
+    value, grads = net.value_and_grad({}, ["x", "y"], x=x, y=y)
+    want, wanted = reference.value_and_grad({}, ["x", "y"], x=x, y=y)
+    same({"loss": value, **grads}, {"loss": want, **wanted}, EXACT, "gradients")
 
 
 CASES = [(norms, 1, "float64"), (norms, 37, "float64"), (norms, 21, "float32"), (tables, 19, "float64")]
@@ -101,3 +129,44 @@ def test_a_light_kernel_with_few_points_and_with_many(batch: int) -> None:
     params, arrays = {"a": np.float64(0.7)}, {"x": rng.normal(size=(3, batch))}
     got, want = (g.compile(b, dtype="float64").run(params, **arrays) for b in ("native", "numpy"))
     same(got, want, EXACT, "light")
+
+
+def test_rows_lie_in_no_stack() -> None:
+    """Many kernels with long rows between their stages, in a thread with little memory of its own."""
+    g = Template("norms")
+    h = g.input("x", 8192)[t]
+    for _ in range(5):
+        h = ops.layer_norm(h) + ops.tanh(ops.softmax(h)) * ops.max(h)
+    g.output("y", h)
+    g.loss = ops.sum(ops.sum(h * h), over=t)
+    x = np.random.default_rng(0).normal(size=(2, 3, 8192))
+    net, reference = (g.compile(backend, dtype="float64") for backend in ("native", "numpy"))
+    found: dict[str, Any] = {}
+
+    def run() -> None:
+        found["y"] = net.run({}, "y", x=x)
+        found["x"] = net.value_and_grad({}, "x", x=x)[1]["x"]
+
+    size = threading.stack_size(256 * 1024)
+    try:
+        thread = threading.Thread(target=run)
+        thread.start()
+        thread.join()
+    finally:
+        threading.stack_size(size)
+    want = {"y": reference.run({}, "y", x=x), "x": reference.value_and_grad({}, "x", x=x)[1]["x"]}
+    same(found, want, EXACT, "in a thread")
+
+
+@pytest.mark.parametrize("first", [0, 1, 16, 17, 31])
+def test_a_window_of_what_is_joined_waits_for_all_of_it(first: int, rng: np.random.Generator) -> None:
+    """Element k of the window is no element k of either half, both of which are computed at the same points."""
+    g = Template()
+    x, a, b, c = g.input("x", 16), g.variable("a", 16), g.variable("b", 16), g.variable("c", 48)
+    a[t], b[t] = ops.tanh(x[t]), ops.exp(x[t])
+    c[t] = ops.concat([a[t], b[t], ops.sin(x[t])])
+    g.output("y", ops.cos(c[t][first : first + 16]) * a[t])
+    x = rng.standard_normal((3, 2, 16))
+    whole = np.concatenate([np.tanh(x), np.exp(x), np.sin(x)], axis=-1)
+    want = np.cos(whole[..., first : first + 16]) * np.tanh(x)
+    np.testing.assert_allclose(g.compile("native", dtype="float64").run({}, x=x)["y"], want, rtol=0, atol=1e-14)

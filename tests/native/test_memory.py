@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import tracemalloc
+from threading import Thread
+from typing import Any
 
 import numpy as np
 import pytest
 
 from unroll import T, Template, ops, t
 from unroll.backends import memory
-from unroll.errors import MemoryLimitError
+from unroll.errors import LabelError, MemoryLimitError
 
 pytest.importorskip("llvmlite")
 
@@ -66,9 +68,10 @@ def test_a_computed_label_out_of_range_reads_no_foreign_memory() -> None:
     g = Template("labels")
     x, E = g.input("x", 5), g.param("E", (3, 2))
     g.output("y", E[ops.argmax(x[t])])
-    rows = np.arange(6, dtype=np.float32).reshape(3, 2)
-    found = g.compile("native").run({"E": rows}, "y", x=np.eye(5, dtype=np.float32))
-    np.testing.assert_array_equal(found, rows[[0, 1, 2, 2, 2]])
+    net, rows = g.compile("native"), np.arange(6, dtype=np.float32).reshape(3, 2)
+    with pytest.raises(LabelError, match=r"the label argmax\(x\[t\]\) is 3 at t = 4, and labels run from 0 to 2"):
+        net.run({"E": rows}, "y", x=np.eye(5, dtype=np.float32))
+    np.testing.assert_array_equal(net.run({"E": rows}, "y", x=np.eye(5, dtype=np.float32)[:3]), rows)
 
 
 @pytest.mark.slow
@@ -108,3 +111,132 @@ def test_results_are_arrays_of_their_own() -> None:
         second = call(np.float32(0.25), x2)
         assert first == kept
         assert first != second
+
+
+class Space:
+    """A workspace of so many bytes."""
+
+    def __init__(self, name: str, size: int, made: list[str]) -> None:
+        self.name, self.bytes = name, size
+        made.append(name)
+
+
+def used(idle: memory.Idle, made: list[str], *names: str, size: int = 40) -> None:
+    for name in names:
+        shape = (ord(name),)
+        space = idle.take(shape, lambda: Space(name, size, made))  # noqa: B023
+        assert space.name == name
+        idle.keep(shape, space)
+
+
+def test_the_shape_used_longest_ago_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "SMALL", 100)
+    made: list[str] = []
+    idle = memory.Idle(lambda: 0)  # so 100 bytes are all there may be
+    used(idle, made, *"t" * 50, "a", *"t" * 50, "b", "t")
+    assert made == ["t", "a", "b"], "the one used last was kept"
+    used(idle, made, "b", "t", "a", "t", "b")
+    assert made == ["t", "a", "b", "a", "b"]
+    assert idle.bytes == 80
+    used(idle, made, "z", size=500)
+    assert [w.name for ws in idle.values() for w in ws] == ["z"], "the last one is kept whatever it takes"
+    used(idle, made, "z", "z")
+    assert made.count("z") == 1
+    used(idle, made, "t")
+    assert idle.bytes == 40
+    idle.clear()
+    assert (idle.bytes, len(idle)) == (0, 0)
+    used(idle, made, "t")
+    assert idle.bytes == 40
+
+
+def test_as_many_shapes_are_kept_as_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "SMALL", 0)
+    made: list[str] = []
+    idle = memory.Idle(lambda: 8 * 400 - idle.bytes)
+    for _ in range(3):
+        used(idle, made, *"abcdefghij")  # 10 times 40 bytes: an eighth of all there is
+    assert made == list("abcdefghij")
+    used(idle, made, *"kl")
+    assert idle.bytes <= 400
+    used(idle, made, *"cdefghijkl")
+    assert made == list("abcdefghijkl")
+    several = [idle.take((1,), lambda: Space("m", 40, made)) for _ in range(3)]  # three threads at once
+    for space in several:
+        idle.keep((1,), space)
+    assert len({id(idle.take((1,), lambda: Space("n", 40, made))) for _ in range(3)}) == 3
+    assert "n" not in made
+
+
+@pytest.mark.parametrize("backend", ["numpy", "native"])
+def test_bucketed_batches_take_their_memory_again(backend: str) -> None:
+    net = lstm().compile(backend)
+    params = net.init()
+    data = [np.ones((steps, 2, INPUTS), np.float32) for steps in (3, 5, 7, 9)]
+    for x in data:
+        net.value_and_grad(params, x=x)
+    (executable,) = (built.executable for built in net._built.values())
+    before = [w for ws in executable._idle.values() for w in ws]  # type: ignore[attr-defined]
+    for x in data * 2:
+        net.value_and_grad(params, x=x)
+    after = [w for ws in executable._idle.values() for w in ws]  # type: ignore[attr-defined]
+    assert len(before) == 4
+    assert {id(w) for w in before} == {id(w) for w in after}
+    assert executable._idle.bytes == sum(w.bytes for w in after) > 0  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("backend", ["numpy", "native"])
+def test_idle_memory_makes_room_for_a_run(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What other nets keep for later is no reason to refuse a run."""
+    monkeypatch.setattr(memory, "SMALL", 0)
+    first, second = lstm().compile(backend), lstm().compile(backend)
+    params, x = first.init(), np.ones((4, 2, INPUTS), np.float32)
+    first.value_and_grad(params, x=x)
+    (kept,) = (built.executable._idle for built in first._built.values())  # type: ignore[attr-defined]
+    assert kept.bytes > 0
+    monkeypatch.setattr(memory, "available", lambda: 2**30 if not kept.bytes else 0)
+    value, _ = second.value_and_grad(params, x=x)
+    assert kept.bytes == 0
+    assert np.isfinite(value)
+
+
+def test_threads_share_idle_memory() -> None:
+    net = lstm().compile("native")
+    params, x = net.init(), np.ones((5, 2, INPUTS), np.float32)
+    want = net.loss(params, x=x)
+    wrong: list[Any] = []
+
+    def work(number: int) -> None:
+        for n in range(60):
+            steps = 1 + (number + n) % 5
+            if steps == 5 and net.loss(params, x=x) != want:
+                wrong.append(number)
+            net.loss(params, x=x[:steps])
+
+    threads = [Thread(target=work, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+    for built in net._built.values():
+        idle = built.executable._idle  # type: ignore[attr-defined]
+        assert idle.bytes == sum(w.bytes for ws in idle.values() for w in ws)
+
+
+def test_a_workspace_of_numpys_counts_its_views_too() -> None:
+    """A small network's numbers take less than the views of them, one for each step."""
+    net = lstm().compile("numpy")
+    params = net.init(seed=0)
+    net.value_and_grad(params, x=np.ones((50, 1, INPUTS), np.float32))
+    [made] = net._built.values()
+    kept = made.executable._idle
+    tracemalloc.start()
+    try:
+        before, counted = tracemalloc.get_traced_memory()[0], kept.bytes
+        for steps in range(300, 320):
+            net.value_and_grad(params, x=np.ones((steps, 1, INPUTS), np.float32))
+        taken = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert taken == pytest.approx(kept.bytes - counted, rel=0.3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,8 +12,10 @@ from helpers.cases import cases, sample
 from helpers.eager import Eager, eager, pullback
 from helpers.gradcheck import check_function, check_op, check_second_order
 
-from unroll import ops
-from unroll.ops.core import OPS, result_kind
+from unroll import Template, ops, t
+from unroll.errors import ShapeError, TemplateError
+from unroll.ops.core import OPS
+from unroll.ops.kinds import result_kind
 
 
 @pytest.fixture(autouse=True)
@@ -152,7 +155,7 @@ def test_kinds_that_mean_nothing_are_refused(kinds: str) -> None:
 
 def test_neither_body_nor_compute() -> None:
     op = ops.define("nothing", ops.elementwise, None)
-    with pytest.raises(NotImplementedError, match="nothing has neither compute nor body"):
+    with pytest.raises(TemplateError, match="nothing has neither compute= nor body="):
         op(Eager(np.ones(2)))
 
 
@@ -164,3 +167,46 @@ def test_integer_operands() -> None:
     check_op(op, [np.array([0.5, 1.5]), np.array([1, 2])])
     with pytest.raises(ops.DTypeError, match="operand 2 of shifted must be int, and is float"):
         op(Eager(np.ones(2)), Eager(np.ones(2)))
+
+
+BACKENDS = ["reference", "numpy", "native"]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_body_may_make_a_smaller_shape_and_no_larger_one(backend: str) -> None:
+    total = ops.define("total_of_all", ops.elementwise, None, kinds="f->f", body=lambda x: ops.sum(x))
+    twice = ops.define("twice_as_long", ops.elementwise, None, kinds="f->f", body=lambda x: ops.concat([x, x]))
+    g = Template()
+    x = g.input("x", 9)
+    g.output("y", total(x[t]))
+    np.testing.assert_array_equal(g.compile(backend).run({}, "y", x=np.ones((1, 9), np.float32)), np.full((1, 9), 9))
+    with pytest.raises(ShapeError, match=r"twice_as_long makes shape \(18,\), and its family elementwise says \(9,\)"):
+        twice(x[t])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("way", ["body", "compute"])
+def test_a_constant_reaches_an_operation_in_its_own_shape(backend: str, way: str) -> None:
+    made = {
+        "body": lambda a, b: a / ops.sum(a) * b,
+        "compute": lambda xp, a, b: a / xp.sum(a, axis=-1, keepdims=True) * b,
+    }
+    share = ops.define(f"share_by_{way}", ops.elementwise, None, None, kinds="f,f->f", **{way: made[way]})
+    g = Template()
+    x, p = g.input("x", 3), g.variable("p", 3)
+    p[t] = 0.3
+    g.output("y", share(p[t], x[t]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = g.compile(backend, dtype="float64").run({}, "y", x=np.ones((1, 3)))
+    np.testing.assert_allclose(found, np.full((1, 3), 1 / 3))
+
+
+def test_a_derivative_of_the_wrong_shape_is_no_sum() -> None:
+    tripled = ops.define("tripled", ops.elementwise, lambda g, y, x: ops.outer(g, x), compute=lambda xp, x: 3 * x)
+    g = Template()
+    g.loss = ops.sum(tripled(g.param("w", 3)))
+    with pytest.raises(
+        ShapeError, match=r"tripled by an operand of shape \(3,\) has shape \(3, 3\)(.|\n)*tripled\(w\)"
+    ):
+        g.adjoint()

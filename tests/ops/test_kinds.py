@@ -9,7 +9,8 @@ import pytest
 from helpers.eager import Eager
 
 from unroll import ops
-from unroll.ops.core import OPS, result_kind
+from unroll.ops.core import OPS
+from unroll.ops.kinds import result_kind
 
 F, I, B = "float", "int", "bool"  # noqa: E741
 
@@ -143,3 +144,5 @@ def test_symbols_have_no_truth_and_no_end(use: Any) -> None:
 def test_one_way_to_reduce(name: str) -> None:
     with pytest.raises(TypeError, match=rf"{name} takes axis= .* or over= .*, not both"):
         getattr(ops, name)(x, 0, over="t")
+    with pytest.raises(TypeError, match=rf"{name} keeps the axes of axis= with keepdims=; a time axis"):
+        getattr(ops, name)(x, over="t", keepdims=True)

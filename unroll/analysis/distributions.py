@@ -26,22 +26,32 @@ class Family:
     draw: Callable[..., Any]
 
 
-def _categorical(value: Any, logits: Any, temperature: Any = None) -> Any:
-    return -ops.cross_entropy(logits if temperature is None else logits / temperature, value)
+def _categorical(value: Any, logits: Any) -> Any:
+    return -ops.cross_entropy(logits, value)
+
+
+def _bernoulli(value: Any, p: Any) -> Any:
+    p = ops.clip(p, 0, 1)  # as the draw takes it
+    return ops.log(ops.where(value, p, 1 - p))
 
 
 def _normal(value: Any, mean: Any, std: Any) -> Any:
-    return -(((value - mean) / std) ** 2) / 2 - ops.log(std) - math.log(2 * math.pi) / 2
+    return -(((value - mean) / std) ** 2) / 2 - ops.log(abs(std)) - math.log(2 * math.pi) / 2
 
 
 def _uniform(value: Any, low: Any, high: Any) -> Any:
-    return ops.where((value >= low) & (value < high), -ops.log(high - low), -math.inf)
+    inside = (value >= ops.minimum(low, high)) & (value <= ops.maximum(low, high))
+    return ops.where(inside, -ops.log(abs(high - low)), -math.inf)
 
 
 FAMILIES = {
     "categorical": Family(("logits",), "int", _categorical, ops.categorical),
-    "bernoulli": Family(("p",), "bool", lambda value, p: ops.log(ops.where(value, p, 1 - p)), ops.bernoulli),
+    "bernoulli": Family(("p",), "bool", _bernoulli, ops.bernoulli),
     "normal": Family(("mean", "std"), "float", _normal, ops.normal),
     "uniform": Family(("low", "high"), "float", _uniform, ops.uniform),
 }
-"""Of scalars: a variable with a shape has independent elements, given the parameters."""
+"""Of scalars: a variable with a shape has independent elements, given the parameters.
+
+Each takes any parameters that its draw takes, and means the same by them: a probability beyond 0 or 1 is 0 or 1, the
+ends of an interval may stand in either order, and a deviation counts by its size. An interval has both of its ends.
+"""

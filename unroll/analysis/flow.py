@@ -17,7 +17,8 @@ Array = Any
 def gradient_norms(net: Net, params: Mapping[str, Any], name: str, /, *, seed: Any = None, **arrays: Any) -> Array:
     """The Euclidean norm of ``dL/dh[t]`` for every step, of each example's own loss: ``(T, B)``, or ``(T,)``.
 
-    name  a variable that runs along one axis
+    name    a variable that runs along one axis
+    arrays  as for `Net.run`, lengths= and lists with an array for each example included; 0 beyond an example's end
 
     Everything h[t] has a part in counts, later steps included. Raises UndefinedError.
 
@@ -30,9 +31,11 @@ def gradient_norms(net: Net, params: Mapping[str, Any], name: str, /, *, seed: A
     array([1.75, 1.5 , 1.  ], dtype=float32)
     """
     rank = len(_decl(net, name).shape)
-    grads = net.vjp(params, {"loss": _ones(net, arrays)}, [name], seed=seed, **arrays)[1][name]
+    losses = net.run(params, "loss", seed=None if seed is None else 0, **arrays)  # for its shape alone
+    grads = net.vjp(params, {"loss": np.ones_like(losses)}, [name], seed=seed, **arrays)[1][name]
     grads = np.moveaxis(grads, 1, 0) if net.batch_first and grads.ndim == rank + 2 else grads
-    return np.sqrt((np.abs(grads) ** 2).sum(axis=tuple(range(grads.ndim - rank, grads.ndim))))
+    with np.errstate(all="ignore"):
+        return np.sqrt((np.abs(grads) ** 2).sum(axis=tuple(range(grads.ndim - rank, grads.ndim))))
 
 
 @dataclass(frozen=True)
@@ -104,15 +107,17 @@ def flow(net: Net, params: Mapping[str, Any], name: str, end: int | None = None,
     end     the step to differentiate; the last one where nothing is said
     arrays  the inputs of one example, without a batch axis
 
-    One pass backwards with a batch of n, one row of every Jacobian each; so nothing may be drawn (`Template.inference`
-    takes dropout out). Raises UndefinedError, LengthError.
+    One pass backwards with a batch of n, one row of every Jacobian each (n passes, where it depends on no example); so
+    nothing may be drawn (`Template.inference` takes dropout out). Raises UndefinedError, LengthError.
     """
     decl = _decl(net, name)
     if len(decl.shape) != 1:
         raise UndefinedError(f"{name} has shape {decl.shape}; a Jacobian is taken of a variable that is a vector")
     size = decl.shape[0]
     inputs = {n: d for n, d in net.system.decls.items() if d.kind == "input" and n in arrays}
-    many = {n: np.stack([np.asarray(v)] * size, len(inputs[n].axes)) if n in inputs else v for n, v in arrays.items()}
+    many: dict[str, Any] = {
+        n: np.stack([np.asarray(v)] * size, len(inputs[n].axes)) if n in inputs else v for n, v in arrays.items()
+    }
     if net.batch_first:
         many = {n: np.moveaxis(v, len(inputs[n].axes), 0) if n in inputs else v for n, v in many.items()}
     value = net.run(params, name, **arrays)
@@ -120,6 +125,13 @@ def flow(net: Net, params: Mapping[str, Any], name: str, end: int | None = None,
     end = steps if end is None else end
     if not 1 <= end <= steps:
         raise LengthError(f"{name}[{end}] is to be differentiated, and the steps run from 1 to {steps}")
+    if not decl.batched:  # it depends on no example, and is one for all of them
+        rows = []
+        for k in range(size):
+            one = np.zeros((steps, size), value.dtype)
+            one[end - 1, k] = 1
+            rows.append(net.vjp(params, {name: one}, [name], **arrays)[1][name])
+        return Flow(name, end, np.stack(rows, axis=1)[:end])
     chosen = np.zeros((steps, size, size), value.dtype)
     chosen[end - 1] = np.eye(size)
     chosen = np.moveaxis(chosen, 1, 0) if net.batch_first else chosen
@@ -134,15 +146,3 @@ def _decl(net: Net, name: str) -> Any:
         known = ", ".join(n for n, d in net.system.decls.items() if d.kind == "variable" and len(d.axes) == 1)
         raise UndefinedError(f"{name!r} is no variable along one axis of template {net.system.name!r}; it has {known}")
     return decl
-
-
-def _ones(net: Net, arrays: Mapping[str, Any]) -> Array:
-    """A cotangent of 1 for each example."""
-    decls = net.system.decls
-    for name, value in arrays.items():
-        if name in decls and decls[name].kind == "input" and decls[name].batched:
-            axes, rank = len(decls[name].axes), len(decls[name].axes) + len(decls[name].shape)
-            shape = np.shape(value)
-            if len(shape) > rank:
-                return np.ones(shape[0 if net.batch_first else axes], net.dtype)
-    return np.ones((), net.dtype)

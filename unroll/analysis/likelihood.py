@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import ArrayError, BackendError, from_call
 from ..model import Net
-from .model import LOG_PROB, Model
+from .model import Model
 
 
 class ModelNet(Net):
@@ -33,17 +33,22 @@ class ModelNet(Net):
         super().__init__(model.system, backend, **options)
         self.model = model
 
+    @property
+    def _of(self) -> Any:
+        return self.model
+
     @from_call
     def log_prob(self, params: Mapping[str, Any], /, *, lengths: Any = None, seed: Any = None, **arrays: Any) -> Any:
         """The log-probability (density, where continuous) of the random variables given the other inputs, in nats.
 
         lengths  the steps of each example, as for `run`
         seed     for what else the template draws, such as dropout: the log-probability given those draws
-        arrays   all inputs and all random variables by name, as for `run`
+        arrays   all inputs and all random variables by name, as for `run`, and what is drawn at a boundary by that:
+                 ``**{"y[0]": value}``; as `sample` returns them
 
         One number per example, (B,). Raises ArrayError, LengthError.
         """
-        value = self._likelihood.run(params, LOG_PROB, lengths=lengths, seed=seed, **arrays)
+        (value,) = self._likelihood.run_on(arrays, params, lengths=lengths, seed=seed).values()
         return value if value.ndim else value[()]
 
     @from_call
@@ -56,8 +61,8 @@ class ModelNet(Net):
         batch   how many examples to draw at once; None for one without a batch axis, or as many as the inputs have
         arrays  the inputs that have no distribution, and ``T=`` where none of them tells the length
 
-        Arrays by name, laid out as those of `run`. One compiled run draws them all, feeding each back; a shorter sample
-        is the beginning of a longer one. Raises ArrayError.
+        Arrays by name, laid out as those of `run`; a boundary that is drawn is called ``"y[0]"``. One compiled run
+        draws them all, feeding each back; a shorter sample is the beginning of a longer one. Raises ArrayError.
         """
         if self.dtype == "complex128":
             raise BackendError("a sample is drawn in real numbers: compile the net with dtype='float32' or 'float64'")
@@ -65,12 +70,12 @@ class ModelNet(Net):
             if name in arrays:
                 given = ", ".join(self.model.given) or "none"
                 raise ArrayError(f"{name} is drawn, and was given too; the inputs to give: {given}")
-        return dict(self._generative.run(params, list(self.model.random), seed=seed, batch=batch, **arrays))
+        return dict(self._sampler.run_on(arrays, params, seed=seed, batch=batch))
 
     @cached_property
     def _likelihood(self) -> Net:
         return self._alike(self.model.likelihood)
 
     @cached_property
-    def _generative(self) -> Net:
-        return self._alike(self.model.generative)
+    def _sampler(self) -> Net:
+        return self._alike(self.model.sampler)

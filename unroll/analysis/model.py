@@ -13,18 +13,19 @@ from ..builder import Builder
 from ..checks import check
 from ..errors import DTypeError, LengthError, ShapeError, TemplateError, UndefinedError, from_call, here, message
 from ..expr import Expr
-from ..ir import Decl, Equation, Ref, System
+from ..ir import Const, Decl, Domain, Equation, Operand, Ref, System
+from ..naming import substitute_names, unused
+from ..ops.integers import real
 from ..text import Writer
 from ..timeindex import running, whole
 from ..unfold import unfold
 from .distributions import FAMILIES, Family
+from .draws import draws, named, whole_ref
 
 if TYPE_CHECKING:
     from ..template import Template
     from .likelihood import ModelNet
     from .network import BayesianNetwork
-
-LOG_PROB = "log_prob~"  # no name of a user's holds a tilde
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -33,13 +34,15 @@ class Distribution:
 
     family      "categorical", "bernoulli", "normal" or "uniform"
     parameters  what it is told by: names, read at the step of the variable itself, numbers, or what an equation reads
-    equation    the equation that draws the variable, where the template does
-    shown       that equation's right side, as it is printed
+    out         what is random: y[t], or a boundary such as y[0]
+    equations   those that draw it, where the template does: one for each of the ranges of steps at which it is drawn
+    shown       their right side, as it is printed
     """
 
     family: str
-    parameters: tuple[str | float | Ref, ...]
-    equation: Equation | None = None
+    parameters: tuple[str | float | Operand, ...]
+    out: Ref
+    equations: tuple[Equation, ...] = ()
     shown: str = ""
 
     @property
@@ -64,9 +67,10 @@ class Model:
     random  the random variables, each with its `Distribution`
     given   the other inputs
 
-    What the template draws itself is random without being named: ``y[t] = ops.categorical(o[t])``. Otherwise it is in
-    teacher-forced form, with y an input. Either way o[t] reads y at earlier steps only. An input without a distribution
-    is not random: every statement and every probability holds given those inputs. Raises TemplateError, UndefinedError,
+    What the template draws itself is random without being named: ``y[t] = ops.categorical(o[t])``; a boundary that it
+    draws is called "y[0]". Otherwise it is in teacher-forced form, with y an input. Either way o[t] reads y at earlier
+    steps only. An input without a distribution is not random: every statement and every probability holds given those
+    inputs, and given what is drawn inside an equation, such as dropout. Raises TemplateError, UndefinedError,
     ShapeError, DTypeError for what is no distribution, CausalityError where a variable depends on itself.
 
     >>> from unroll import Template, ops, t
@@ -82,9 +86,9 @@ class Model:
     @from_call
     def __init__(self, template: Template, distributions: Mapping[str, Sequence[Any]] | None = None) -> None:
         self.template, self.system = template, template.system
-        self._draft = template._settled().draft()
+        self._named = named(self.system)
         self._source = here()
-        drawn = dict(_draws(self._draft))
+        drawn = dict(_laws(self._named))
         told = _items(distributions) if distributions or not drawn else []
         self.random = {**{name: self._distribution(name, spec) for name, spec in told}, **drawn}
         self.given = tuple(
@@ -115,44 +119,79 @@ class Model:
 
     @cached_property
     def likelihood(self) -> System:
-        """The template's system, with one more variable: the log-probability of the random variables, per example."""
-        builder = Builder.extend(self._draft)
-        for name, law in self.random.items():
-            builder.decls[name] = replace(builder.decls[name], kind="input", batched=True)
-            builder.equations = [e for e in builder.equations if e is not law.equation]
+        """The template's system, whose one output is the log-probability of the random variables, per example.
+
+        What the template draws is given instead, by an input of the variable's name; the variable takes its values at
+        the steps at which it is drawn, and goes by another name.
+        """
+        taken = {**self._named.decls, **self.random}
+        names = {law.out.name: unused(f"{key}'", taken) for key, law in self.random.items() if key == law.out.name}
+        names = {name: other for name, other in names.items() if self.random[name].equations}
+        system = substitute_names(self._named, names)
+        places = {id(e): n for n, e in enumerate(self._named.equations)}
+        builder = Builder.extend(replace(system, outputs={}))
         terms: list[Any] = []
+        for key, law in self.random.items():
+            if not law.equations:
+                terms.append(self._term(builder, law, self._parameters(builder, law), law.out, ()))
+                continue
+            decl = self._named.decls[law.out.name]
+            builder.declare(replace(decl, name=key, kind="input", axes=law.out.running, batched=True, of=None))
+            told = Ref(key, tuple(map(running, law.out.running)))
+            for e in law.equations:
+                drawn = system.equations[places[id(e)]]
+                terms.append(self._term(builder, law, [_read(builder, a) for a in drawn.args[:-1]], told, e.domain))
+                given = replace(drawn, op="copy", args=(told,), attrs=(), batched=True, label=None)
+                builder.equations = [given if other is drawn else other for other in builder.equations]
         with builder.within((), self._source):
-            for name, law in self.random.items():
-                ref = _ref(builder.decls[name])
-                term = ops.sum(law.record.log_prob(builder.read(ref), *self._parameters(builder, law)))
-                terms.append(ops.sum(term, over=ref.index) if ref.index else term)
-            builder.declare(Decl(LOG_PROB, "variable", (), "float", batched=True, source=self._source))
-            builder.add(Ref(LOG_PROB), sum(terms[1:], terms[0]), (), True, self._source)
+            name = builder.declare(Decl(builder.unused("log_prob"), "variable", (), "float", source=self._source)).name
+            builder.add(Ref(name), sum(terms[1:], terms[0]), (), True, self._source)
+        builder.outputs = {name: Ref(name)}
         return check(builder.freeze())
+
+    def _term(self, builder: Builder, law: Distribution, parameters: list[Expr], value: Ref, domain: Domain) -> Any:
+        """The log-probability of the values of one variable over a range of steps, by default all of them."""
+        with builder.within(domain, self._source):
+            term = ops.sum(law.record.log_prob(builder.read(value), *parameters))
+            return ops.sum(term, over=value.index) if value.index else term
 
     @cached_property
     def generative(self) -> System:
-        """The template's system in closed loop: each random variable is drawn.
-
-        A run of it is ancestral sampling; its unfolded graph is the graph of the model.
-        """
-        builder = Builder.extend(self._draft)
+        """The template's system in closed loop: each random variable is drawn. Unfolded, it is the model's graph."""
+        builder = Builder.extend(self._named)
         _drop_loss(builder)
         for name, law in self.random.items():
-            if law.equation is not None:
+            if law.equations:
                 continue
             decl = builder.decls[name] = replace(builder.decls[name], kind="variable")
             parameters = self._parameters(builder, law)
             with builder.within((), self._source):
                 full = [p if law.family == "categorical" else ops.broadcast_to(p, decl.shape) for p in parameters]
-                made = law.record.draw(*full, over=_ref(decl).index or None)
-                builder.label(made, law.family, parameters, {})
-                builder.add(_ref(decl), made, tuple(map(whole, decl.axes)), True, self._source)
+                made = law.record.draw(*full, over=law.out.index or None)
+                shown = zip(law.parameters, parameters, strict=True)
+                builder.label(made, law.family, [p if isinstance(told, str) else told for told, p in shown], {})
+                builder.add(law.out, made, tuple(map(whole, decl.axes)), True, self._source)
+        return check(builder.freeze())
+
+    @cached_property
+    def sampler(self) -> System:
+        """The same with each random variable as an output of its name: a run of it is ancestral sampling."""
+        builder = Builder.extend(self.generative)
+        for key, law in self.random.items():
+            if key != law.out.name:
+                decl, out = builder.decls[law.out.name], Ref(key, tuple(map(running, law.out.running)))
+                builder.declare(replace(decl, name=key, axes=law.out.running))
+                domain = tuple(map(whole, law.out.running))
+                builder.add(out, builder.read(law.out), domain, decl.batched, self._source)
+            builder.outputs[key] = whole_ref(builder.decls[key])
         return check(builder.freeze())
 
     def _parameters(self, builder: Builder, law: Distribution) -> list[Expr]:
-        refs = [_ref(builder.decls[p]) if isinstance(p, str) else p for p in law.parameters]
-        return [builder.read(p) if isinstance(p, Ref) else builder.constant(p) for p in refs]
+        """What a variable that is told of is distributed by."""
+        return [
+            _read(builder, whole_ref(builder.decls[p])) if isinstance(p, str) else builder.constant(float(p))  # type: ignore[arg-type]
+            for p in law.parameters
+        ]
 
     def _distribution(self, name: Any, spec: Any) -> Distribution:
         """Raises an error that says what of ``name: spec`` makes no distribution."""
@@ -163,7 +202,7 @@ class Model:
                 f"{name} ~ {spec!r}: a distribution is a family and its parameters, "
                 f'as in ("categorical", "o"); the families are {", ".join(FAMILIES)}'
             )
-        law = Distribution(family, tuple(parameters))
+        law = Distribution(family, tuple(parameters), whole_ref(decl))
         if len(parameters) != len(law.record.parameters):
             told = " and ".join(law.record.parameters)
             raise TemplateError(f"{name} ~ {law}: {family} takes {told}, and {len(parameters)} were given")
@@ -181,8 +220,9 @@ class Model:
 
     def _input(self, name: Any) -> Decl:
         decl = self.system.decls.get(name) if isinstance(name, str) else None
-        inputs = ", ".join(n for n, d in self.system.decls.items() if d.kind == "input") or "none"
-        if decl is None or decl.kind in ("temporary", "constant"):
+        known = self.system.decls.items()
+        inputs = ", ".join(n for n, d in known if d.kind == "input" and not d.automatic) or "none"
+        if decl is None or decl.automatic or decl.kind in ("temporary", "constant"):
             raise UndefinedError(f"there is no input {name!r} in template {self.system.name!r}; its inputs: {inputs}")
         if decl.kind != "input":
             why = "is trained" if decl.kind == "param" else "is computed by its equations"
@@ -195,14 +235,14 @@ class Model:
         return decl
 
     def _check_parameter(self, law: str, decl: Decl, family: str, role: str, parameter: Any) -> None:
-        if isinstance(parameter, (int, float)) and not isinstance(parameter, bool) and family != "categorical":
+        if real(parameter) is not None and family != "categorical":
             return
         told = self.system.decls.get(parameter) if isinstance(parameter, str) else None
         if told is None or "." in told.name:
             kind = "a name" if family == "categorical" else "a name or a number"
             what = f"no name of template {self.system.name!r}" if isinstance(parameter, str) else f"not {kind}"
             raise UndefinedError(f"{law}: the {role} {parameter!r} is {what}")
-        if told.dtype != "float":
+        if told.dtype == "bool" or (told.dtype == "int" and family == "categorical"):
             raise DTypeError(f"{law}: the {role} is made of numbers, and {told.name} is {told.dtype}")
         if not set(told.axes) <= set(decl.axes):
             over = ", ".join(a.name for a in told.axes)
@@ -219,24 +259,27 @@ class Model:
 
     def _check_labels(self) -> None:
         """Whatever is looked up by a drawn label has room for all of them."""
+        writer = Writer(self._named)
         for name, law in self.random.items():
             if law.family != "categorical":
                 continue
-            logits = self.logits(law)
+            count = self.labels(law)
             for equation in self.system.equations:
-                room = label_limit(self.system, equation, name)
-                if room is not None and room < logits.shape[-1]:
+                room = label_limit(self.system, equation, law.out.name)
+                if room is not None and room < count:
+                    told = law.parameters[0]
+                    logits = writer.expression(told) if isinstance(told, Ref) else told
                     raise ShapeError(
                         message(
-                            f"{name} ~ {law}: {logits.name} has {logits.shape[-1]} logits, and {name} indexes {room}",
+                            f"{name} ~ {law}: {logits} has {count} logits, and {law.out.name} indexes {room}",
                             (Writer(self.system).equation(equation), equation.source),
                         )
                     )
 
-    def logits(self, law: Distribution) -> Decl:
-        """The declaration of what a categorical variable is drawn from."""
+    def labels(self, law: Distribution) -> int:
+        """How many values a categorical variable has."""
         told = law.parameters[0]
-        return self._draft.decls[told.name if isinstance(told, Ref) else str(told)]
+        return self._named.decls[told.name if isinstance(told, Ref) else str(told)].shape[-1]
 
     def __repr__(self) -> str:
         laws = ", ".join(f"{name} ~ {law}" for name, law in self.random.items())
@@ -252,22 +295,31 @@ def _items(distributions: Any) -> list[tuple[Any, Any]]:
     return list(distributions.items())
 
 
-def _draws(system: System) -> Iterator[tuple[str, Distribution]]:
-    """The variables that the template draws itself, as in ``y[t] = ops.categorical(o[t])``."""
+def _laws(system: System) -> Iterator[tuple[str, Distribution]]:
+    """The variables that the template draws itself, as in ``y[t] = ops.categorical(o[t])``, and boundaries."""
     writer = Writer(system)
-    for name, decl in system.decls.items():
-        writers = [e for e in system.writers[name] if e.out == _ref(decl)] if decl.kind == "variable" else []
-        for e in writers:
-            told = e.args[0] if e.op == "copy" and len(writers) == 1 else None
-            made = system.writers[told.name] if isinstance(told, Ref) and "." in told.name else ()
-            for label in (m.label for m in made if m.label is not None and m.label.name in FAMILIES):
-                more = [value for key, value in label.attrs if key != "over"]
-                shown = writer.equation(e).partition(" = ")[2]
-                yield name, Distribution(label.name, (*label.args, *more), e, shown)
+    found: dict[Ref, list[Equation]] = {}
+    for e in draws(system):
+        if "." not in e.out.name and system.exclusive(e):
+            found.setdefault(e.out, []).append(e)
+    order = list(system.decls)
+    taken = dict.fromkeys(order)
+    for out in sorted(found, key=lambda ref: order.index(ref.name)):
+        shown = writer.equation(found[out][0]).partition(" = ")[2]
+        main = out == whole_ref(system.decls[out.name])
+        key = out.name if main else unused(str(out), taken)
+        taken[key] = None
+        yield key, Distribution(found[out][0].op, found[out][0].args[:-1], out, tuple(found[out]), shown)
 
 
-def _ref(decl: Decl) -> Ref:
-    return Ref(decl.name, tuple(map(running, decl.axes)))
+def _read(builder: Builder, operand: Operand) -> Expr:
+    """A parameter of a draw as an expression."""
+    if isinstance(operand, Const):
+        return builder.constant(float(operand.value))
+    if not isinstance(operand, Ref):
+        return Expr(builder, operand, (), "float", frozenset())
+    expr = builder.read(operand)
+    return ops.cast(expr) if expr.dtype == "int" else expr
 
 
 def _drop_loss(builder: Builder) -> None:

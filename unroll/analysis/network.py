@@ -10,11 +10,11 @@ from itertools import pairwise
 from typing import Any
 
 from ..automatic import Noise
-from ..builder import live
 from ..dag import Dag, Node
 from ..errors import TemplateError, UndefinedError, from_call
+from ..flow import live
 from ..graphs import to_networkx
-from .model import Model
+from .model import Distribution, Model
 from .separation import active_path, ancestors, children_of, determined, without
 
 Instance = Node | str | tuple[str | int, ...]
@@ -89,10 +89,11 @@ class BayesianNetwork:
     def independent(self, a: Instances, b: Instances, given: Instances = ()) -> Independence:
         """Whether `a` and `b` are independent given `given`, for every value of the params.
 
-        Each is an instance, ``("y", 3)``, or a list of them. The criterion is D-separation (Geiger, Verma and Pearl
-        1990): d-separation given all that the given variables determine, a deterministic variable being known where its
-        parents are. It is exact for the graph: what it calls independent is so for all params and all functions in the
-        equations; what it calls dependent depends by way of the path it shows, unless special values undo it.
+        Each is an instance, ``("y", 3)``, or several: a list, a tuple, a set. The criterion is D-separation (Geiger,
+        Verma and Pearl 1990): d-separation given all that the given variables determine, a deterministic variable being
+        known where its parents are. It is exact for the graph: what it calls independent is so for all params and all
+        functions in the equations; what it calls dependent depends by way of the path it shows, unless special values
+        undo it.
 
         Inputs that have no distribution count as given, except where they are asked about: then the answer says whether
         the conditional distribution of the other variable changes with them. Raises UndefinedError for an unknown
@@ -198,7 +199,7 @@ class BayesianNetwork:
         """
         if form == "recurrent":
             decls = self.model.generative.decls
-            used = live(self.model.generative, list(self.model.random))
+            used = live(self.model.generative, [law.out.name for law in self.model.random.values()])
             return sum(math.prod(d.shape) for n, d in decls.items() if d.kind == "param" and n in used)
         if form not in ("joint", "conditional"):
             raise ValueError(f'form={form!r}: choose "joint", "conditional" or "recurrent"')
@@ -207,20 +208,27 @@ class BayesianNetwork:
             raise TemplateError(
                 f"{node.name} is an input without a distribution: a table would need a row for each of its values"
             )
-        sizes = {node: self._values(node.name) for node in tables}
+        sizes = {node: self._values(node) for node in tables}
         if form == "joint":
             return math.prod(sizes.values()) - 1
         return sum((sizes[n] - 1) * math.prod(sizes[p] for p in above) for n, above in tables.items())
 
-    def _values(self, name: str) -> int:
+    def _values(self, node: Node) -> int:
         """How many values an instance has. Raises TemplateError where they cannot be counted."""
-        law = self.model.random.get(name)
+        law = self.law(node)
         if law is None:
-            raise TemplateError(f"{name} depends on numbers that are drawn, and has no distribution to make a table of")
+            raise TemplateError(
+                f"{node.name} depends on numbers that are drawn, and has no distribution to make a table of"
+            )
         if law.record.dtype == "float":
-            raise TemplateError(f"{name} ~ {law} is continuous: no table holds it")
-        count = self.model.logits(law).shape[-1] if law.family == "categorical" else 2
-        return int(count ** math.prod(self.model.system.decls[name].shape))
+            raise TemplateError(f"{node.name} ~ {law} is continuous: no table holds it")
+        count = self.model.labels(law) if law.family == "categorical" else 2
+        return int(count ** math.prod(self.model.system.decls[node.name].shape))
+
+    def law(self, node: Node) -> Distribution | None:
+        """The distribution of a random variable given its parents, where it has a known one."""
+        written = {flow.out for flow, _ in self.dag.writers(node)}
+        return next((law for law in self.model.random.values() if law.out in written), None)
 
     def _draws(self, name: str) -> bool:
         """True for numbers that an op draws."""
@@ -229,7 +237,9 @@ class BayesianNetwork:
     def _nodes(self, keys: Any) -> tuple[Node, ...]:
         """Instances as nodes, each once. Raises UndefinedError where there is no such instance."""
         found: dict[Node, None] = {}
-        for key in keys if isinstance(keys, list) else [keys] if keys != () else []:
+        one = isinstance(keys, (str, Node)) or not isinstance(keys, Iterable)
+        one = one or (isinstance(keys, tuple) and keys != () and not all(isinstance(k, tuple) for k in keys))
+        for key in [keys] if one else sorted(keys, key=str) if isinstance(keys, (set, frozenset)) else keys:
             name = key[0] if isinstance(key, tuple) and key else key
             self._names(name)
             found[self.dag[key]] = None

@@ -113,7 +113,7 @@ def gru(scope: Scope, x: Expr, h: Expr, *, reset_after: bool = False, norm: bool
     z = scope.define("z", ops.sigmoid(weighted(scope, x, h, "z", norm=norm)))
     if reset_after:
         n = h.shape[0]
-        old = scope.param("Wn", (n, n), "orthogonal") @ h
+        old = scope.param("Wn", (n, n), "orthogonal") @ scope.dropped(h)
         new = scope.param("Un", (n, x.shape[0])) @ x
         b, c = scope.param("bn", n), scope.param("cn", n)
         if norm:

@@ -11,6 +11,7 @@ from .. import ops
 from ..errors import ShapeError, TemplateError, here, message
 from ..expr import Expr, axes_of
 from ..ir import Ref
+from ..ops.integers import real
 from ..timeindex import Axis, Index, fixed, last, running, t
 from ..variable import Variable
 
@@ -42,24 +43,34 @@ class Scope:
         name: str,
         states: Mapping[str, Variable] | None = None,
         zoneout: bool = False,
+        mask: Expr | None = None,
     ) -> None:
         self.template = g
         self.name = name
         self._states = states or {}
         self._zoneout = zoneout  # of the state, which the layer then defines, from what the cell makes of it
+        self._mask, self._masked = mask, False
 
     def param(self, letter: str, shape: int | Sequence[int], init: str | float | Initializer | None = None) -> Expr:
         """A trainable array, as `Template.param` declares it."""
         return self.template.param(f"{letter}_{self.name}", shape, init)
 
-    def define(self, letter: str, value: Expr | float) -> Expr:
+    def dropped(self, value: Any) -> Any:
+        """What is made of the output that is fed back, as a matrix of the recurrence takes it: with recurrent dropout.
+
+        The state itself, which a cell may carry on, is not dropped: what is scaled at every step grows without bound.
+        """
+        self._masked = True
+        return value if self._mask is None else value * self._mask
+
+    def define(self, letter: str, value: Expr | float, *, exact: bool = False) -> Expr:
         """Give a value a name and an equation of its own; returns the value by that name.
 
-        The letter of a state stands for the layer's own variable.
+        The letter of a state stands for the layer's own variable; `exact` has it as it is, whatever the zoneout.
         """
         value = self.template._builder.operand(value)
         own = letter in self._states
-        if own and self._zoneout:
+        if own and self._zoneout and not exact:
             return value
         variable = self._states[letter] if own else self.template.variable(f"{letter}_{self.name}")
         variable[tuple(running(a) for a in _ordered(self.template, value.axes))] = value
@@ -107,8 +118,9 @@ def layer(
              has several parts; by default 0. An encoder's ``h[S]`` makes a decoder (book section 10.4).
     reverse  from right to left: reads ``h[t+1]``, and `initial` stands at ``h[T+1]``
     dropout, recurrent_dropout
-             rates at which elements of x, and of the output that is fed back, are zeroed, the same ones at every step
-             of a sequence (Gal and Ghahramani 2016)
+             rates at which elements of x, and of the output that is fed back through a matrix, are zeroed, the same
+             ones at every step of a sequence (Gal and Ghahramani 2016); a cell of one's own says where it is by
+             `Scope.dropped`
     zoneout  the rate at which elements of the state keep the value that they had, each part of the state by draws of
              its own; within the step the cell reads what it made, h being o * tanh(f * c + i * g) (Krueger et al. 2017)
     options  of the cell
@@ -155,17 +167,25 @@ def layer(
 
     rates: dict[str, Any] = {"dropout": dropout, "recurrent_dropout": recurrent_dropout, "zoneout": zoneout}
     for what, rate in rates.items():
-        if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 <= rate < 1:
+        number = real(rate)
+        if number is None or not 0 <= number < 1:
             raise TemplateError(
                 message(
                     f"{what}={rate!r}: a rate is a number from 0 up to, and without, 1; at 1 nothing is left", here()
                 )
             )
-    fed = dict(before)
-    if recurrent_dropout:
-        fed[letters[0]] = ops.dropout(fed[letters[0]], recurrent_dropout, over=None)
+    mask = ops.keep(before[letters[0]], recurrent_dropout, over=None) if recurrent_dropout else None
     x = ops.dropout(x, dropout, over=None) if dropout else x
-    made = cell(Scope(g, name, states, bool(zoneout)), x, *fed.values(), **options)
+    scope = Scope(g, name, states, bool(zoneout), mask)
+    made = cell(scope, x, *before.values(), **options)
+    if recurrent_dropout and not scope._masked:
+        raise TemplateError(
+            message(
+                f"recurrent_dropout={recurrent_dropout!r}, and {_called(cell)} does not say what it would drop",
+                here(),
+                fix=f"Write W @ scope.dropped({letters[0]}) where a matrix takes it.",
+            )
+        )
     values = made if isinstance(made, tuple) else (made,)
     if len(values) != len(letters):
         raise TemplateError(

@@ -25,6 +25,7 @@ def weighted(scope: Scope, x: Expr, h: Expr, letter: str = "", *, norm: bool = F
     W = scope.param(f"W{letter}", (n, n), "orthogonal")
     U = scope.param(f"U{letter}", (n, x.shape[0]))
     b = scope.param(f"b{letter}", n, bias)
+    h = scope.dropped(h)
     if norm:
         return ops.layer_norm(W @ h + U @ x, scope.param(f"s{letter}", n, "ones"), b)
     return b + W @ h + U @ x
@@ -73,7 +74,7 @@ def jordan(scope: Scope, x: Expr, o: Expr, *, hidden: int, activation: Activatio
     """
     outputs = o.shape[0]
     W, U = scope.param("W", (hidden, outputs)), scope.param("U", (hidden, x.shape[0]))
-    h = scope.define("h", activation(scope.param("b", hidden) + W @ o + U @ x))
+    h = scope.define("h", activation(scope.param("b", hidden) + W @ scope.dropped(o) + U @ x))
     return scope.param("c", outputs) + scope.param("V", (outputs, hidden)) @ h
 
 
@@ -117,4 +118,4 @@ def lds(scope: Scope, x: Expr, h: Expr) -> Any:
       h[t] = A_h @ h[t-1] + B_h @ x[t]    t = 1..T
     """
     n = h.shape[0]
-    return scope.param("A", (n, n), "orthogonal") @ h + scope.param("B", (n, x.shape[0])) @ x
+    return scope.param("A", (n, n), "orthogonal") @ scope.dropped(h) + scope.param("B", (n, x.shape[0])) @ x

@@ -8,6 +8,7 @@ from typing import Any
 from .. import ops
 from ..errors import ShapeError, TemplateError, here, message
 from ..expr import Expr
+from ..ops.integers import integer
 from .layers import Scope
 from .simple import Activation, weighted
 
@@ -73,8 +74,8 @@ def clockwork(
       h[t] = where(k_h[t] == 0, tanh(b_h + concat(W1_h @ h[t-1], W2_h @ h[t-1][2:]) + U_h @ x[t]), h[t-1])    t = 1..T
     """
     units, groups = h.shape[0], len(periods)
-    whole = all(hasattr(p, "__index__") for p in periods)
-    if not (groups and whole and list(periods) == sorted(set(periods)) and periods[0] >= 1):
+    steps = [n for n in map(integer, periods) if n is not None]
+    if not (groups == len(steps) > 0 and steps == sorted(set(steps)) and steps[0] >= 1):
         raise TemplateError(
             message(
                 f"periods={list(periods)!r}: a clockwork network has one whole period for each group of units, from 1 "
@@ -87,12 +88,13 @@ def clockwork(
         raise ShapeError(
             message(f"{units} units do not divide into {groups} groups of equal size, one for each period", here())
         )
-    n = units // groups
+    n, fed = units // groups, scope.dropped(h)
     edges = range(0, units, n)
     clock = [k[a : a + n] + 1 for a in edges]
-    k = scope.define("k", ops.concat([ops.where(c < p, c, 0) for c, p in zip(clock, periods, strict=True)]))
+    k = scope.define("k", ops.concat([ops.where(c < p, c, 0) for c, p in zip(clock, steps, strict=True)]), exact=True)
     old = [
-        scope.param(f"W{j}", (n, units - a), "orthogonal") @ (h[a:] if a else h) for j, a in enumerate(edges, start=1)
+        scope.param(f"W{j}", (n, units - a), "orthogonal") @ (fed[a:] if a else fed)
+        for j, a in enumerate(edges, start=1)
     ]
     total = scope.param("b", units) + ops.concat(old) + scope.param("U", (units, x.shape[0])) @ x
     return ops.where(ops.equal(k, 0), activation(total), h), k

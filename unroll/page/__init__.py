@@ -14,15 +14,17 @@ import json
 import math
 import os
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ArrayError, LengthError, RenderError, UndefinedError
+from ..files import write_atomically
 from ..ir import System, visible
+from ..ops.integers import integer
 from ..pretty import system_pretty
-from ..unfold import check_lengths, used_ends
+from ..unfold import checked_lengths, length, used_ends
 from .data import Strings, View
 
 if TYPE_CHECKING:
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int], None]
 LONGEST = 8
 """Steps that the slider goes up to."""
+PICTURES = 1000
+"""Lengths of the slider at most, where they are asked for."""
 OTHERS = 3
 """Steps of the axes that the slider does not move."""
 MOST = 160
@@ -44,7 +48,7 @@ def explore(template: Template, path: str | os.PathLike[str], **options: Any) ->
     """Write the page: see `Template.explore`."""
     if Path(path).suffix.lower() not in (".html", ".htm"):
         raise RenderError(f"{os.fspath(path)}: a page is an .html file")
-    Path(path).write_text(page(template, **options), encoding="utf-8")
+    write_atomically(path, page(template, **options))
 
 
 def page(
@@ -65,6 +69,7 @@ def page(
     overlays = {kind: arrays for kind, arrays in (("values", values), ("gradients", gradients)) if arrays}
     for kind, arrays in overlays.items():
         lengths = {**_told(system, kind, arrays), **lengths}
+    lengths = {end: length(end, n) for end, n in lengths.items()}
     slider, others = _lengths(system, steps, lengths)
     run = lengths.get(slider) if overlays else None
     strings = Strings()
@@ -116,7 +121,7 @@ def _lengths(system: System, steps: Any, lengths: Mapping[str, int]) -> tuple[st
     ends = used_ends(system)
     slider = "T" if "T" in ends else ends[0] if ends else ""
     others = {end: lengths.get(end, OTHERS) for end in ends if end != slider}
-    check_lengths(system, {**lengths, **others, **({slider: lengths.get(slider, 1)} if slider else {})})
+    checked_lengths(system, {**lengths, **others, **({slider: lengths.get(slider, 1)} if slider else {})})
     if steps is not None and not slider:
         raise LengthError(f"template {visible(system.name)} has no time axis; leave steps= out")
     return slider, others
@@ -151,21 +156,24 @@ def _counts(steps: int | Sequence[int] | None, run: int | None, column: int) -> 
         counts = list(range(1, LONGEST + 1))
         counts = [n for n in counts if n <= 2 or n * column <= MOST]
     else:
-        counts = list(range(1, steps + 1)) if hasattr(steps, "__index__") else list(steps)  # type: ignore[operator]
-    for n in counts:
-        if isinstance(n, bool) or not hasattr(n, "__index__") or n < 0:
+        longest = integer(steps)
+        given = [*map(integer, steps)] if longest is None and isinstance(steps, Iterable) else [longest]
+        if any(n is None or n < 0 for n in given):
             raise LengthError(f"steps={steps!r}: a number of steps is an integer from 0 up")
+        if (longest or len(given)) > PICTURES:
+            raise LengthError(f"steps={steps!r}: a page has a picture for each length, {PICTURES:,} at most")
+        counts = [n for n in given if n is not None] if longest is None else list(range(1, longest + 1))
     counts += [run] if run is not None else []
     if not counts:
         raise LengthError(f"steps={steps!r}: at least one length is needed")
-    return sorted({n.__index__() for n in counts})
+    return sorted(set(counts))
 
 
 def _html(title: str, data: Any, text: str) -> str:
     """The three files and the data as one."""
     folder = files(__name__)
     skeleton, style, script = ((folder / f"page.{kind}").read_text(encoding="utf-8") for kind in ("html", "css", "js"))
-    packed = zlib.compress(json.dumps(data, separators=(",", ":"), ensure_ascii=False).encode(), 9)
+    packed = zlib.compress(json.dumps(data, separators=(",", ":")).encode(), 9)
     holes = {
         "title": html.escape(f"{title}, explored"),
         "heading": html.escape(title),

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from ..errors import RenderError
+from ..files import write_atomically
 from .picture import Picture
 from .svg import svg_text
 from .writer import FORMATS, dot_text, render
@@ -56,12 +57,10 @@ class Drawing:
         """Write the diagram to a file; the suffix names the format: svg, png, pdf, dot or gv. Raises RenderError."""
         form = format_of(path)
         if form in TEXT:
-            data = self.dot.encode()
-        elif form == "svg":
-            data = self.svg().encode()
+            data: str | bytes = self.dot
         else:
-            data = render(self.dot, form, self.svg())
-        Path(path).write_bytes(data)
+            data = self.svg() if form == "svg" else render(self.dot, form, self.svg())
+        write_atomically(path, data)
 
     def _repr_svg_(self) -> str:
         return self.svg()

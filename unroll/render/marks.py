@@ -5,34 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..automatic import Chunk
+from ..automatic import Crossing
 from ..flow import Flow, Read, through, trimmed
 from ..ir import Const, Decl, Equation, Ref, System
-from ..timeindex import Axis, Index
+from ..timeindex import Axis, Index, running
 
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """Where a gradient does not pass: at the first `width` steps of every chunk but the first, or at every step.
+    """Where a gradient does not pass: at the steps from which a read leaves its chunk, or at every step.
 
-    index  the step whose place in its chunk decides; None for a gradient that never passes
-    dead   True where the value itself is zero there, as in a truncated adjoint
+    index     the step from which it reads; None for a gradient that never passes
+    crossing  the chunks, and the step that is read
+    dead      True where the value itself is zero there, as in a truncated adjoint
     """
 
     index: Index | None = None
-    chunk: Chunk | None = None
-    width: int = 0
+    crossing: Crossing | None = None
     dead: bool = False
 
     def at(self, steps: Mapping[Axis, int], lengths: Mapping[str, int]) -> bool:
         """True if it cuts at these running steps."""
-        if self.index is None or self.chunk is None or self.index.axis is None:
+        if self.index is None or self.crossing is None or self.index.axis is None:
             return True
-        period, last = self.chunk.period, lengths[self.index.axis.end]
-        number, place = divmod(self.index.at(steps, lengths) - 1, period)
-        if self.chunk.towards_end:
-            return (number + 1) * period < last and period - 1 - place < self.width
-        return number > 0 and place < self.width
+        return bool(self.crossing.at(self.index.at(steps, lengths), lengths[self.index.axis.end]))
 
 
 STOP = Cut()
@@ -54,7 +50,7 @@ def cuts(system: System, flow: Flow) -> dict[Read, Cut]:
     while pending:
         read, cut = pending.pop()
         if "." not in read.ref.name:
-            reach.setdefault(trimmed(read), set()).add(cut)
+            reach.setdefault(trimmed(read), set()).add(cut or _truncated(system, equation, read.ref))
             continue
         for writer in writers[read.ref.name]:
             for step in _steps(system, writer, through(read, writer), cut):
@@ -65,7 +61,7 @@ def cuts(system: System, flow: Flow) -> dict[Read, Cut]:
     passed = {read.ref.name for read, ways in reach.items() if None in ways}
     for read, ways in reach.items():
         if None not in ways and (read.ref.name not in passed or ways != {STOP}):
-            found[read] = next((w for w in ways if w is not None and w.chunk), STOP)
+            found[read] = next((w for w in ways if w is not None and w.crossing), STOP)
     return found
 
 
@@ -80,18 +76,23 @@ def _steps(system: System, equation: Equation, reads: list[Read], cut: Cut | Non
     return [(r, cut) for r in reads]
 
 
+def _truncated(system: System, equation: Equation, ref: Ref) -> Cut | None:
+    """The cut of a read that leaves its chunk, in a template that is truncated."""
+    for t in system.truncations:
+        index = system.elsewhere(equation, ref, t.axis) if t.axis in equation.axes else None
+        if index is not None and not t.sliding:
+            return Cut(running(t.axis), Crossing(t.steps, index))
+    return None
+
+
 def _chunked(system: System, condition: Read, equation: Equation) -> Cut | None:
-    """The cut of ``where(place < width, stop_gradient(v), v)``, or of the adjoint of that; None for another choice."""
+    """The cut of ``where(place, stop_gradient(v), v)``, or of the adjoint of that; None for another choice."""
     chosen = equation.args[1]
     stopped = isinstance(chosen, Ref) and [w.op for w in system.writers[chosen.name]] == ["stop_gradient"]
-    if not stopped and not (isinstance(chosen, Const) and chosen.value == 0):
+    detail = system.decls[condition.ref.name].detail
+    if not isinstance(detail, Crossing) or not (stopped or (isinstance(chosen, Const) and chosen.value == 0)):
         return None
-    for writer in system.writers[condition.ref.name] if "." in condition.ref.name else ():
-        inner = through(condition, writer)
-        detail = system.decls[inner[0].ref.name].detail if inner else None
-        if writer.op == "less" and isinstance(detail, Chunk) and isinstance(writer.args[1], Const):
-            return Cut(inner[0].ref.index[0], detail, int(writer.args[1].value), dead=not stopped)
-    return None
+    return Cut(condition.ref.index[0], detail, dead=not stopped)
 
 
 def switches(system: System) -> dict[str, frozenset[str]]:

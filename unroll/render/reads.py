@@ -76,11 +76,21 @@ def arrows(system: System) -> list[Arrow]:
     for flow in collapsed(system):
         beside = reader.multipliers(flow)
         stops = cuts(system, flow)
-        for read in flow.reads:
+        for read in () if _is_number(system, flow.equation) else flow.reads:
             decl = system.decls[read.ref.name]
             if decl.kind not in ("param", "constant") and is_shown_input(decl):
                 result.append(Arrow(flow, read, tuple(beside.get(read, ())), stops.get(read)))
     return result
+
+
+def _is_number(system: System, e: Equation) -> bool:
+    """True for a boundary that is a number, or that of another name which is one."""
+    while e.op == "copy" and e.out.index and not e.out.running and e.refs:
+        same = [w for w in system.writers[e.refs[0].name] if w.out == e.refs[0]]
+        if len(same) != 1 or system.decls[e.refs[0].name].kind == "cotangent":
+            return False
+        (e,) = same
+    return e.op == "copy" and not e.refs
 
 
 def op_arrows(system: System) -> list[Arrow]:

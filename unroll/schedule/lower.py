@@ -9,7 +9,7 @@ from itertools import accumulate
 from ..flow import Flow, operations
 from ..ir import Equation, Operand, Ref, System, visible
 from ..ops.contract import PRODUCTS
-from ..program import Access, Argument, Buffer, Compute, Program, Repeat, View
+from ..program import Access, Argument, Buffer, Compute, Guard, Program, Repeat, View
 from ..simplify import _steps as steps_of
 from ..simplify import _within as within
 from ..timeindex import Axis, Index, Range, fixed, last
@@ -31,7 +31,7 @@ def lower(system: System, hoist: bool = True) -> Program:
     if not hoist:
         steps = tuple(_stepwise(flows, s) for s in steps)
     views = _views(system)
-    work = _Work(system, views, {}, {}, {}, {})
+    work = _Work(system, views, {}, {}, {}, {}, {})
     work.arguments.update({n: tuple(_access(a, views) for a in e.args) for n, e in enumerate(system.equations)})
     work.places.update(_places(steps))
     order = [n for n in _in_order(steps) if system.equations[n].out.name not in views]
@@ -42,10 +42,19 @@ def lower(system: System, hoist: bool = True) -> Program:
         for a in work.arguments[n]:
             if isinstance(a, Access):
                 reads.setdefault(a.ref.name, []).append((n, a.ref))
+    asked = {r.name for r in system.outputs.values()}
+    for name, decl in system.decls.items():  # a cotangent nobody writes is zero, wherever it is read
+        if decl.kind == "cotangent" and name not in writers and (name in reads or name in asked):
+            writers[name] = []
     kept = {name: _kept(work, name, by, reads.get(name, [])) for name, by in writers.items()}
     work.parts.update(placed(system, {name: steps for name, (steps, _) in kept.items()}))
+    clear = {name: _clearing(work, name, by, kept[name][0]) for name, by in writers.items()}
+    for name, (_, dropped) in kept.items():
+        if clear[name] is not None:
+            dropped.clear()  # one slot is never cleared again
     _share_axes(work.parts, {name: dropped for name, (_, dropped) in kept.items()})
-    buffers = {name: _buffer(work, name, by, *kept[name]) for name, by in writers.items()}
+    buffers = {name: _buffer(work, name, clear[name], *kept[name]) for name in writers}
+    work.held.update({name: {r.axis: r for r in b.axes} for name, b in buffers.items()})
     return Program(system, buffers, _emit(work, flows, steps))
 
 
@@ -53,6 +62,7 @@ def lower(system: System, hoist: bool = True) -> Program:
 class _Work:
     """What is known of each equation, by its number: equal equations are two statements.
 
+    held   by name, the steps in memory along each axis that is kept
     parts  by name, the joined vector in whose memory it lies and where; that vector's equation needs no statement
     """
 
@@ -62,6 +72,21 @@ class _Work:
     places: dict[int, Place]
     modes: dict[int, str]
     parts: dict[str, tuple[str, int]]
+    held: dict[str, Mapping[Axis, Range]]
+
+    def exists(self, n: int) -> Guard:
+        """What must hold of the lengths for every step that equation `n` touches, and that does not run, to exist."""
+        found: dict[tuple[Index, str, Index], None] = {}
+        for ref in (self.system.equations[n].out, *(a.ref for a in self.arguments[n] if isinstance(a, Access))):
+            axes = self.system.decls[ref.name].axes
+            held = self.held.get(ref.name) or {a: Range(a, fixed(1), last(a)) for a in axes}
+            for index, axis in zip(ref.index, axes, strict=True):
+                if index.runs or axis not in held:
+                    continue
+                lo, hi = held[axis].lo, held[axis].hi
+                found.update({(index, ">=", lo): None} if not lo.never_after(index) else {})
+                found.update({(index, "<=", hi): None} if not index.never_after(hi) else {})
+        return tuple(found)
 
 
 def _stepwise(flows: list[Flow], step: Once | Loop) -> Once | Loop:
@@ -146,6 +171,13 @@ def _kept(
     if decl.kind == "cotangent":
         spans += [system.reads(system.equations[n], ref) for n, ref in reads]
         spans += [_asked(r, decl.axes) for r in system.outputs.values() if r.name == name]
+        spans += [
+            tuple(
+                (i, last(a, system.reach.get(a, 0))) if i.axis is None and i.shift > 0 else (i, j)
+                for (i, j), a in zip(s, decl.axes, strict=True)
+            )
+            for s in spans
+        ]
     elif decl.given:
         spans.append(tuple((fixed(1), last(a)) for a in decl.axes))
     ranges = tuple(
@@ -155,10 +187,8 @@ def _kept(
     return ranges, _contracted(work, name, writers, reads)
 
 
-def _buffer(work: _Work, name: str, writers: list[int], ranges: tuple[Range, ...], dropped: set[Axis]) -> Buffer:
-    clear = _clearing(work, name, writers, ranges)
-    kept = tuple(r for r in ranges if r.axis not in dropped)
-    return Buffer(name, kept, None if dropped else clear, work.parts.get(name))
+def _buffer(work: _Work, name: str, clear: object, ranges: tuple[Range, ...], dropped: set[Axis]) -> Buffer:
+    return Buffer(name, tuple(r for r in ranges if r.axis not in dropped), clear, work.parts.get(name))
 
 
 def placed(system: System, steps: Mapping[str, tuple[Range, ...]]) -> dict[str, tuple[str, int]]:
@@ -264,6 +294,8 @@ def _clearing(work: _Work, name: str, writers: list[int], ranges: tuple[Range, .
     """What is cleared beforehand; settles which statements set and which add."""
     equations, places = work.system.equations, work.places
     in_loop = [any(axis in equations[w].summed for _, axis, _ in places[w]) for w in writers]
+    if not writers:
+        return "all"
     if work.system.decls[name].kind != "cotangent" and not any(in_loop):
         work.modes.update(dict.fromkeys(writers, "set"))
         return None
@@ -301,7 +333,9 @@ def _emit(work: _Work, flows: list[Flow], steps: Plan) -> tuple[Compute | Repeat
             e = flows[step.flow].equation
             if e.out.name not in work.views and not _joined(work, e):
                 offsets = tuple((axis, k) for _, axis, k in work.places[step.flow])
-                result.append(Compute(e, work.arguments[step.flow], work.modes[step.flow], offsets))
+                result.append(
+                    Compute(e, work.arguments[step.flow], work.modes[step.flow], offsets, work.exists(step.flow))
+                )
             continue
         body = _emit(work, flows, step.body)
         ranges = [flows[f].equation.range(step.axis).shifted(step.direction * s) for f, s in step.shifts.items()]

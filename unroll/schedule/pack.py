@@ -21,6 +21,7 @@ from ..ir import Equation, Ref, System
 from ..ops.shapes import elementwise
 from ..simplify import _single as single
 from ..simplify import _within as within
+from ..simplify import covers
 from .bodies import Bodies
 from .lower import VIEWS
 from .split import Draft, between
@@ -187,7 +188,7 @@ class _Packer:
                 lanes.append(a)
             else:
                 return None
-        return e.op, e.attrs, e.domain, e.batched, decl.dtype, self.bodies.place[n], tuple(lanes)
+        return e.op, e.attributes, e.domain, e.batched, decl.dtype, self.bodies.place[n], tuple(lanes)
 
     # -- what fits together ----------------------------------------------------------------------------------------
 
@@ -220,9 +221,12 @@ class _Packer:
             whole, lo, hi = found[0][0], found[0][1], found[-1][2]
             if all(p[0] == whole for p in found) and all(p[2] == q[1] for p, q in pairwise(found)):
                 return Column(names, (whole, lo, hi))
+        if self.draft.decls[names[0]].dtype == "bool":
+            return None  # a concatenation is of numbers
         if all(n in self.draft.still for n in names):
             return Column(names, still=True)
-        return Column(names) if names in self.joined or self._gathers(refs, e) else None
+        joined = names in self.joined and covers(self.system, e, refs[0], self._equation(self.joined[names]))
+        return Column(names) if joined or (names not in self.joined and self._gathers(refs, e)) else None
 
     def _gathers(self, refs: Sequence[Ref], e: Equation) -> bool:
         """True if values made at the very same points can be written side by side; packs only as a whole."""

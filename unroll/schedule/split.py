@@ -11,10 +11,9 @@ from dataclasses import dataclass, replace
 from itertools import accumulate, groupby
 from typing import Any
 
-from ..builder import live
-from ..flow import dependences, operations
+from ..flow import dependences, live, operations
 from ..graphs import components
-from ..ir import Decl, Domain, Equation, Ref, System
+from ..ir import Decl, Domain, Equation, Ref, System, exact
 from ..ops.core import OPS
 from ..simplify import _single as single
 from ..simplify import _steps as steps_of
@@ -77,7 +76,7 @@ class Draft:
         self.instead: dict[int, tuple[Equation, ...]] = {}
         self.still = _still(system)
         self.made: dict[object, Ref] = {
-            (e.op, e.refs, e.attrs): Ref(name)
+            (e.op, e.refs, e.attributes): Ref(name)
             for name, e in self.still.items()
             if e is not None and e.op in ("concat", "slice", "transpose")
         }
@@ -110,7 +109,7 @@ class Draft:
     def once(self, n: int, op: str, names: Sequence[str], attrs: Attrs) -> str:
         """A matrix made of others that stand still, the same one wherever it is asked for; `n` is who asks."""
         args = tuple(map(Ref, names))
-        key = (op, args, attrs)
+        key = (op, args, exact(attrs))
         if key not in self.made:
             e = self.system.equations[n]
             shape = OPS[op].family.shape([self.decls[name].shape for name in names], dict(attrs))
@@ -250,7 +249,7 @@ def _apart(system: System) -> System:
 def _new(draft: Draft, n: int, op: str, args: Sequence[Ref], shape: tuple[int, ...], attrs: Attrs = ()) -> Ref:
     """A temporary of its own before equation `n`, over those axes of the domain that the operands run along."""
     e = draft.system.equations[n]
-    key = (op, tuple(args), e.domain, attrs)
+    key = (op, tuple(args), e.domain, exact(attrs))
     if key not in draft.made:
         domain = tuple(r for r in e.domain if any(r.axis in a.running for a in args))
         batched = any(draft.decls[a.name].batched for a in args)

@@ -1,0 +1,217 @@
+"""The symbols that operations are applied to, and what they say to libraries that would compute with them at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from .shapes import Shape
+
+if TYPE_CHECKING:
+    from .core import Op
+
+Attrs = Mapping[str, Any]
+
+OPS: dict[str, Op] = {}
+"""Every operation by name: the closed table that templates, backends and tests read."""
+
+
+class Symbolic:
+    """Anything an operation can be applied to; subclasses say what applying means.
+
+    A subclass has a per-example `shape`, a `dtype` that is one of ``"float"``, ``"int"`` and ``"bool"``, and the three
+    hooks below.
+    """
+
+    __slots__ = ()
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *args: Any, **options: Any) -> Any:
+        """``array * symbol`` is an expression; NumPy's own functions are refused."""
+        op = OPS.get(UFUNCS.get(ufunc.__name__, ""))
+        if op is None or method != "__call__" or options:
+            raise self.__refuse__(_not_numpy(ufunc.__name__))
+        return op(*args)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, options: Any) -> Any:
+        """``np.dot(W, h[t])`` and its kin would treat a symbol as an object to multiply."""
+        raise self.__refuse__(_not_numpy(function.__name__))
+
+    def __array__(self, *args: Any, **options: Any) -> Any:
+        raise self.__refuse__(
+            "is not an array: nothing has been computed yet. Arrays stand in an equation as they are, "
+            "a sparse matrix as its .toarray()"
+        )
+
+    @classmethod
+    def __torch_function__(cls, function: Any, types: Any, args: Any = (), options: Any = None) -> Any:
+        """``torch.tanh(h[t])``, and operators with a tensor on the left."""
+        name = getattr(function, "__name__", "a function").strip("_")
+        symbol = next(s for s in _flat([*args, *(options or {}).values()]) if isinstance(s, Symbolic))
+        own = f"ops.{name}" if name in OPS else "an operation of unroll.ops"
+        raise symbol.__refuse__(
+            f"is not a tensor: torch.{name} computes at once, and an equation takes {own}; in place of a tensor it "
+            "takes a param, or an array, tensor.detach().numpy()"
+        )
+
+    def __jax_array__(self) -> Any:
+        raise self.__refuse__("is not an array: JAX computes at once, and an equation takes operations of unroll.ops")
+
+    def _no_number(self, *_: Any) -> Any:
+        """``math.exp(h[t])``, ``float(h[t])``, ``range(n[t])``."""
+        raise self.__refuse__(
+            "is not a number: nothing has been computed yet. math's functions compute at once, and an equation takes "
+            "ops.exp, ops.sqrt and their kin"
+        )
+
+    __float__ = __int__ = __complex__ = __index__ = __round__ = __trunc__ = __floor__ = __ceil__ = _no_number
+
+    def __len__(self) -> int:
+        raise self.__refuse__("has no length: its shape says how large the value of a step is, and over=t runs along t")
+
+    def __refuse__(self, text: str) -> Exception:
+        """The error that says what this object is not for; a subclass adds its name and the user's line."""
+        return TypeError(f"a symbolic value {text}")
+
+    def __place__(self, error: Exception) -> Exception:
+        """An error about operands, with the user's line where a subclass knows it."""
+        return error
+
+    def __getattr__(self, name: str) -> Any:
+        if name in OPS:
+            raise AttributeError(f"{self} has no method {name}; write ops.{name}({self})")
+        raise AttributeError(name)
+
+    @property
+    def shape(self) -> Shape:
+        raise AttributeError("shape")
+
+    @property
+    def dtype(self) -> str:
+        raise AttributeError("dtype")
+
+    def __op__(self, op: Any, args: Sequence[Any], attrs: Attrs) -> Any:
+        """Apply `op`; at least one of `args` is this object, the others may be numbers or arrays."""
+        raise TypeError(f"{type(self).__name__} cannot be used in an expression")
+
+    def __over__(self, combine: str, over: Any) -> Any:
+        """Combine ("sum" or "max") over one or several time axes."""
+        raise TypeError(f"{type(self).__name__} has no time axes")
+
+    def __extent__(self, over: Any) -> Any:
+        """The number of steps of the given time axes, as a symbol."""
+        raise TypeError(f"{type(self).__name__} has no time axes")
+
+    def __noise__(self, kind: str, operands: Sequence[Any], over: Any, rate: float = 0.0) -> Any:
+        """Random numbers of the shape that the operands broadcast to: see `ops.random`."""
+        raise TypeError(f"{type(self).__name__} cannot be drawn from")
+
+    def __label__(self, name: str, args: Sequence[Any], attrs: Attrs) -> Any:
+        """Remember that this is ``name(*args, **attrs)``, for printing; returns the symbol."""
+        return self
+
+    @property
+    def ndim(self) -> int:
+        """Number of per-example axes."""
+        return len(self.shape)
+
+    @property
+    def T(self) -> Any:
+        """The transpose (axes reversed)."""
+        return OPS["transpose"](self)
+
+    def __add__(self, other: Any) -> Any:
+        return OPS["add"](self, other)
+
+    def __radd__(self, other: Any) -> Any:
+        return OPS["add"](other, self)
+
+    def __sub__(self, other: Any) -> Any:
+        return OPS["sub"](self, other)
+
+    def __rsub__(self, other: Any) -> Any:
+        return OPS["sub"](other, self)
+
+    def __mul__(self, other: Any) -> Any:
+        return OPS["mul"](self, other)
+
+    def __rmul__(self, other: Any) -> Any:
+        return OPS["mul"](other, self)
+
+    def __truediv__(self, other: Any) -> Any:
+        return OPS["div"](self, other)
+
+    def __rtruediv__(self, other: Any) -> Any:
+        return OPS["div"](other, self)
+
+    def __pow__(self, other: Any) -> Any:
+        return OPS["pow"](self, other)
+
+    def __rpow__(self, other: Any) -> Any:
+        return OPS["pow"](other, self)
+
+    def __matmul__(self, other: Any) -> Any:
+        return OPS["matmul"](self, other)
+
+    def __rmatmul__(self, other: Any) -> Any:
+        return OPS["matmul"](other, self)
+
+    def __pos__(self) -> Any:
+        return self
+
+    def __neg__(self) -> Any:
+        return OPS["neg"](self)
+
+    def __abs__(self) -> Any:
+        return OPS["abs"](self)
+
+    def __gt__(self, other: Any) -> Any:
+        return OPS["greater"](self, other)
+
+    def __ge__(self, other: Any) -> Any:
+        return OPS["greater_equal"](self, other)
+
+    def __lt__(self, other: Any) -> Any:
+        return OPS["less"](self, other)
+
+    def __le__(self, other: Any) -> Any:
+        return OPS["less_equal"](self, other)
+
+    def __and__(self, other: Any) -> Any:
+        return OPS["logical_and"](self, other)
+
+    def __or__(self, other: Any) -> Any:
+        return OPS["logical_or"](self, other)
+
+    def __invert__(self) -> Any:
+        return OPS["logical_not"](self)
+
+    def __bool__(self) -> bool:
+        raise self.__refuse__(
+            "is neither true nor false: nothing has been computed yet. "
+            "Choose between two expressions with ops.where(condition, a, b); combine conditions with & and |"
+        )
+
+    def __iter__(self) -> Any:
+        raise self.__refuse__("cannot be iterated over; take parts of it with slices, e[0:3]")
+
+
+def _flat(values: Iterable[Any]) -> Iterator[Any]:
+    """What lists and tuples among the values hold, too."""
+    for value in values:
+        if isinstance(value, (list, tuple)):
+            yield from _flat(value)
+        else:
+            yield value
+
+
+UFUNCS = {
+    "add": "add", "subtract": "sub", "multiply": "mul", "divide": "div", "power": "pow", "matmul": "matmul",
+    "greater": "greater", "greater_equal": "greater_equal", "less": "less", "less_equal": "less_equal",
+    "bitwise_and": "logical_and", "bitwise_or": "logical_or",
+}  # fmt: skip
+"""What Python's operators are called where an array stands on the left."""
+
+
+def _not_numpy(name: str) -> str:
+    own = {"concatenate": "concat", "absolute": "abs", "power": "power"}.get(name, name)
+    return f"is not an array: np.{name} computes at once, and an equation takes ops.{own} or its kin"

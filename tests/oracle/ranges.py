@@ -1,0 +1,177 @@
+"""Ranges of values: two numbers between which every element of a result lies, from those of the operands."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from .rules import COMPARISONS, LAYOUT, LOGICAL, NOMINAL, REDUCED, reduced_axes
+
+Shape = tuple[int, ...]
+Range = tuple[float, float]
+Attrs = dict[str, Any]
+
+
+def _monotone(f: Callable[[float], float]) -> Callable[..., Range]:
+    def bound(args: list[Range], shapes: list[Shape], attrs: Attrs) -> Range:
+        return f(args[0][0]), f(args[0][1])
+
+    return bound
+
+
+def _products(a: Range, b: Range, count: int = 1) -> Range:
+    ends = [x * y for x in a for y in b]
+    return min(ends) * count, max(ends) * count
+
+
+def _power(args: list[Range], shapes: list[Shape], attrs: Attrs) -> Range:
+    (low, high), (p, q) = args
+    if p == q and p >= 0 and p == int(p):
+        ends = [low**p, high**p, *([0.0] if low <= 0 <= high else [])]
+    elif low <= 0:
+        return -math.inf, math.inf
+    else:
+        ends = [x**y for x in (low, high) for y in (p, q)]
+    return min(ends), max(ends)
+
+
+def _divided(args: list[Range], shapes: list[Shape], attrs: Attrs) -> Range:
+    low, high = args[1]
+    return (-math.inf, math.inf) if low <= 0 <= high else _products(args[0], (1 / low, 1 / high))
+
+
+def _magnitude(args: list[Range], shapes: list[Shape], attrs: Attrs) -> Range:
+    low, high = args[0]
+    return (0.0 if low <= 0 <= high else min(abs(low), abs(high))), max(abs(low), abs(high))
+
+
+def _hull(args: list[Range], shapes: list[Shape], attrs: Attrs) -> Range:
+    return min(low for low, _ in args), max(high for _, high in args)
+
+
+def _reduced(op: str) -> Callable[..., Range]:
+    def bound(args: list[Range], shapes: list[Shape], attrs: Attrs) -> Range:
+        low, high = args[0]
+        if attrs.get("over") is not None:
+            count, fewest = NOMINAL ** len(attrs["over"]), 0
+        else:
+            count = fewest = math.prod(shapes[0][a] for a in reduced_axes(shapes[0], attrs["axis"]))
+        if op == "sum":
+            return min(low * count, low * fewest), max(high * count, high * fewest)
+        if op == "logsumexp":
+            return low, high + math.log(max(count, 1))
+        return low, high
+
+    return bound
+
+
+def _inner(op: str) -> Callable[..., Range]:
+    def bound(args: list[Range], shapes: list[Shape], attrs: Attrs) -> Range:
+        if op != "einsum":
+            return _products(args[0], args[1], shapes[0][-1])
+        left, out = attrs["spec"].split("->")
+        sizes = {c: n for w, s in zip(left.split(","), shapes, strict=True) for c, n in zip(w, s, strict=True)}
+        return _products(args[0], args[1], math.prod(n for c, n in sizes.items() if c not in out))
+
+    return bound
+
+
+def _norm(args: list[Range], shapes: list[Shape], attrs: Attrs) -> Range:
+    size = math.sqrt(math.prod(shapes[0][a] for a in reduced_axes(shapes[0], attrs["axis"])))
+    low, high = -size, size
+    if len(args) == 3:
+        low, high = _products((low, high), args[1])
+        low, high = low + args[2][0], high + args[2][1]
+    return low, high
+
+
+def _loss(args: list[Range], shapes: list[Shape], attrs: Attrs) -> Range:
+    low, high = args[0]
+    reach = high - low + math.log(max(shapes[0][-1], 1)) if shapes[0] else high - low
+    if len(args) > 1 and shapes[1] == shapes[0]:  # probabilities, which need not sum to 1
+        reach *= shapes[0][-1] * max(abs(args[1][0]), abs(args[1][1]))
+    return -reach, reach
+
+
+def _log(x: float) -> float:
+    return math.log(x) if x > 0 else -math.inf
+
+
+def _exp(x: float) -> float:
+    return math.exp(min(x, 700.0))
+
+
+def _softplus(x: float) -> float:
+    return max(x, 0.0) + math.log1p(math.exp(-abs(x)))
+
+
+def _bce_range(args: list[Range], shapes: list[Shape], attrs: Attrs) -> Range:
+    reach = max(abs(args[0][0]), abs(args[0][1])) * (1 + max(abs(args[1][0]), abs(args[1][1]))) + 1
+    return -reach, reach
+
+
+_RANGES: dict[str, Callable[[list[Range], list[Shape], Attrs], Range]] = {
+    "exp": _monotone(_exp),
+    "expm1": _monotone(lambda x: math.expm1(min(x, 700.0))),
+    "log": _monotone(_log),
+    "log1p": _monotone(lambda x: _log(1 + x)),
+    "sqrt": _monotone(lambda x: math.sqrt(x) if x >= 0 else -math.inf),
+    "tanh": _monotone(math.tanh),
+    "sigmoid": _monotone(lambda x: 1 / (1 + _exp(-x))),
+    "softplus": _monotone(_softplus),
+    "relu": _monotone(lambda x: max(x, 0.0)),
+    "gelu": lambda a, s, t: (min(a[0][0], -0.2), max(a[0][1], 0.0)),
+    "elu": lambda a, s, t: (min(a[0][0], -abs(t["alpha"])), max(a[0][1], 0.0)),
+    "leaky_relu": lambda a, s, t: (min(a[0][0], 0.0), max(a[0][1], 0.0)),
+    "neg": lambda a, s, t: (-a[0][1], -a[0][0]),
+    "abs": _magnitude,
+    "clip": lambda a, s, t: tuple(min(max(x, t["low"]), t["high"]) for x in a[0]),
+    "add": lambda a, s, t: (a[0][0] + a[1][0], a[0][1] + a[1][1]),
+    "sub": lambda a, s, t: (a[0][0] - a[1][1], a[0][1] - a[1][0]),
+    "mul": lambda a, s, t: _products(a[0], a[1]),
+    "div": _divided,
+    "pow": _power,
+    "power": _power,
+    "maximum": lambda a, s, t: (max(a[0][0], a[1][0]), max(a[0][1], a[1][1])),
+    "minimum": lambda a, s, t: (min(a[0][0], a[1][0]), min(a[0][1], a[1][1])),
+    "where": lambda a, s, t: _hull(a[1:], s, t),
+    "concat": _hull,
+    "stack": _hull,
+    **{op: _reduced(op) for op in REDUCED},
+    "log_softmax": lambda a, s, t: (a[0][0] - a[0][1] - 10.0, 0.0),
+    "layer_norm": _norm,
+    "matmul": _inner("matmul"),
+    "dot": _inner("dot"),
+    "outer": lambda a, s, t: _products(a[0], a[1]),
+    "einsum": _inner("einsum"),
+    "argmax": lambda a, s, t: (0.0, float(s[0][-1] - 1)),
+    "cross_entropy": _loss,
+    "nll": lambda a, s, t: (-a[0][1], -a[0][0]),
+    "mse": lambda a, s, t: (0.0, max(abs(a[0][0] - a[1][1]), abs(a[0][1] - a[1][0])) ** 2),
+    "bce_with_logits": _bce_range,
+    **dict.fromkeys(("sin", "cos", "sign"), lambda a, s, t: (-1.0, 1.0)),
+    **dict.fromkeys((*COMPARISONS, *LOGICAL, "isfinite", "one_hot", "softmax"), lambda a, s, t: (0.0, 1.0)),
+    **dict.fromkeys(("stop_gradient", "cast", "take", "pick", *LAYOUT), lambda a, s, t: a[0]),
+}
+
+
+def inside(op: str, args: Sequence[Range]) -> bool:
+    """True if an operation and its derivative are defined wherever its operands may be."""
+    low = args[0][0]
+    if op in ("log", "sqrt"):
+        return low > 0
+    if op == "log1p":
+        return low > -1
+    if op == "div":
+        return not args[1][0] <= 0 <= args[1][1]
+    if op in ("pow", "power"):
+        (first, last) = args[1]
+        return low > 0 or (first == last and first >= 0 and first == int(first))
+    return True
+
+
+def interval(op: str, args: Sequence[Range], shapes: Sequence[Shape], attrs: Attrs) -> Range:
+    """Two numbers between which every element lies."""
+    low, high = _RANGES[op](list(args), list(shapes), attrs)
+    return (-math.inf, math.inf) if math.isnan(low) or math.isnan(high) else (low, high)

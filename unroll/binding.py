@@ -139,6 +139,14 @@ class Binder:
             self._known.put(key, Known(kept, bound.lengths, bound.batch, bound.unbatched))
         return bound
 
+    def told(self, given: Mapping[str, Any]) -> dict[str, int]:
+        """The lengths that such inputs tell, whatever else a call needs. Raises ArrayError, LengthError."""
+        named = {n: d for n, d in self.inputs.items() if n in given}
+        found: dict[str, tuple[int, str]] = {}
+        for name, decl in named.items():
+            with_batch(decl, convert(self.backend, decl, given[name], self.dtype), self.batch_first, found)
+        return {end: n for end, (n, _) in found.items()}
+
     def _parted(self, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, int]]:
         """Arrays, and lengths as Python's integers: from here on no other kind of number is met."""
         arrays = {name: value for name, value in given.items() if name not in self.ends}

@@ -64,9 +64,8 @@ def generate(
         raise LengthError(f"net.generate ends at its stop, and has no {TIME.end}=: max_steps= gives the most steps")
     rest = {n: a for n, a in arrays.items() if n not in over}
     others = {a.end for a in made.user.axes} - {TIME.end}
-    if over and others:  # which the inputs over t tell as well
-        ends = {end: n for end, n in rest.items() if end in others}
-        rest |= {end: n for end, n in made.inputs({}, {**ends, **over}).lengths.items() if end in others}
+    if over and others:
+        rest = {**{end: n for end, n in made.inputs.told(over).items() if end in others}, **rest}
     stream = Stream(made, params, rest, **options)
     _all_given(step, made.inputs.needed & set(made.inputs.inputs), over)
     if steps is not None:

@@ -168,6 +168,22 @@ def test_a_lattice_runs_freely_and_in_chunks(backend: str, back: tuple[int, int]
 
 
 @pytest.mark.parametrize("backend", ["reference", "numpy", "native"])
+@pytest.mark.parametrize("given", [{}, {"S": 2}])
+def test_the_length_of_an_axis_that_no_input_over_t_tells(backend: str, given: dict[str, int]) -> None:
+    s, S = axis("s")
+    g = Template("net")
+    along, still, y = g.input("along"), g.input("still", over=s), g.variable("y", ())
+    still[S + 1] = 0.0
+    y[s, t] = along[t] * still[s + 1]
+    net = g.compile(backend, dtype="float64")
+    arrays = {"along": np.array([1.0, 2.0, 3.0]), "still": np.array([5.0, 7.0])}
+    want = np.outer([7.0, 0.0], arrays["along"])
+    np.testing.assert_array_equal(net.generate({}, "y", **arrays, **given).values, want)
+    with pytest.raises(LengthError, match="S = 3 was given, and input still has 2 steps"):
+        net.generate({}, "y", **arrays, S=3)
+
+
+@pytest.mark.parametrize("backend", ["reference", "numpy", "native"])
 def test_inputs_that_nothing_asked_for_reads_may_be_given(backend: str) -> None:
     g = Template()
     x, y, h = g.input("x"), g.input("y"), g.variable("h", ())

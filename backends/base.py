@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from ..compiler.program import Program
+from ..compiler.report import Costs
 from ..errors import BackendError
-from ..explain import Costs
-from ..ir import Decl, System
-from ..program import Program
+from ..ir.system import Decl, System
 
 PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
 """The first means nothing is rounded further than the dtype; "tf32" rounds the factors of products alone."""
@@ -25,7 +25,7 @@ class Options:
 
     dtype       "float32", "float64" or "complex128" (for complex-step checks)
     debug_nans  stop at the first nan or infinity
-    without     names out of `unroll.compiler.OPTIONAL` and the backend's own `optional`, to leave out
+    without     names out of `unroll.compiler.pipeline.OPTIONAL` and the backend's own `optional`, to leave out
     averaged    outputs that are averaged over the batch: the first has a number for each example and becomes their
                 mean, the others are sums over the examples
     precision   one of `PRECISIONS`: what the factors of products, and what carries the batch, are rounded to in between
@@ -188,7 +188,7 @@ class AbstractBackend(ABC):
     def supply(
         self, decl: Decl, steps: Sequence[int], batch: int, dtype: str, seed: int, start: int, ends: Sequence[Any]
     ) -> Any:
-        """The array of an input that the net fills by itself, ``(*steps, batch, *shape)``: see `unroll.automatic`."""
+        """The array of a generated input, ``(*steps, batch, *shape)``: see `unroll.ir.generated_inputs`."""
 
     @abstractmethod
     def build(self, system: System, options: Options) -> AbstractExecutable:

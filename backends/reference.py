@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from ..dag import Dag, Node
+from ..dependence.flows import operations
+from ..dependence.loop_order import plan
 from ..errors import NonFiniteError
-from ..existence import needed
-from ..flow import operations
-from ..ir import Const, Equation, Operand, Ref, System
-from ..schedule.order import plan
-from ..timeindex import Axis
+from ..ir.axes import Axis
+from ..ir.system import Const, Equation, Operand, Ref, System
+from ..unfold.dag import Dag, Node
+from ..unfold.existence import needed
 from .base import AbstractBackend, AbstractExecutable, Options, averaged
-from .numpy.arrays import NumpyArrays
+from .common.host_arrays import NumpyArrays
 from .numpy.debug import checked, describe
 from .numpy.kernels import compute
 

@@ -357,7 +357,7 @@ def _baseline(entries: Sequence[Entry], cell: str) -> Entry:
 def main() -> None:
     """Measure and print."""
     from unroll.backends import load
-    from unroll.compiler import OPTIONAL
+    from unroll.compiler.pipeline import OPTIONAL
 
     parts = (*OPTIONAL, *load("native").optional)
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])

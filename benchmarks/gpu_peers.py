@@ -16,7 +16,7 @@ from cells import STACKS, template
 from peers import WARM, Call, Case, Contestant, Result, by_jax, by_torch
 
 PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
-OURS = ("cupy", "unroll", "unroll.model", "unroll.adjoint")
+OURS = ("cupy", "unroll", "unroll.runtime.net", "unroll.transform.adjoint")
 INDUCTOR = ("torch", "torch._dynamo", "torch._inductor")
 NODES, BARRIERS, SIDE, COPIED = 2000, 2000, 8192, 1 << 30
 

@@ -297,7 +297,7 @@ class Contestant:
     cells: tuple[str, ...] = tuple(STACKS)
 
 
-OURS = ("unroll", "unroll.model", "unroll.adjoint", "unroll.backends.numpy.backend")
+OURS = ("unroll", "unroll.runtime.net", "unroll.transform.adjoint", "unroll.backends.numpy.backend")
 INDUCTOR = ("torch", "torch._dynamo", "torch._inductor")
 CONTESTANTS = {
     "native": Contestant("unroll, native", (*OURS, "unroll.backends.native.backend"), by_unroll("native")),

@@ -8,8 +8,7 @@ import numpy as np
 from common import draw, options, progress, result
 from data import SYMBOLS, entropies, sources, windows
 
-from unroll import Template, cells, ops, t
-from unroll.model import Net
+from unroll import Net, Template, cells, ops, t
 from unroll.optim import Adam, clip
 
 TARGET = 2.6  # bits per character of files it has not seen

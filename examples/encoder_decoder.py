@@ -11,8 +11,7 @@ import numpy as np
 from common import need, options, progress, result
 
 import unroll
-from unroll import Template, cells, ops, t
-from unroll.model import Net
+from unroll import Net, Template, cells, ops, t
 from unroll.optim import Adam, clip
 
 TARGET = 0.8  # of held-out dates written without a mistake; copying their digits is right for an eighth

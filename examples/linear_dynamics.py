@@ -8,8 +8,7 @@ import numpy as np
 from common import draw, options, progress, result
 from data import sunspots
 
-from unroll import Template, cells, ops, t
-from unroll.model import Net
+from unroll import Net, Template, cells, ops, t
 from unroll.optim import Adam, clip
 
 TARGET = 22.0  # sunspots, one year ahead, in the years 1921 to 2008; "as many as last year" gives about 30

@@ -9,9 +9,8 @@ import math
 import numpy as np
 from common import draw, options, progress, result
 
-from unroll import T, Template, cells, ops, t
-from unroll.analysis.flow import Flow, flow
-from unroll.model import Net
+from unroll import Net, T, Template, cells, ops, t
+from unroll.analysis.gradient_flow import Flow, flow
 from unroll.optim import Adam, clip, global_norm
 
 TARGET = 0.95  # of first symbols named rightly after 60 steps, by the LSTM; guessing names a quarter

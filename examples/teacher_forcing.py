@@ -9,8 +9,7 @@ import numpy as np
 from common import draw, options, progress, result, show
 from data import el_nino
 
-from unroll import Template, ops, schedules, t
-from unroll.model import Net
+from unroll import Net, Template, ops, schedules, t
 from unroll.optim import Adam, clip
 
 TARGET = 1.15  # degrees, over the 12 months after any month; the mean of each month of the year gives more

@@ -4,7 +4,6 @@ from .composite import bce_with_logits, cross_entropy, layer_norm, mse, nll
 from .contract import dot, einsum, matmul, outer
 from .core import OPS, Notation, Op, Symbolic, composite, define, infix, undefined
 from .errors import DifferentiationError, DTypeError, ShapeError, UnrollError
-from .layout import broadcast_to, concat, one_hot, pick, reshape, stack, take, transpose
 from .pointwise import (
     abs,
     cast,
@@ -35,6 +34,7 @@ from .pointwise import (
 )
 from .random import bernoulli, categorical, dropout, keep, normal, uniform
 from .reduce import argmax, log_softmax, logsumexp, max, mean, min, softmax, sum
+from .shape_ops import broadcast_to, concat, one_hot, pick, reshape, stack, take, transpose
 from .shapes import Family, elementwise
 
 __all__ = [

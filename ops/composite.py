@@ -6,9 +6,9 @@ from typing import Any
 
 from .core import composite
 from .errors import DTypeError, ShapeError
-from .layout import pick
 from .pointwise import softplus, sqrt
 from .reduce import _cross_entropy, as_symbol, log_softmax, mean, sum
+from .shape_ops import pick
 
 
 @composite

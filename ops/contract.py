@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .core import define, infix
-from .layout import transpose
+from .shape_ops import transpose
 from .shapes import dot_family, einsum_family, matmul_family, outer_family, parse_einsum
 
 

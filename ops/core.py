@@ -13,12 +13,12 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import wraps
 from keyword import iskeyword
-from typing import Any
+from typing import Any, cast
 
 from .errors import DifferentiationError, DTypeError, ShapeError
 from .integers import integer
 from .shapes import Family
-from .symbolic import OPS as OPS
+from .symbolic import OPERATIONS
 from .symbolic import Symbolic as Symbolic
 
 Rule = Callable[..., Any]
@@ -78,6 +78,10 @@ class Op:
             shared = self.vjp[0]
             return None if shared is None else lambda g, y, *args, **attrs: shared(position, g, y, *args, **attrs)
         return self.vjp[position]
+
+
+OPS = cast("dict[str, Op]", OPERATIONS)
+"""Every operation by name: the closed table that templates, backends and tests read."""
 
 
 _acting_for: ContextVar[Symbolic | None] = ContextVar("_acting_for", default=None)

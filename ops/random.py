@@ -1,4 +1,4 @@
-"""Random draws, each a function of its parameters and of numbers that the net hands in: see `unroll.automatic`.
+"""Random draws, each a function of its parameters and of generated numbers: see `unroll.ir.generated_inputs`.
 
 A draw is one operation, whose last operand is the numbers handed in. One of a continuous distribution has derivatives
 by its parameters (the numbers stand still, Kingma and Welling 2014); a discrete one has none, and asking for a gradient

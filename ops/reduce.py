@@ -11,8 +11,8 @@ from typing import Any
 
 from .core import composite, define, placed
 from .errors import ShapeError
-from .layout import _reshape, one_hot
 from .pointwise import copy, equal, exp, isfinite, log, stop_gradient, where
+from .shape_ops import _reshape, one_hot
 from .shapes import Family, Shape, along, extreme, negative_axes, pick_family, reduction
 
 Axis = int | Sequence[int] | None

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from .shapes import Shape
 
-if TYPE_CHECKING:
-    from .core import Op
-
 Attrs = Mapping[str, Any]
 
-OPS: dict[str, Op] = {}
-"""Every operation by name: the closed table that templates, backends and tests read."""
+
+class Applied(Protocol):
+    """What a symbol knows of an operation: that it can be applied. `core.Op` is one."""
+
+    def __call__(self, *args: Any, **attrs: Any) -> Any: ...
+
+
+OPERATIONS: dict[str, Applied] = {}
+"""Every operation by name; `core.OPS` is this table, typed."""
 
 
 class Symbolic:
@@ -27,7 +31,7 @@ class Symbolic:
 
     def __array_ufunc__(self, ufunc: Any, method: str, *args: Any, **options: Any) -> Any:
         """``array * symbol`` is an expression; NumPy's own functions are refused."""
-        op = OPS.get(UFUNCS.get(ufunc.__name__, ""))
+        op = OPERATIONS.get(UFUNCS.get(ufunc.__name__, ""))
         if op is None or method != "__call__" or options:
             raise self.__refuse__(_not_numpy(ufunc.__name__))
         return op(*args)
@@ -47,7 +51,7 @@ class Symbolic:
         """``torch.tanh(h[t])``, and operators with a tensor on the left."""
         name = getattr(function, "__name__", "a function").strip("_")
         symbol = next(s for s in _flat([*args, *(options or {}).values()]) if isinstance(s, Symbolic))
-        own = f"ops.{name}" if name in OPS else "an operation of unroll.ops"
+        own = f"ops.{name}" if name in OPERATIONS else "an operation of unroll.ops"
         raise symbol.__refuse__(
             f"is not a tensor: torch.{name} computes at once, and an equation takes {own}; in place of a tensor it "
             "takes a param, or an array, tensor.detach().numpy()"
@@ -77,7 +81,7 @@ class Symbolic:
         return error
 
     def __getattr__(self, name: str) -> Any:
-        if name in OPS:
+        if name in OPERATIONS:
             raise AttributeError(f"{self} has no method {name}; write ops.{name}({self})")
         raise AttributeError(name)
 
@@ -117,73 +121,73 @@ class Symbolic:
     @property
     def T(self) -> Any:
         """The transpose (axes reversed)."""
-        return OPS["transpose"](self)
+        return OPERATIONS["transpose"](self)
 
     def __add__(self, other: Any) -> Any:
-        return OPS["add"](self, other)
+        return OPERATIONS["add"](self, other)
 
     def __radd__(self, other: Any) -> Any:
-        return OPS["add"](other, self)
+        return OPERATIONS["add"](other, self)
 
     def __sub__(self, other: Any) -> Any:
-        return OPS["sub"](self, other)
+        return OPERATIONS["sub"](self, other)
 
     def __rsub__(self, other: Any) -> Any:
-        return OPS["sub"](other, self)
+        return OPERATIONS["sub"](other, self)
 
     def __mul__(self, other: Any) -> Any:
-        return OPS["mul"](self, other)
+        return OPERATIONS["mul"](self, other)
 
     def __rmul__(self, other: Any) -> Any:
-        return OPS["mul"](other, self)
+        return OPERATIONS["mul"](other, self)
 
     def __truediv__(self, other: Any) -> Any:
-        return OPS["div"](self, other)
+        return OPERATIONS["div"](self, other)
 
     def __rtruediv__(self, other: Any) -> Any:
-        return OPS["div"](other, self)
+        return OPERATIONS["div"](other, self)
 
     def __pow__(self, other: Any) -> Any:
-        return OPS["pow"](self, other)
+        return OPERATIONS["pow"](self, other)
 
     def __rpow__(self, other: Any) -> Any:
-        return OPS["pow"](other, self)
+        return OPERATIONS["pow"](other, self)
 
     def __matmul__(self, other: Any) -> Any:
-        return OPS["matmul"](self, other)
+        return OPERATIONS["matmul"](self, other)
 
     def __rmatmul__(self, other: Any) -> Any:
-        return OPS["matmul"](other, self)
+        return OPERATIONS["matmul"](other, self)
 
     def __pos__(self) -> Any:
         return self
 
     def __neg__(self) -> Any:
-        return OPS["neg"](self)
+        return OPERATIONS["neg"](self)
 
     def __abs__(self) -> Any:
-        return OPS["abs"](self)
+        return OPERATIONS["abs"](self)
 
     def __gt__(self, other: Any) -> Any:
-        return OPS["greater"](self, other)
+        return OPERATIONS["greater"](self, other)
 
     def __ge__(self, other: Any) -> Any:
-        return OPS["greater_equal"](self, other)
+        return OPERATIONS["greater_equal"](self, other)
 
     def __lt__(self, other: Any) -> Any:
-        return OPS["less"](self, other)
+        return OPERATIONS["less"](self, other)
 
     def __le__(self, other: Any) -> Any:
-        return OPS["less_equal"](self, other)
+        return OPERATIONS["less_equal"](self, other)
 
     def __and__(self, other: Any) -> Any:
-        return OPS["logical_and"](self, other)
+        return OPERATIONS["logical_and"](self, other)
 
     def __or__(self, other: Any) -> Any:
-        return OPS["logical_or"](self, other)
+        return OPERATIONS["logical_or"](self, other)
 
     def __invert__(self) -> Any:
-        return OPS["logical_not"](self)
+        return OPERATIONS["logical_not"](self)
 
     def __bool__(self) -> bool:
         raise self.__refuse__(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from unroll import verify
+from unroll.transform import verify
 
 settings.register_profile("unroll", derandomize=True, deadline=None, database=None, max_examples=60)
 settings.register_profile("thorough", derandomize=False, deadline=None, database=None, max_examples=1000)

@@ -30,11 +30,11 @@ import typetree
 from mutations import ROOT, mutants, named, plant
 
 FILES = (
-    "unroll/simplify.py",
-    "unroll/schedule/*.py",
-    "backends/place.py",
+    "unroll/transform/simplify.py",
+    "unroll/compiler/*.py",
+    "backends/common/memory_layout.py",
     "backends/native/kernel.py",
-    "backends/native/statement.py",
+    "backends/native/loop_nest.py",
 )
 MEMORY = 12 << 30
 """Bytes that the tests of one mutant may take."""

@@ -1,6 +1,8 @@
 """unroll: recurrent networks written as equations, drawn, unfolded, differentiated and run."""
 
+from importlib import import_module as _import_module
 from pathlib import Path as _Path
+from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 _here = _Path(__file__).resolve().parent
 if not (_here / "ops").is_dir():  # a source checkout: ops/ and backends/ lie beside this folder
@@ -8,9 +10,44 @@ if not (_here / "ops").is_dir():  # a source checkout: ops/ and backends/ lie be
 
 from . import cells, ops  # noqa: E402
 from .errors import UnrollError  # noqa: E402
+from .ir.axes import T, axis, t  # noqa: E402
+from .language.variable import Variable  # noqa: E402
 from .template import Template  # noqa: E402
-from .timeindex import T, axis, t  # noqa: E402
-from .variable import Variable  # noqa: E402
+
+if _TYPE_CHECKING:
+    from . import analysis, endings, initializers, optim, schedules
+    from .runtime.net import Net
 
 __version__ = "0.1.0"
-__all__ = ["T", "Template", "UnrollError", "Variable", "__version__", "axis", "cells", "ops", "t"]
+__all__ = [
+    "Net",
+    "T",
+    "Template",
+    "UnrollError",
+    "Variable",
+    "__version__",
+    "analysis",
+    "axis",
+    "cells",
+    "endings",
+    "initializers",
+    "ops",
+    "optim",
+    "schedules",
+    "t",
+]
+_LATE = {"Net": ".runtime.net"} | dict.fromkeys(("analysis", "endings", "initializers", "optim", "schedules"), "")
+"""Imported when first asked for: they take longer than the rest, or need NumPy."""
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home = _LATE[name]
+    value = getattr(_import_module(home, __name__), name) if home else _import_module(f".{name}", __name__)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, "__doc__", "__file__", "__name__", "__path__"})

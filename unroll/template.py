@@ -8,30 +8,25 @@ from dataclasses import replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from .builder import Builder
-from .declared import kind, sizes_of, text, valid
-from .errors import (
-    LengthError,
-    TemplateError,
-    UndefinedError,
-    UnknownAttributeError,
-    from_call,
-    here,
-    message,
-)
-from .expr import Expr, axes_of
-from .goals import set_loss, set_stop
-from .initializers import check_picklable, initializer
-from .ir import Decl, Ref, System, check_known, visible
-from .shown import Shown
-from .text import system_text
-from .timeindex import TIME, Index, running, whole
-from .variable import Variable
+from .display import Shown, Unfolded
+from .errors import LengthError, TemplateError, UnknownAttributeError, from_call, here, message
+from .ir.axes import TIME, Index, running, whole
+from .ir.declarations import kind, sizes_of, text, valid
+from .ir.system import Decl, Ref, System, check_known, visible
+from .language.builder import Builder
+from .language.expression import Expr, axes_of
+from .language.objectives import set_loss, set_stop
+from .language.validate import check
+from .language.variable import Variable
+from .printing.plain import system_text
+from .runtime.initializers import Initializer, check_picklable, initializer
+from .runtime.queries import keyed, parted
+from .transform import feedback, intervention
+from .transform.adjoint import backward_of
+from .unfold.lengths import unfoldable
 
 if TYPE_CHECKING:
-    from .dag import Dag
-    from .initializers import Initializer
-    from .model import Net
+    from .runtime.net import Net
 
 Shape = tuple[int, ...]
 SETTABLE = ("loss", "stop", "_builder", "_frozen")
@@ -198,8 +193,6 @@ class Template(Shown):
     @property
     def system(self) -> System:
         """The checked system of equations; raises a TemplateError that names the equation, its place and the fix."""
-        from .checks import check
-
         stamp = self._builder.stamp()
         if self._frozen is None or self._frozen[0] != stamp:
             self._frozen = stamp, check(self._settled().freeze())
@@ -221,18 +214,7 @@ class Template(Shown):
 
         The cotangent equations of the Elman network are the book's (10.18) to (10.28).
         """
-        from .adjoint import adjoint
-        from .simplify import simplify
-
-        names = params_of(self.system) if wrt is None else (wrt,) if isinstance(wrt, str) else tuple(wrt)
-        system = simplify(self.system, apart=names)
-        for name in names:
-            if name not in system.decls or "." in name:
-                known = ", ".join(n for n in system.decls if "." not in n)
-                raise UndefinedError(
-                    f"there is no {name!r} in template {system.name!r} to differentiate by; it has {known}"
-                )
-        return Template.of(simplify(adjoint(system, names)))
+        return Template.of(backward_of(self.system, wrt))
 
     @from_call
     def teacher_forced(self, forced: Mapping[str, str]) -> Template:
@@ -255,9 +237,7 @@ class Template(Shown):
           loss = sum((o[t] - y[t])**2, over=t)
           y[0] = o[0]
         """
-        from .transforms import teacher_forced
-
-        return Template.of(teacher_forced(self.system, forced))
+        return Template.of(feedback.teacher_forced(self.system, forced))
 
     @from_call
     def scheduled(self, forced: Mapping[str, str], probability: str | None = None) -> Template:
@@ -269,11 +249,9 @@ class Template(Shown):
         The coin falls anew for each step and example; `unroll.schedules` has the usual ways to lower the probability.
         Raises TemplateError as `teacher_forced` does.
         """
-        from .transforms import scheduled
-
         axes = self._builder.axes.values()
         name = None if probability is None else valid(probability, "input", here(), axes)
-        return Template.of(scheduled(self.system, forced, name))
+        return Template.of(feedback.scheduled(self.system, forced, name))
 
     @from_call
     def open_loop(self, forced: Mapping[str, str], period: int, *, over: Any = None) -> Template:
@@ -289,10 +267,8 @@ class Template(Shown):
         Raises TemplateError as `teacher_forced` does, AxisError where there are delays along several axes and none is
         chosen, and LengthError for what is no period.
         """
-        from .transforms import open_loop
-
         axis = None if over is None else axes_of(over)[0]
-        return Template.of(open_loop(self.system, forced, period, axis))
+        return Template.of(feedback.open_loop(self.system, forced, period, axis))
 
     @from_call
     def truncated(self, steps: int, *, sliding: bool = False, over: Any = None) -> Template:
@@ -308,10 +284,8 @@ class Template(Shown):
         What has no steps, such as a context, is never cut. The order among other changes of mode makes no difference.
         (Williams and Peng 1990, "epochwise" and "real-time" truncation.) Raises LengthError, AxisError, TemplateError.
         """
-        from .transforms import truncated
-
         axis = TIME if over is None else axes_of(over)[0]
-        return Template.of(truncated(self.system, steps, axis, sliding))
+        return Template.of(feedback.truncated(self.system, steps, axis, sliding))
 
     @from_call
     def clamped(self, *instances: tuple[Any, ...]) -> Template:
@@ -322,31 +296,24 @@ class Template(Shown):
         `Net.run` and `Net.value_and_grad` do the same for ``clamp={("h", 3): value}``. Raises UndefinedError,
         LengthError.
         """
-        from .asked import keyed, parted
-        from .intervention import clamped
-
-        return Template.of(clamped(self.system, [parted(keyed(instance)) for instance in instances])[0])
+        return Template.of(intervention.clamped(self.system, [parted(keyed(instance)) for instance in instances])[0])
 
     @from_call
     def inference(self) -> Template:
         """The template as it is used once trained: no dropout, and zoneout by its mean."""
-        from .transforms import inference
-
-        return Template.of(inference(self.system))
+        return Template.of(feedback.inference(self.system))
 
     @from_call
-    def unfold(self, steps: int | None = None, *, detail: str = "variables", **lengths: int) -> Dag:
+    def unfold(self, steps: int | None = None, *, detail: str = "variables", **lengths: int) -> Unfolded:
         """The unfolded graph for given lengths: ``g.unfold(5)``, or ``g.unfold(T=5, S=3)``.
 
         detail  "variables" has one node per declared name and step; "ops" one for every operation too
         """
-        from .unfold import unfold
-
         if steps is not None:
             if "T" in lengths:
                 raise LengthError(f"T = {lengths['T']} and {steps} steps were given; leave one out")
             lengths = {"T": steps, **lengths}
-        return unfold(self.system, lengths, detail)
+        return Unfolded(self.system, unfoldable(self.system, lengths, detail), detail)
 
     def compile(
         self,
@@ -360,7 +327,7 @@ class Template(Shown):
         device: int | None = None,
         on_device: bool = False,
     ) -> Net:
-        """Something callable on arrays: see `unroll.model.Net`.
+        """Something callable on arrays: see `unroll.Net`.
 
         backend      "reference", "numpy", "native" or "cupy"; "auto" takes the fastest one installed for the CPU
         dtype        "float32" (the default), "float64", or "complex128" for complex-step checks
@@ -378,7 +345,7 @@ class Template(Shown):
         tensors, JAX's arrays). Labels that lie on the GPU are not checked, for the host would have to wait: one out of
         range reads nothing outside its table, and gives numbers without meaning.
         """
-        from .model import Net
+        from .runtime.net import Net  # compiling takes twice as long to import as declaring
 
         how: dict[str, Any] = {"debug_nans": debug_nans, "without": without, "precision": precision}
         how |= {"device": device, "on_device": on_device}
@@ -392,8 +359,3 @@ class Template(Shown):
         decls = self._builder.decls.values()
         counts = {kind: sum(d.kind == kind for d in decls) for kind in ("input", "param", "variable")}
         return f"<Template {visible(self.name)}: " + ", ".join(f"{n} {kind}s" for kind, n in counts.items()) + ">"
-
-
-def params_of(system: System) -> tuple[str, ...]:
-    """The names of the params, as declared."""
-    return tuple(n for n, d in system.decls.items() if d.kind == "param")

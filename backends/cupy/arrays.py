@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..numpy.arrays import DTYPES, GPU, NumpyArrays, place
+from ..common.host_arrays import DTYPES, GPU, NumpyArrays, place
 
 MANAGED = 13
 """What DLPack calls memory that moves between host and device by itself."""

@@ -6,19 +6,19 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from weakref import WeakSet
 
-from ...compiler import compile_system
+from ...compiler.pipeline import compile_system
+from ...compiler.program import Program
+from ...compiler.report import Costs
 from ...errors import BackendError, MemoryLimitError
-from ...explain import Costs
-from ...ir import System
-from ...program import Program
+from ...ir.system import System
 from ..base import PRECISIONS, AbstractBackend, AbstractExecutable, Options
-from ..memory import Idle, elements, numbers_of
-from ..numpy.arrays import NumpyArrays
+from ..common.host_arrays import NumpyArrays
+from ..common.memory_budget import Idle, elements, numbers_of
 from ..numpy.backend import alone, instead
 from .emit import emit, unsupported
-from .frame import AbstractMachine
 from .persistent import remark
 from .plan import ITEM, Plan
+from .run_buffers import AbstractMachine
 
 GRAPH, PERSISTENT = "graph", "persistent"
 

@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from ...ir import Const, Equation, Ref, System
-from ...program import Access, Compute, Fuse, Guard, Program, Repeat, Step, by_points, guard, row, zero_unless
-from ...timeindex import Axis, Range, running
-from ..contraction import NOTHING, Group, grouped
+from ...compiler.program import Access, Compute, Fuse, Guard, Program, Repeat, Step, by_points, guard, row, zero_unless
+from ...ir.axes import Axis, Range, running
+from ...ir.system import Const, Equation, Ref, System
+from ..common.gemm_grouping import NOTHING, Group, grouped
+from ..common.memory_layout import Layout, Lives, layouts, lives, zeros
+from ..common.symbolic_size import BATCH, EXAMPLES, ONE, ZERO, Key, Size, count
 from ..numpy.kernels import letters
-from ..place import Layout, Lives, layouts, lives, zeros
-from ..sizes import BATCH, EXAMPLES, ONE, ZERO, Key, Size, count
 from . import sums
-from .dots import dots, long
+from .cuda_source import Operand, Where, operand, prelude
 from .kernels import Writer, by_row
+from .mixed_precision import CONVERSIONS, narrow, shortened, written
 from .persistent import persistent
 from .plan import Action, Launch, Loop, Need, Plan, Product, Scratch, touched
-from .storage import CONVERSIONS, narrow, shortened, written
-from .text import Operand, Where, operand, prelude
-from .values import CONTRACTIONS, KNOWN
+from .row_dots import dots, long
+from .scalar_expressions import CONTRACTIONS, KNOWN
 
 
 def unsupported(system: System) -> str:

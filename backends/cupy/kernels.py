@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from ...compiler.program import Access, Compute, Row
 from ...ops.shapes import negative_axes
-from ...program import Access, Compute, Row
-from ..place import Layout
-from ..sizes import BATCH, EXAMPLES, ONE, Key, Size, count, product
-from .grid import THREADS
+from ..common.memory_layout import Layout
+from ..common.symbolic_size import BATCH, EXAMPLES, ONE, Key, Size, count, product
+from .cuda_source import Kernel, Points, Where, operand, times
+from .grid_barrier import THREADS
 from .plan import ITEM, Launch, Owner
-from .text import Kernel, Points, Where, operand, times
-from .values import POINTWISE, Typed, Values, convert
+from .scalar_expressions import POINTWISE, Typed, Values, convert
 from .vectors import PLAIN, lanes, same
 
 FEWEST = 64

@@ -17,20 +17,20 @@ from weakref import finalize
 
 import numpy as np
 
+from ...compiler.report import amount
 from ...errors import BackendError, MemoryLimitError
-from ...explain import amount
 from ...ops.integers import integer
 from ..base import Options
-from ..memory import sizes_text
-from ..sizes import BATCH_END
+from ..common.memory_budget import sizes_text
+from ..common.symbolic_size import BATCH_END
 from .arrays import DeviceArrays
 from .backend import GRAPH, Cuda
-from .cooperative import Cooperative
-from .copies import COPIED, MEAN, SHARED, text
+from .cooperative_launch import Cooperative
 from .cublas import CAPTURE, WORKSPACE, Cublas
-from .frame import RAW, AbstractFrame, AbstractMachine
+from .cuda_source import WIDE
 from .plan import Call, Plan, Product, Whole, calls, flat
-from .text import WIDE
+from .run_buffers import RAW, AbstractFrame, AbstractMachine
+from .staging import COPIED, MEAN, SHARED, text
 from .transfer import ALIGNED, Carrier, Pinned
 
 INSTEAD = "or choose backend='native'"

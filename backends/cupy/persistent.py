@@ -1,12 +1,12 @@
-"""A whole loop as one kernel whose blocks all run at once: phase after phase, with barriers where one needs another.
+"""Persistent kernels: a loop as one kernel whose blocks all run at once, with barriers between dependent phases.
 
 A kernel of points that follows a product, and needs of it no more than what a block has computed itself, goes on with
 that block's own rows and columns at once: an LSTM, an Elman network or either's backward pass has one barrier a step.
 
 A loop can be one where every product in it has an operand that the loop does not change, the weights: each block keeps
 its columns of them in shared memory from the first step to the last. Any other loop stays as it is, a launch for each
-phase of each step; so does one whose weights do not fit the device at hand. See `grid` for the text both rest on. It
-has been compiled for devices and run on a stand-in, not on a device yet.
+phase of each step; so does one whose weights do not fit the device at hand. See `grid_barrier` for the text
+both rest on. It has been compiled for devices and run on an emulated one, not on a device yet.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
-from ...explain import amount
-from ...timeindex import Axis, Index
-from ..place import Layout
-from ..sizes import BATCH, ONE, Size
-from ..source import linear
-from .grid import GRID, HARDWARE, STAGE, TALLEST, THREADS, TURNS, WIDEST
+from ...compiler.report import amount
+from ...ir.axes import Axis, Index
+from ..common.memory_layout import Layout
+from ..common.python_source import linear
+from ..common.symbolic_size import BATCH, ONE, Size
+from .cuda_source import Kernel
+from .grid_barrier import GRID, HARDWARE, STAGE, TALLEST, THREADS, TURNS, WIDEST
 from .plan import Action, Fit, Launch, Loop, Panel, Persistent, Place, Product, every, flat
-from .text import Kernel
 
 Hosts = frozenset[str]
 NONE: tuple[Hosts, Hosts] = (frozenset(), frozenset())

@@ -8,11 +8,11 @@ from itertools import product
 from types import MappingProxyType
 from typing import Any
 
-from ...ir import System
-from ...program import Guard
-from ...timeindex import Axis, Index
-from ..place import Layout, Lives, offsets
-from ..sizes import Size
+from ...compiler.program import Guard
+from ...ir.axes import Axis, Index
+from ...ir.system import System
+from ..common.memory_layout import Layout, Lives, offsets
+from ..common.symbolic_size import Size
 
 REACH = 2**31 - 2**20
 """What indices of 32 bits count up to, with room for a last block and for steps beyond an end."""
@@ -230,7 +230,7 @@ class Plan:
         return tuple(dict.fromkeys([*found, *(loop.kernel for loop in self.persistent)]))
 
     def wide(self, numbers: Mapping[str, int]) -> bool:
-        """True where indices need 64 bits: the text is then compiled with the macro `text.WIDE`."""
+        """True where indices need 64 bits: the text is then compiled with the macro `cuda_source.WIDE`."""
         sizes = {size for launch in self.launches for size in (launch.points, *launch.sizes)}
         counts = [*(size.at(numbers) for size in sizes), *(self.elements(h, numbers) for h in self.hosts)]
         return max(counts, default=0) > REACH

@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
-from ...program import Access, Compute
-from ..sizes import EXAMPLES, Key, Size
-from .grid import THREADS
+from ...compiler.program import Access, Compute
+from ..common.symbolic_size import EXAMPLES, Key, Size
+from .cuda_source import TYPES, Points, operand, times
+from .grid_barrier import THREADS
 from .kernels import Writer, features, total_of
 from .plan import Launch, Need, Scratch
-from .text import TYPES, Points, operand, times
-from .values import convert
+from .scalar_expressions import convert
 
 LANES = 32
 """Sums of a block, side by side, where there are as many; threads that share one meet in a tree."""

@@ -1,4 +1,4 @@
-"""Between a frame and the user's arrays: one launch for all that lie on the device, one copy for NumPy's."""
+"""Host and device transfer: one launch for all arrays on the device, one copy for NumPy's."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .copies import COPIED, MANY, THREADS, Carried, Part, carried
+from .staging import COPIED, MANY, THREADS, Carried, Part, carried
 
 ALIGNED = 256
 NOTHING: Set[int] = frozenset()

@@ -1,14 +1,14 @@
-"""Several elements of a last axis at once: where it is proved that they lie together at a multiple of 16 bytes."""
+"""Vector loads: several elements of a last axis at once, where they are proved to lie at a multiple of 16 bytes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from ...program import Access, Compute
-from ..place import ALIGNED
-from ..sizes import ONE, ZERO
-from .text import Operand
-from .values import POINTWISE
+from ...compiler.program import Access, Compute
+from ..common.memory_layout import ALIGNED
+from ..common.symbolic_size import ONE, ZERO
+from .cuda_source import Operand
+from .scalar_expressions import POINTWISE
 
 BYTES = 16
 """The widest load of a thread."""

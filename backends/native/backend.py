@@ -9,24 +9,24 @@ from typing import Any
 
 import numpy as np
 
-from ...compiler import compile_system
+from ...compiler.pipeline import compile_system
+from ...compiler.program import Program
+from ...compiler.report import Costs
 from ...errors import BackendError
-from ...explain import Costs
-from ...ir import System
-from ...program import Program
+from ...ir.system import System
 from ..base import AbstractBackend, AbstractExecutable, Options, averaged
-from ..memory import Idle, afford, elements, numbers_of
-from ..numpy.arrays import NumpyArrays
+from ..common.host_arrays import NumpyArrays
+from ..common.memory_budget import Idle, afford, elements, numbers_of
+from ..common.memory_layout import ALIGNED, Lives, offsets
+from ..common.symbolic_size import BATCH_END
 from ..numpy.backend import alone, instead
-from ..place import ALIGNED, Lives, offsets
-from ..sizes import BATCH_END
-from . import library
-from .code import Code
+from . import runtime_library
 from .emit import CONTRACTIONS, emit, unsupported
-from .machine import Compiled, vector_bytes
-from .pool import helpers, start
+from .ir_builder import Code
+from .jit import Compiled, vector_bytes
 from .products import anticipate
 from .sums import apart
+from .thread_pool import helpers, start
 
 
 def _addresses() -> Callable[[Any], int]:
@@ -108,7 +108,7 @@ class NativeExecutable(AbstractExecutable):
     def _callable(self) -> Compiled:
         """The program, compiled after all that it calls. Raises BackendError where LLVM does not take it."""
         try:
-            library.ready(self.emitted.text)
+            runtime_library.ready(self.emitted.text)
             return Compiled(self.emitted.text)
         except RuntimeError as error:
             if isinstance(error, BackendError):
@@ -184,7 +184,7 @@ class Native(NumpyArrays, AbstractBackend):
         if not alone(options) and any(e.op in CONTRACTIONS for e in system.equations):
             start()
             anticipate(Code(options.dtype, vector_bytes()))
-            library.flush()
+            runtime_library.flush()
 
     def build(self, system: System, options: Options) -> AbstractExecutable:
         """Compile; NumPy serves complex steps, the search for nans, and operations that are Python functions."""

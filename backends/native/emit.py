@@ -6,22 +6,34 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ...ir import Ref, System
+from ...compiler.program import (
+    Access,
+    Compute,
+    Fuse,
+    Guard,
+    Program,
+    Repeat,
+    Step,
+    access_shape,
+    guard,
+    walk,
+    zero_unless,
+)
+from ...ir.axes import Axis, Range, running
+from ...ir.system import Ref, System
 from ...ops.shapes import elementwise
-from ...program import Access, Compute, Fuse, Guard, Program, Repeat, Step, access_shape, guard, walk, zero_unless
-from ...timeindex import Axis, Range, running
-from ..place import Layout, Lives, layouts, lives, zeros
-from ..sizes import BATCH, BATCH_END, EXAMPLES, PART, Size, count
-from . import library
-from .code import I1, I64, POINTER, Code, Value
+from ..common.memory_layout import Layout, Lives, layouts, lives, zeros
+from ..common.symbolic_size import BATCH, BATCH_END, EXAMPLES, PART, Size, count
+from . import runtime_library
+from .data_ops import METHODS, Operations
+from .ir_builder import I1, I64, POINTER, Code, Value
+from .jit import Compiled
 from .kernel import Kernels
-from .machine import Compiled
-from .operations import METHODS, Operations
+from .loop_nest import Memory, Statements, Where
+from .parallel_nest import Spread
 from .pointwise import NAMES
 from .products import Products
-from .sharing import Job, Sharing
-from .spread import Spread
-from .statement import Memory, Statements, Where
+from .tasks import Job, Sharing
 
 GRAIN = 4
 """The examples of a share are a multiple of this."""
@@ -111,10 +123,10 @@ class _Emitter:
 
     def flush(self) -> None:
         """Let LLVM begin with what has been written beside the program itself."""
-        library.flush()
+        runtime_library.flush()
         module = self.c.jobs()
         if module is not None:
-            library.compile_beside(module, self.jobs)
+            runtime_library.compile_beside(module, self.jobs)
 
     def clear(self, host: str) -> None:
         """Zeros where the program counts on them, in a host and its parts."""

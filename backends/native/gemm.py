@@ -1,4 +1,4 @@
-"""Products of matrices of any size: in blocks that fit the caches, both operands packed block by block.
+"""Blocked GEMM: blocks that fit the caches, both operands packed block by block.
 
 The order of the loops is Goto and van de Geijn's (2008), but for where the blocks lie: those of the right operand in
 the second-level cache, since rows are few as often as many.
@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..contraction import Group
-from ..sizes import ONE, Size
-from . import library
-from .code import I64, POINTER, Code, Value
-from .panels import copy, every, multiply, occurring, pack, parted, table
-from .sharing import ENOUGH, Job, Sharing
+from ..common.gemm_grouping import Group
+from ..common.symbolic_size import ONE, Size
+from . import runtime_library
+from .ir_builder import I64, POINTER, Code, Value
+from .packing import copy, every, multiply, occurring, pack, parted, table
+from .tasks import ENOUGH, Job, Sharing
 
 DEEP = 1024
 """Bytes of a block along the inner dimension."""
@@ -67,7 +67,7 @@ class Gemm:
 
 def share_of_product(c: Code) -> Value:
     """A share of a product of any size, as a function."""
-    return library.function(c, "share_of_product", [POINTER, I64], lambda c, args: _Share(c, args).write())
+    return runtime_library.function(c, "share_of_product", [POINTER, I64], lambda c, args: _Share(c, args).write())
 
 
 def _most(size: Size, limit: int) -> int:

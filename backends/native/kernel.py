@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from ...ir import Ref, System
-from ...program import REDUCTIONS, Access, Argument, Compute, Row, by_points, row
-from ..place import ALIGNED
-from ..sizes import ONE
-from .code import Dims, Point, Strided, Value, can_be_wide, collapsed
+from ...compiler.program import REDUCTIONS, Access, Argument, Compute, Row, by_points, row
+from ...ir.system import Ref, System
+from ..common.memory_layout import ALIGNED
+from ..common.symbolic_size import ONE
+from .ir_builder import Dims, Point, Strided, Value, can_be_wide, collapsed
+from .loop_nest import Combine, Partial, Statements, Where, features, keys
+from .parallel_nest import Spread
 from .pointwise import Typed, convert, larger, pointwise
-from .spread import Spread
-from .statement import Combine, Partial, Statements, Where, features, keys
 
 LAST = ".-1"
 """The dimension of a row."""

@@ -7,8 +7,8 @@ from typing import Any
 
 from llvmlite import ir
 
-from .code import I64, Code, Value
 from .elementary import FUNCTIONS, emit
+from .ir_builder import I64, Code, Value
 
 COMPARISONS = {
     "greater": ">", "greater_equal": ">=", "less": "<", "less_equal": "<=", "equal": "==", "not_equal": "!=",

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from ...program import Access, Compute
-from ..contraction import NOTHING, grouped
+from ...compiler.program import Access, Compute
+from ..common.gemm_grouping import NOTHING, grouped
+from ..common.symbolic_size import ONE, ZERO, Size
 from ..numpy.kernels import letters
-from ..sizes import ONE, ZERO, Size
-from .code import Code, Dims, Point, Strided
 from .gemm import Gemm, share_of_product
-from .packed import Packer, Panels, share_of_packed, share_of_packing
+from .ir_builder import Code, Dims, Point, Strided
+from .loop_nest import Statements, Where, keys
+from .microkernel import strip
 from .pointwise import Typed
-from .sharing import Sharing
-from .statement import Statements, Where, keys
+from .prepacked_gemm import Packer, Panels, share_of_packed, share_of_packing
 from .sums import long, reduced, region
-from .tiles import strip
+from .tasks import Sharing
 
 SMALLEST = 64
 """Elements of a matrix worth packing."""

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from ...builder import Builder
-from ...ir import Decl, Ref, System
-from ...timeindex import running
-from ..sizes import ONE, ZERO, Key, Size, product
-from .code import Code, Dims, Point, Strided, Value, can_be_wide
+from ...ir.axes import running
+from ...ir.system import Decl, Ref, System
+from ...language.builder import Builder
+from ..common.symbolic_size import ONE, ZERO, Key, Size, product
+from .ir_builder import Code, Dims, Point, Strided, Value, can_be_wide
 
 STEPS = 128
 """Steps in a block: to add a block up once more costs as much as one of them."""

@@ -10,17 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from ...compiler import compile_system
+from ...compiler.pipeline import compile_system
+from ...compiler.program import Program
+from ...compiler.report import Costs
 from ...errors import NonFiniteError
-from ...explain import Costs
-from ...ir import System
+from ...ir.system import System
 from ...ops.core import OPS
-from ...program import Program
 from ..base import AbstractBackend, AbstractExecutable, Options, averaged
-from ..memory import Idle, afford, elements, numbers_of
-from ..sizes import BATCH_END
-from ..source import load
-from .arrays import NumpyArrays
+from ..common.host_arrays import NumpyArrays
+from ..common.memory_budget import Idle, afford, elements, numbers_of
+from ..common.python_source import load
+from ..common.symbolic_size import BATCH_END
 from .debug import checked, describe
 from .emit import Emitter
 from .kernels import ROWS, compute, rows, scatter_sum

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from ...program import Access, Fuse, access_shape
-from ...timeindex import Range, fixed, last
-from .page import COUNT, Page, count
+from ...compiler.program import Access, Fuse, access_shape
+from ...ir.axes import Range, fixed, last
+from .source_writer import COUNT, Page, count
 
 ELEMENTS = 2**15
 """Of the widest array in a block: small enough that a few stay in the second-level cache, and worth the calls."""

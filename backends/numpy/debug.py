@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from ...automatic import Within
-from ...dag import Node
 from ...errors import code, message
-from ...ir import Equation, System
-from ...text import Writer
+from ...ir.generated_inputs import Within
+from ...ir.system import Equation, System
+from ...printing.plain import Writer
+from ...unfold.dag import Node
 
 
 def checked(system: System, name: str) -> bool:

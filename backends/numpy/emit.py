@@ -9,14 +9,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ...ir import Ref
-from ...program import Access, Buffer, Compute, Fuse, Program, Repeat, Step, View, guard, walk, zero_unless
-from ...timeindex import Axis, Index, Range, fixed, last
-from ..source import difference, linear
+from ...compiler.program import Access, Buffer, Compute, Fuse, Program, Repeat, Step, View, guard, walk, zero_unless
+from ...ir.axes import Axis, Index, Range, fixed, last
+from ...ir.system import Ref
+from ..common.python_source import difference, linear
 from .blocks import blocks, local
 from .operand import Where
-from .page import COUNT, Page, count, listed, span
 from .scan import call, recurrence
+from .source_writer import COUNT, Page, count, listed, span
 from .statement import Statement
 
 

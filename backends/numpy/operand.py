@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ...ir.axes import Axis, Range
 from ...ops.shapes import as_slice
-from ...timeindex import Axis, Range
-from ..sizes import Key
+from ..common.symbolic_size import Key
 from .products import flipped
 
 BATCH: Key = "batch"
 GATES: Key = "gates"
 FEATURES: Key = "features"
-"""The axis of gates, in a statement that computes several of them (see `layout`)."""
+"""The axis of gates, in a statement that computes several of them (see `gate_major`)."""
 
 
 @dataclass(frozen=True)

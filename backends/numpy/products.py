@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..sizes import Key
+from ..common.symbolic_size import Key
 
 Letters = tuple[Key, ...]
 

@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from ...ir import Ref
-from ...program import Access, Argument, Compute, Program, Repeat
-from ...schedule.affine import ZERO, Form, Node, affine
-from ...simplify import _within as within
-from ...timeindex import Axis, Range, running
+from ...compiler.linear_recurrence import ZERO, Form, Node, affine
+from ...compiler.program import Access, Argument, Compute, Program, Repeat
+from ...ir.axes import Axis, Range, running
+from ...ir.system import Ref
+from ...transform.simplify import _within as within
 from .operand import GATES, Where
-from .page import COUNT, Page, count
+from .source_writer import COUNT, Page, count
 
 FEWEST, WIDEST, LONGEST = 128, 128, 129
 """Steps from which, and numbers a step up to which, a scan is quicker; steps in a block. An odd number of them keeps

@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ...ir import Const
-from ...program import Access, Compute
-from ...timeindex import fixed
-from ..sizes import Key
-from ..source import difference, linear
+from ...compiler.program import Access, Compute
+from ...ir.axes import fixed
+from ...ir.system import Const
+from ..common.python_source import difference, linear
+from ..common.symbolic_size import Key
 from .kernels import COMPLEX, ELEMENTWISE, letters
 from .operand import BATCH, FEATURES, GATES, Where, viewed
-from .page import Page, listed
 from .products import Factor, einsum, lonely, plan_product
+from .source_writer import Page, listed
 
 UFUNCS = {
     name: function.__name__

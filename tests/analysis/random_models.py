@@ -13,7 +13,7 @@ import numpy as np
 from scipy import stats
 
 from unroll import Template, axis, ops, t
-from unroll.dag import Node
+from unroll.unfold.dag import Node
 
 s, S = axis("s")
 LABELS = 3

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from unroll import T, Template, UnrollError, ops, t
-from unroll.analysis.flow import flow, gradient_norms
+from unroll.analysis.gradient_flow import flow, gradient_norms
 
 STEPS, SIZE = 9, 4
 

@@ -10,8 +10,8 @@ import pytest
 
 from unroll import Template
 from unroll.analysis import BayesianNetwork, Model
-from unroll.automatic import Noise
-from unroll.dag import Dag
+from unroll.ir.generated_inputs import Noise
+from unroll.unfold.dag import Dag
 
 from .random_models import Drawn, lengths_of, random_template, values_of
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unroll.analysis.separation import active_path, ancestors, children_of, determined, without
+from unroll.analysis.d_separation import active_path, ancestors, children_of, determined, without
 
 from .models import dependence
 

@@ -12,10 +12,9 @@ from helpers.fakecuda import CUDADriverError, CUDARuntimeError, World
 from laws.agreement import EXACT, Arrays, Specimen, executables, poison, same
 from laws.test_zoo import specimen
 
-from unroll import Template, ops, t
+from unroll import Net, Template, ops, t
 from unroll.backends.cupy import plan as plans
 from unroll.errors import BackendError
-from unroll.model import Net
 
 from .test_launch import back, there
 from .test_persistent import elman, of

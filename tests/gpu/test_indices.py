@@ -9,12 +9,12 @@ from laws.agreement import executables, same
 from laws.test_zoo import specimen
 
 from unroll import Template, axis, ops, t
+from unroll.backends.common.symbolic_size import BATCH_END
 from unroll.backends.cupy import plan as plans
+from unroll.backends.cupy.cuda_source import WIDE
 from unroll.backends.cupy.emit import emit
 from unroll.backends.cupy.plan import REACH, Plan
-from unroll.backends.cupy.text import WIDE
-from unroll.backends.sizes import BATCH_END
-from unroll.compiler import compile_system
+from unroll.compiler.pipeline import compile_system
 
 s, S = axis("s")
 

@@ -14,10 +14,9 @@ from helpers.fakecuda import World
 from laws.agreement import EXACT, Arrays, Specimen, executables, poison, same
 from laws.test_zoo import specimen
 
-from unroll import Template, ops, t
+from unroll import Net, Template, ops, t
 from unroll.backends.cupy import launch
 from unroll.errors import BackendError, MemoryLimitError
-from unroll.model import Net
 
 
 @cache

@@ -16,9 +16,10 @@ import pytest
 from helpers import fakecuda, fakecupy, nvrtc
 from helpers.fakecuda import World
 
-from unroll import Template, info, t
-from unroll.backends.cupy import copies, launch
+from unroll import Template, t
+from unroll.backends.cupy import launch, staging
 from unroll.backends.cupy.transfer import Carrier
+from unroll.cli import info
 from unroll.errors import BackendError
 
 from .test_launch import EXACT, PARAMS, made, net, run, same, small, want
@@ -117,7 +118,7 @@ def test_info_names_the_devices(cuda: World) -> None:
 
 def carrier(parts: list[Any], batch: int, how: dict[int, int]) -> Carrier:
     """Carries parts of arrays of the stand-in."""
-    kernel = fakecupy.RawModule(code=copies.text("float32")).get_function("carry")
+    kernel = fakecupy.RawModule(code=staging.text("float32")).get_function("carry")
     return Carrier(fakecupy.module(), kernel, parts, batch, how)
 
 
@@ -135,7 +136,7 @@ def test_arrays_of_every_layout_and_kind(cuda: World, rng: np.random.Generator) 
             whole = fakecupy.made((rng.standard_normal(shape) * 9).astype(kind))
             parts.append(whole[(*place, ...)])
             plain.append(fakecupy.made((rng.standard_normal(parts[-1].shape) * 9).astype(kind)))
-    while len(parts) < copies.MANY + 3:  # two launches
+    while len(parts) < staging.MANY + 3:  # two launches
         parts.append(fakecupy.made(rng.standard_normal(2)))
         plain.append(fakecupy.made(rng.standard_normal(2)))
     carrier(parts, 0, {})([p.data.ptr for p in plain])
@@ -152,7 +153,7 @@ def test_averages_on_the_way_out(cuda: World, rng: np.random.Generator) -> None:
     loss, grad = np.float32(rng.standard_normal(1000)), np.float32(rng.standard_normal((70, 90)))
     parts = [fakecupy.made(loss), fakecupy.made(grad)[:, 3:80]]
     mean, shared = fakecupy.empty((), "float32"), fakecupy.empty((70, 77), "float32")
-    carrier(parts, 1000, {0: copies.MEAN, 1: copies.SHARED})([mean.data.ptr, shared.data.ptr])
+    carrier(parts, 1000, {0: staging.MEAN, 1: staging.SHARED})([mean.data.ptr, shared.data.ptr])
     assert mean.get() == pytest.approx(loss.mean(), rel=1e-5)
     np.testing.assert_array_equal(shared.get(), grad[:, 3:80] / np.float32(1000))
 
@@ -162,7 +163,7 @@ def test_nvidias_compiler_takes_the_kernel(architecture: str) -> None:
     library = nvrtc.library()
     if library is None:
         pytest.skip(nvrtc.REASON)
-    _, report = nvrtc.compiled(library, copies.text("float32"), architecture)
+    _, report = nvrtc.compiled(library, staging.text("float32"), architecture)
     assert nvrtc.spilled(report) == 0
     assert nvrtc.registers(report)["carry"] <= 64
 

@@ -13,12 +13,12 @@ from laws.agreement import EXACT, Specimen, close, executables, frozen, same
 from laws.test_zoo import specimen
 
 from unroll import Template, ops, t
+from unroll.backends.common.symbolic_size import BATCH_END
 from unroll.backends.cupy.emit import emit
-from unroll.backends.cupy.grid import STAGE, THREADS
+from unroll.backends.cupy.grid_barrier import STAGE, THREADS
 from unroll.backends.cupy.persistent import fit, share
 from unroll.backends.cupy.plan import Fit, Loop, Plan
-from unroll.backends.sizes import BATCH_END
-from unroll.compiler import compile_system
+from unroll.compiler.pipeline import compile_system
 from unroll.errors import BackendError
 
 APART = {"many_operations"}

@@ -11,12 +11,11 @@ from helpers.zoo import ZOO, arrays_for, lengths_for, params_for
 from laws.agreement import EXACT, Specimen, executables, frozen, poison, same
 from laws.test_zoo import LENGTHS, SINGLE, specimen
 
-from unroll import Template, ops, t
+from unroll import Net, Template, ops, t
 from unroll.backends.base import Options
+from unroll.backends.common.symbolic_size import BATCH_END
 from unroll.backends.cupy.plan import Plan
-from unroll.backends.sizes import BATCH_END
 from unroll.errors import BackendError
-from unroll.model import Net
 
 
 def wide() -> Template:

@@ -18,12 +18,12 @@ from laws.test_zoo import specimen
 from gpu.test_text import leaky, plan
 from unroll import Template, ops, t
 from unroll.backends.base import PRECISIONS, Options
+from unroll.backends.common.symbolic_size import BATCH_END
+from unroll.backends.cupy.cuda_source import prelude
 from unroll.backends.cupy.emit import emit
+from unroll.backends.cupy.mixed_precision import CONVERSIONS
 from unroll.backends.cupy.plan import Loop, Plan, Product, flat
-from unroll.backends.cupy.storage import CONVERSIONS
-from unroll.backends.cupy.text import prelude
-from unroll.backends.sizes import BATCH_END
-from unroll.compiler import compile_system
+from unroll.compiler.pipeline import compile_system
 from unroll.errors import BackendError
 
 ROUNDING = {"tf32": 2.0**-11, "bfloat16": 2.0**-8, "float16": 2.0**-11}

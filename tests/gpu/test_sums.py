@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 from laws.agreement import EXACT, executables, same
 
-from unroll import Template, ops, t
+from unroll import Net, Template, ops, t
+from unroll.backends.common.symbolic_size import BATCH_END
 from unroll.backends.cupy.plan import Call, calls
-from unroll.backends.sizes import BATCH_END
-from unroll.model import Net
 
 
 def several() -> Template:

@@ -10,11 +10,11 @@ from helpers import nvrtc
 from helpers.zoo import ZOO
 
 from unroll import Template, ops, t
+from unroll.backends.cupy.cuda_source import literal, prelude
 from unroll.backends.cupy.emit import emit
 from unroll.backends.cupy.plan import Plan
-from unroll.backends.cupy.text import literal, prelude
-from unroll.backends.cupy.values import KNOWN
-from unroll.compiler import compile_system
+from unroll.backends.cupy.scalar_expressions import KNOWN
+from unroll.compiler.pipeline import compile_system
 
 GOLDEN = """\
 __device__ inline void k2_h_1_body(place point, place v_batch_size_end, const real* v_x, place v_t_step, real* v_h) {

@@ -14,7 +14,7 @@ from laws.test_zoo import SINGLE
 
 from unroll import T, Template, ops, t
 from unroll.backends.cupy.emit import emit
-from unroll.compiler import compile_system
+from unroll.compiler.pipeline import compile_system
 
 Build = Callable[[Template], object]
 

@@ -11,7 +11,7 @@ from unroll import ops
 from unroll.backends.numpy.kernels import compute
 from unroll.ops.core import Op, Symbolic
 from unroll.ops.kinds import result_kind
-from unroll.ops.layout import getitem
+from unroll.ops.shape_ops import getitem
 from unroll.ops.shapes import Shape
 
 Array = Any

@@ -15,15 +15,15 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from unroll.backends.base import Options, averaged
-from unroll.backends.cupy.cooperative import Meeting
+from unroll.backends.common.symbolic_size import BATCH_END
+from unroll.backends.cupy.cooperative_launch import Meeting
 from unroll.backends.cupy.cublas import IN_32, IN_64, IN_TF32, TYPES, Cublas
-from unroll.backends.cupy.frame import RAW, AbstractFrame, AbstractMachine
-from unroll.backends.cupy.grid import HARDWARE
+from unroll.backends.cupy.cuda_source import WIDE
+from unroll.backends.cupy.grid_barrier import HARDWARE
+from unroll.backends.cupy.mixed_precision import CONVERSIONS, widened
 from unroll.backends.cupy.persistent import fit
 from unroll.backends.cupy.plan import Call, Plan, Whole, calls
-from unroll.backends.cupy.storage import CONVERSIONS, widened
-from unroll.backends.cupy.text import WIDE
-from unroll.backends.sizes import BATCH_END
+from unroll.backends.cupy.run_buffers import RAW, AbstractFrame, AbstractMachine
 
 COMPILER = shutil.which("g++")
 ALIGNED = ("-fsanitize=alignment", "-fsanitize-undefined-trap-on-error")

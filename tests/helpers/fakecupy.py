@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
-from unroll.backends.cupy.grid import THREADS
+from unroll.backends.cupy.grid_barrier import THREADS
 
 from . import emulator, fakecuda
 from .fakecuda import (

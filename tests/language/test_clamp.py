@@ -85,7 +85,7 @@ def test_what_may_meet_is_still_refused() -> None:
     twice = [e for e in system.equations if str(e.out) == "r[3]"]
     from dataclasses import replace
 
-    from unroll.checks import check
+    from unroll.language.validate import check
 
     with pytest.raises(DoubleDefinitionError):
         check(replace(system, equations=(*system.equations, *twice)))

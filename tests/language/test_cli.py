@@ -9,7 +9,7 @@ import numpy
 import pytest
 
 import unroll
-from unroll.__main__ import main
+from unroll.cli.main import main
 
 TEXT = "the quick brown fox jumps over the lazy dog. " * 40
 

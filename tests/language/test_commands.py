@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 import unroll
-from unroll import commands
-from unroll.__main__ import main
+from unroll.cli import commands
+from unroll.cli.main import main
 
 MODEL = """
 from unroll import Template, ops, t

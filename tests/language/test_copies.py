@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 from helpers.zoo import ZOO
 
-from unroll import Template, Variable, initializers, ops, t
+from unroll import Template, Variable, ops, t
 from unroll.analysis import Model
 from unroll.errors import TemplateError, UndefinedError
+from unroll.runtime import initializers
 
 backends = pytest.mark.parametrize("backend", ["reference", "numpy", "native"])
 X = np.random.default_rng(0).normal(size=(4, 2, 3)).astype(np.float32)

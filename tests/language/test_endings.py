@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from unroll import Template, ops, t
+from unroll import Net, Template, ops, t
 from unroll.endings import bernoulli_stop, end_symbol, predicted_length
 from unroll.errors import ArrayError, DTypeError
-from unroll.model import Net
 
 LENGTHS = np.array([3, 5, 1, 4])
 STEPS = 6

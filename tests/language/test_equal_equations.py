@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from unroll import Template, ops, t
-from unroll.ir import System
-from unroll.simplify import simplify
+from unroll.ir.system import System
+from unroll.transform.simplify import simplify
 
 
 def two() -> System:
@@ -37,7 +37,7 @@ def test_those_declared_otherwise_stay_apart(
     which: int, changed: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A cotangent is zero where nothing writes it, and a temporary undefined: neither stands for the other."""
-    monkeypatch.setattr("unroll.verify.enabled", False)  # not all of these are sound
+    monkeypatch.setattr("unroll.transform.verify.enabled", False)  # not all of these are sound
     system = two()
     name = [e.out.name for e in system.equations if e.op == "exp"][which]
     decls = {**system.decls, name: replace(system.decls[name], **changed)}

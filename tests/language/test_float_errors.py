@@ -11,7 +11,7 @@ import pytest
 
 from unroll import T, Template, ops, t
 from unroll.analysis import Model
-from unroll.analysis.flow import flow, gradient_norms
+from unroll.analysis.gradient_flow import flow, gradient_norms
 from unroll.optim import Adam, clip, global_norm
 
 backends = pytest.mark.parametrize("backend", ["reference", "numpy", "native"])

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from unroll import Template, generation, ops, t
+from unroll import Template, ops, t
 from unroll.errors import ArrayError, LengthError, NonFiniteError
+from unroll.runtime import generate
 
 BACKENDS = ("reference", "numpy", "native")
 backends = pytest.mark.parametrize("backend", BACKENDS)
@@ -122,7 +123,7 @@ def test_what_runs_on_is_as_if_alone(backend: str) -> None:
 
 
 def test_a_stop_that_never_comes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(generation, "MOST", 1000)
+    monkeypatch.setattr(generate, "MOST", 1000)
     g = Template("endless")
     n, y = g.input("n", over=None), g.variable("y", ())
     y[0] = n

@@ -6,7 +6,7 @@ import networkx as nx
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unroll.graphs import components
+from unroll.dependence.scc import components
 
 numbers = st.integers(0, 12)
 

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from unroll import Template, binding, cells, ops, t
+from unroll import Template, cells, ops, t
+from unroll.cache import Recent
 from unroll.errors import ArrayError, LengthError, TemplateError, UndefinedError, UnrollError
 from unroll.ops.integers import integer
-from unroll.recent import Recent
+from unroll.runtime import arguments
 
 BACKENDS = ["reference", "numpy", "native"]
 KINDS: dict[str, Callable[[int], Any]] = {
@@ -206,7 +207,7 @@ def test_what_was_used_longest_ago_is_forgotten_first() -> None:
 
 
 def test_shapes_beyond_the_thousandth_are_remembered_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(binding, "REMEMBERED", 10)
+    monkeypatch.setattr(arguments, "REMEMBERED", 10)
     net = reader().compile("numpy")
     arrays = [np.ones((n, 1), np.float32) for n in range(1, 31)]
     for x in arrays:

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from unroll import Template, ops, t
-from unroll.declared import ARGUMENTS
+from unroll import Net, Template, ops, t
 from unroll.errors import DifferentiationError, TemplateError, UndefinedError
-from unroll.model import Net
+from unroll.ir.declarations import ARGUMENTS
 
 backends = pytest.mark.parametrize("backend", ["reference", "numpy", "native"])
 X = np.arange(1, 6, dtype=np.float32)

@@ -12,11 +12,11 @@ from helpers.cases import cases
 from helpers.zoo import ZOO
 
 from unroll import T, Template, axis, cells, ops, t
-from unroll.derivatives import hessian_system
-from unroll.ir import Ref
-from unroll.latex import LatexWriter, align
+from unroll.ir.system import Ref
 from unroll.ops.core import OPS
-from unroll.pretty import PrettyWriter
+from unroll.printing.latex import LatexWriter, align
+from unroll.printing.unicode import PrettyWriter
+from unroll.transform.higher_order import hessian_system
 
 s, S = axis("s")
 HOSTILE = [

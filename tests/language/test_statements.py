@@ -3,14 +3,7 @@
 from __future__ import annotations
 
 from unroll import T, Template, axis, ops, t
-from unroll.errors import (
-    AxisError,
-    DoubleDefinitionError,
-    DTypeError,
-    ShapeError,
-    TemplateError,
-    UndefinedError,
-)
+from unroll.errors import AxisError, DoubleDefinitionError, DTypeError, ShapeError, TemplateError, UndefinedError
 
 from .mistakes import Mistakes, check_mistake, model, s
 

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from unroll import T, Template, axis, ops, t
+from unroll import Net, T, Template, axis, ops, t
 from unroll.errors import ArrayError, CausalityError, LengthError, NonFiniteError
-from unroll.model import Net
 
 s, S = axis("s")
 

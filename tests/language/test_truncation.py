@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from unroll import T, Template, axis, ops, t
-from unroll.analysis.flow import flow
+from unroll.analysis.gradient_flow import flow
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'unroll-graph[peers]'")
 

@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from unroll import Template
-from unroll.model import Net
+from unroll import Net, Template
 
 Array = Any
 Arrays = Mapping[str, Any]

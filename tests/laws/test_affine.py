@@ -11,9 +11,8 @@ from helpers.zoo import ZOO, arrays_for, lengths_for, params_for
 
 from laws.agreement import compiled, same
 from laws.test_zoo import specimen
-from unroll import T, Template, axis, ops, t
+from unroll import Net, T, Template, axis, ops, t
 from unroll.backends.numpy import scan
-from unroll.model import Net
 
 WIDTH = 3
 MARK = "affine in its own past, element by element"

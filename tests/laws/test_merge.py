@@ -10,10 +10,11 @@ import pytest
 from helpers.zoo import ZOO, S, arrays_for, lengths_for, params_for, s
 
 from laws.agreement import Specimen, executables, poison, same
-from unroll import T, Template, compiler, ops, t
-from unroll.compiler import compile_system
+from unroll import T, Template, ops, t
+from unroll.compiler import pipeline
+from unroll.compiler.pipeline import compile_system
+from unroll.compiler.program import Compute, Program, Repeat, walk
 from unroll.errors import NonFiniteError
-from unroll.program import Compute, Program, Repeat, walk
 
 EXACT = 1e-12
 LENGTHS = (0, 1, 2, 5)
@@ -262,8 +263,8 @@ def results(g: Template) -> dict[str, Any]:
 @pytest.fixture
 def unmerged(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Leaves the pass out from the call on."""
-    rest = tuple(p for p in compiler.PASSES if p[0] != "merge")
-    return lambda: monkeypatch.setattr(compiler, "PASSES", rest)
+    rest = tuple(p for p in pipeline.PASSES if p[0] != "merge")
+    return lambda: monkeypatch.setattr(pipeline, "PASSES", rest)
 
 
 @pytest.mark.parametrize("name", [*CELLS, *(f"zoo {n}" for n in ZOO)])
@@ -361,7 +362,7 @@ def test_a_pass_may_be_left_out() -> None:
     system = executables(net)[0].system
     seen: list[str] = []
     left = compile_system(system, lambda name, _: seen.append(name), without=("merge",))
-    assert seen == [name for name, _ in compiler.PASSES if name != "merge"]
+    assert seen == [name for name, _ in pipeline.PASSES if name != "merge"]
     assert (products(left)[0], products(compile_system(system))[0]) == (4, 1)
 
 

@@ -13,7 +13,7 @@ from laws.agreement import EXACT, check_backend, everything, same
 from laws.test_merge import CELLS
 from laws.test_zoo import LENGTHS, SINGLE, specimen
 from unroll import Template, backends, ops, t
-from unroll.compiler import OPTIONAL
+from unroll.compiler.pipeline import OPTIONAL
 
 pytest.importorskip("llvmlite")
 BACKEND = backends.load("native")

@@ -11,13 +11,15 @@ import pytest
 from helpers.zoo import ZOO, arrays_for, lengths_for, params_for
 
 from laws.agreement import DERIVED, Specimen, check_backend, check_gradient, close, complex_step, directions
-from unroll import adjoint as adjoint_module
-from unroll import compiler, ops, simplify, verify
+from unroll import ops
+from unroll.compiler import pipeline
+from unroll.compiler.program import Access, Buffer, Compute, Fuse, Program, Repeat
+from unroll.dependence.loop_order import NoOrder
+from unroll.ir.axes import Range, running
 from unroll.ops.core import OPS
-from unroll.program import Access, Buffer, Compute, Fuse, Program, Repeat
-from unroll.schedule.order import NoOrder
-from unroll.timeindex import Range, running
-from unroll.verify import VerificationError
+from unroll.transform import adjoint as adjoint_module
+from unroll.transform import simplify, verify
+from unroll.transform.verify import VerificationError
 
 CAUGHT = (AssertionError, IndexError, ValueError, NoOrder)
 """What a comparison raises; what arrays raise where a fault leads outside them; and where no order is left."""
@@ -169,7 +171,7 @@ def test_fault_of_the_schedule(label: str, name: str, by: str, monkeypatch: pyte
         touched.append(changed := fault(program))
         return changed if changed != program else touched.pop()
 
-    monkeypatch.setattr(compiler, "PASSES", (*compiler.PASSES, ("planted", plant)))
+    monkeypatch.setattr(pipeline, "PASSES", (*pipeline.PASSES, ("planted", plant)))
     with pytest.raises(VerificationError if by == "verifier" else CAUGHT):
         check(specimen(name))
     assert touched, "the fault was not planted"

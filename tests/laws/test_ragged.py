@@ -15,9 +15,8 @@ from hypothesis import strategies as st
 
 from laws.agreement import EXACT, Specimen, close, compiled
 from laws.templates import templates
-from unroll import T, Template, axis, ops, t
+from unroll import Net, T, Template, axis, ops, t
 from unroll.errors import CausalityError, LengthError, TemplateError
-from unroll.model import Net
 
 LARGEST = 1e3
 SOME = {"T": [3, 0, 5, 1], "S": [0, 4, 2, 1]}

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from unroll import T, Template, axis, ops, t
-from unroll.analysis.flow import gradient_norms
+from unroll.analysis.gradient_flow import gradient_norms
 from unroll.errors import LengthError
 
 s, S = axis("s")

@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 
 from laws.agreement import EXACT, STEP, Specimen, along, close, complex_step, directions, poison, same
 from laws.templates import templates
-from unroll import Template
+from unroll import Net, Template
 from unroll.errors import LengthError, TemplateError
-from unroll.model import Net
 
 NATIVE = int(os.environ.get("UNROLL_NATIVE_EXAMPLES", "15"))  # each compiles for a quarter of a second or more
 LARGEST = 1e3

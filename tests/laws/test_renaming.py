@@ -13,9 +13,9 @@ from helpers.zoo import ZOO
 from laws.agreement import Specimen, everything
 from laws.test_zoo import specimen
 from unroll import Template, axis, backends, ops, t
-from unroll.ir import Decl, Equation, Extent, Label, Ref, System
-from unroll.naming import substitute_names
-from unroll.timeindex import Axis, Index, Range
+from unroll.ir.axes import Axis, Index, Range
+from unroll.ir.names import substitute_names
+from unroll.ir.system import Decl, Equation, Extent, Label, Ref, System
 
 AXES = ("b", "batch", "i", "j", "k", "gates", "m0", "range", "max", "examples", "row", "np", "ws", "given", "m1", "a")
 NAMES = (

@@ -19,15 +19,15 @@ from helpers.zoo import ZOO, arrays_for, lengths_for, params_for
 
 from laws.agreement import EXACT, close
 from unroll import Template
-from unroll.adjoint import adjoint
 from unroll.backends.base import Options
 from unroll.backends.reference import ReferenceExecutable
-from unroll.dag import Dag, Node
-from unroll.ir import Const, Equation, Extent, Operand, Ref, System
+from unroll.ir.axes import Axis, fixed
+from unroll.ir.system import Const, Equation, Extent, Operand, Ref, System
 from unroll.ops.core import OPS
-from unroll.simplify import simplify
-from unroll.timeindex import Axis, fixed
-from unroll.unfold import unfold
+from unroll.transform.adjoint import adjoint
+from unroll.transform.simplify import simplify
+from unroll.unfold.dag import Dag, Node
+from unroll.unfold.lengths import unfold
 
 BATCH = 3
 Array = Any

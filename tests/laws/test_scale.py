@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from unroll import T, Template, ops, t, verify
+from unroll import T, Template, ops, t
+from unroll.transform import verify
 
 ROOM = 200
 """Frames left to the code under test: far fewer than there are steps, terms or variables."""

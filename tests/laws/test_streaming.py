@@ -11,7 +11,7 @@ from helpers.zoo import ZOO, arrays_for, lengths_for, params_for, s
 
 from unroll import Template, cells, ops, t
 from unroll.errors import CausalityError, LengthError
-from unroll.timeindex import TIME
+from unroll.ir.axes import TIME
 
 BACKENDS = ("reference", "numpy", "native")
 STEPS, BATCH = 7, 3

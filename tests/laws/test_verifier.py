@@ -8,9 +8,10 @@ from dataclasses import replace
 import pytest
 from helpers.zoo import ZOO
 
-from unroll import compiler, simplify, verify
-from unroll.ir import Const, Equation, Ref, System
-from unroll.verify import VerificationError, check_pass, structure, undefined
+from unroll.compiler import pipeline
+from unroll.ir.system import Const, Equation, Ref, System
+from unroll.transform import simplify, verify
+from unroll.transform.verify import VerificationError, check_pass, structure, undefined
 
 Fault = Callable[[System], System]
 
@@ -137,7 +138,7 @@ FAULTS: dict[str, Fault] = {
     )
 }  # fmt: skip
 RECURRENCES = ("elman", "bidirectional", "attention", "grid", "three_delays_coupled")
-SYSTEM_PASSES = [name for name, _ in compiler.PASSES[: [name for name, _ in compiler.PASSES].index("lower")]]
+SYSTEM_PASSES = [name for name, _ in pipeline.PASSES[: [name for name, _ in pipeline.PASSES].index("lower")]]
 
 
 @pytest.mark.parametrize("after", SYSTEM_PASSES)
@@ -156,9 +157,9 @@ def test_a_fault_of_a_pass_is_found_and_the_pass_named(fault: str, after: str, m
             return bad
 
         passes = tuple(
-            (n, (lambda system, run=run: plant(system, run)) if n == after else run) for n, run in compiler.PASSES
+            (n, (lambda system, run=run: plant(system, run)) if n == after else run) for n, run in pipeline.PASSES
         )
-        monkeypatch.setattr(compiler, "PASSES", passes)
+        monkeypatch.setattr(pipeline, "PASSES", passes)
         net = ZOO[name]().compile("numpy")
         if FAULTS[fault](net._simple) == net._simple:
             continue

@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from unroll.ir import Const, Decl, Equation, Extent, Operand, System
-from unroll.timeindex import Axis
+from unroll.ir.axes import Axis
+from unroll.ir.system import Const, Decl, Equation, Extent, Operand, System
 
 Tensor = torch.Tensor
 Steps = tuple[int, ...]

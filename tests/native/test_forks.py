@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from unroll import Template, cells, ops, t
-from unroll.backends import forks, memory
+from unroll.backends.common import forks, memory_budget
 
 pytest.importorskip("llvmlite")
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks here")
@@ -198,7 +198,7 @@ def test_a_fork_waits_for_whoever_holds_a_lock() -> None:
     held, go = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with memory.LOCK:
+        with memory_budget.LOCK:
             held.set()
             go.wait(10)
 

@@ -20,11 +20,12 @@ from unroll.errors import BackendError
 pytest.importorskip("llvmlite")
 
 from unroll.backends.native import backend as native_backend
-from unroll.backends.native import library, pool
+from unroll.backends.native import runtime_library, thread_pool
 
 ALIVE: list[Any] = []
 """What the tests compiled: LLVM knows the functions by name from then on, and calls what it met last."""
-FILES = ("library.py", "pool.py", "machine.py", "backend.py", "emit.py", "code.py", "gemm.py", "tiles.py", "panels.py")
+FILES = ("runtime_library.py", "thread_pool.py", "jit.py", "backend.py", "emit.py", "ir_builder.py", "gemm.py")
+FILES += ("microkernel.py", "packing.py")
 X = np.random.default_rng(0).normal(size=(3, 16, 16)).astype(np.float32)
 
 
@@ -33,16 +34,16 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A library in which nothing has been written yet."""
     begin_again(monkeypatch)
     yield
-    for unit in list(library._kept):
+    for unit in list(runtime_library._kept):
         unit.finish()
 
 
 def begin_again(monkeypatch: pytest.MonkeyPatch) -> None:
     kept: list[Any] = []
     ALIVE.append(kept)
-    monkeypatch.setattr(library, "_texts", {})
-    monkeypatch.setattr(library, "_units", WeakValueDictionary())
-    monkeypatch.setattr(library, "_kept", kept)
+    monkeypatch.setattr(runtime_library, "_texts", {})
+    monkeypatch.setattr(runtime_library, "_units", WeakValueDictionary())
+    monkeypatch.setattr(runtime_library, "_kept", kept)
 
 
 def product() -> Template:
@@ -70,14 +71,14 @@ def check(make: Callable[[], Template]) -> None:
 
 
 def test_what_fails_to_compile_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    real, fails = library.Compiled, [True]
+    real, fails = runtime_library.Compiled, [True]
 
     def compiled(text: str) -> Any:
         if fails[0] and 'define external void @"unroll_strip' in text:
             raise RuntimeError("planted")
         return real(text)
 
-    monkeypatch.setattr(library, "Compiled", compiled)
+    monkeypatch.setattr(runtime_library, "Compiled", compiled)
     with pytest.raises(BackendError, match=r"could not be compiled: planted.*backend='numpy'"):
         check(product)
     check(pointwise)  # which calls nothing of it
@@ -89,7 +90,7 @@ def test_what_fails_to_compile_fails_alone(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_what_fails_once_is_done_by_who_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    real, seen = library.Compiled, set()
+    real, seen = runtime_library.Compiled, set()
 
     def compiled(text: str) -> Any:
         if text not in seen:
@@ -97,7 +98,7 @@ def test_what_fails_once_is_done_by_who_needs_it(monkeypatch: pytest.MonkeyPatch
             raise MemoryError("for the moment")
         return real(text)
 
-    monkeypatch.setattr(library, "Compiled", compiled)
+    monkeypatch.setattr(runtime_library, "Compiled", compiled)
     for _ in range(50):  # one function after the other: some fail in the thread, some where they are waited for
         try:
             check(product)
@@ -126,15 +127,15 @@ def test_without_threads_it_is_done_all_the_same(monkeypatch: pytest.MonkeyPatch
         def start(self) -> None:
             raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(library, "Thread", Refused)
-    monkeypatch.setattr(pool.threading, "Thread", Refused)
+    monkeypatch.setattr(runtime_library, "Thread", Refused)
+    monkeypatch.setattr(thread_pool.threading, "Thread", Refused)
     check(product)
     check(pointwise)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
 def test_a_function_half_written_is_not_there(monkeypatch: pytest.MonkeyPatch, error: type[BaseException]) -> None:
-    real, left = library.Code.loop, [0]
+    real, left = runtime_library.Code.loop, [0]
 
     def loop(self: Any, *args: Any, **options: Any) -> Any:
         left[0] -= 1
@@ -142,7 +143,7 @@ def test_a_function_half_written_is_not_there(monkeypatch: pytest.MonkeyPatch, e
             raise error
         return real(self, *args, **options)
 
-    monkeypatch.setattr(library.Code, "loop", loop)
+    monkeypatch.setattr(runtime_library.Code, "loop", loop)
     failed = 0
     for at in range(1, 200):
         left[0] = at
@@ -195,7 +196,7 @@ def no_compiler_is_left() -> bool:
     for thread in threading.enumerate():
         if thread.name == "unroll compiler":
             thread.join(30)
-    return not library._pace.threads
+    return not runtime_library._pace.threads
 
 
 def check_interruptions(monkeypatch: pytest.MonkeyPatch, points: int) -> None:
@@ -210,7 +211,7 @@ def check_interruptions(monkeypatch: pytest.MonkeyPatch, points: int) -> None:
             check(pointwise)
         except BaseException as error:
             raise AssertionError(f"interrupted at {where}, line {at} of {lines}") from error
-        for unit in list(library._kept):
+        for unit in list(runtime_library._kept):
             unit.finish()
         assert no_compiler_is_left(), where
         assert sys.getswitchinterval() == pytest.approx(pace), where

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from unroll import T, Template, ops, t
-from unroll.backends import memory
+from unroll.backends.common import memory_budget
 from unroll.errors import LabelError, MemoryLimitError
 
 pytest.importorskip("llvmlite")
@@ -51,8 +51,8 @@ def test_a_run_that_does_not_fit_is_refused(backend: str, monkeypatch: pytest.Mo
     net = lstm().compile(backend)
     params = net.init()
     net.value_and_grad(params, x=np.ones((1, 1, INPUTS), np.float32))
-    monkeypatch.setattr(memory, "available", lambda: 2**20)
-    monkeypatch.setattr(memory, "SMALL", 0)
+    monkeypatch.setattr(memory_budget, "available", lambda: 2**20)
+    monkeypatch.setattr(memory_budget, "SMALL", 0)
     x = np.ones((500, 300, INPUTS), np.float32)
     tracemalloc.start()
     with pytest.raises(MemoryLimitError, match=r"T = 500 this run wants .* MiB, and 1.0 MiB of memory can be had"):
@@ -77,7 +77,7 @@ def test_a_computed_label_out_of_range_reads_no_foreign_memory() -> None:
 @pytest.mark.slow
 def test_a_buffer_of_more_elements_than_32_bits_count() -> None:
     steps, batch, width = 2**15 + 1, 2**8, 2**8
-    left = memory.available()
+    left = memory_budget.available()
     if left is None or left < 1.25 * 4 * steps * batch * width:
         pytest.skip(f"needs 10 GiB of memory, and {left} bytes can be had")
     g = Template("wide")
@@ -121,7 +121,7 @@ class Space:
         made.append(name)
 
 
-def used(idle: memory.Idle, made: list[str], *names: str, size: int = 40) -> None:
+def used(idle: memory_budget.Idle, made: list[str], *names: str, size: int = 40) -> None:
     for name in names:
         shape = (ord(name),)
         space = idle.take(shape, lambda: Space(name, size, made))  # noqa: B023
@@ -130,9 +130,9 @@ def used(idle: memory.Idle, made: list[str], *names: str, size: int = 40) -> Non
 
 
 def test_the_shape_used_longest_ago_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "SMALL", 100)
+    monkeypatch.setattr(memory_budget, "SMALL", 100)
     made: list[str] = []
-    idle = memory.Idle(lambda: 0)  # so 100 bytes are all there may be
+    idle = memory_budget.Idle(lambda: 0)  # so 100 bytes are all there may be
     used(idle, made, *"t" * 50, "a", *"t" * 50, "b", "t")
     assert made == ["t", "a", "b"], "the one used last was kept"
     used(idle, made, "b", "t", "a", "t", "b")
@@ -151,9 +151,9 @@ def test_the_shape_used_longest_ago_goes_first(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_as_many_shapes_are_kept_as_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "SMALL", 0)
+    monkeypatch.setattr(memory_budget, "SMALL", 0)
     made: list[str] = []
-    idle = memory.Idle(lambda: 8 * 400 - idle.bytes)
+    idle = memory_budget.Idle(lambda: 8 * 400 - idle.bytes)
     for _ in range(3):
         used(idle, made, *"abcdefghij")  # 10 times 40 bytes: an eighth of all there is
     assert made == list("abcdefghij")
@@ -188,13 +188,13 @@ def test_bucketed_batches_take_their_memory_again(backend: str) -> None:
 @pytest.mark.parametrize("backend", ["numpy", "native"])
 def test_idle_memory_makes_room_for_a_run(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What other nets keep for later is no reason to refuse a run."""
-    monkeypatch.setattr(memory, "SMALL", 0)
+    monkeypatch.setattr(memory_budget, "SMALL", 0)
     first, second = lstm().compile(backend), lstm().compile(backend)
     params, x = first.init(), np.ones((4, 2, INPUTS), np.float32)
     first.value_and_grad(params, x=x)
     (kept,) = (built.executable._idle for built in first._built.values())  # type: ignore[attr-defined]
     assert kept.bytes > 0
-    monkeypatch.setattr(memory, "available", lambda: 2**30 if not kept.bytes else 0)
+    monkeypatch.setattr(memory_budget, "available", lambda: 2**30 if not kept.bytes else 0)
     value, _ = second.value_and_grad(params, x=x)
     assert kept.bytes == 0
     assert np.isfinite(value)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 from laws.agreement import executables
 
-from unroll import Template, ops, t
+from unroll import Net, Template, ops, t
 from unroll.errors import BackendError
-from unroll.model import Net
 
 pytest.importorskip("llvmlite")
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from unroll import Template, ops, t
-from unroll.backends.native.panels import occurring, parted
+from unroll.backends.native.packing import occurring, parted
 
 pytest.importorskip("llvmlite")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from unroll.backends.sizes import BATCH, ONE, ZERO, Size, product
+from unroll.backends.common.symbolic_size import BATCH, ONE, ZERO, Size, product
 
 
 def test_no_steps_along_a_dimension_are_none_whatever_its_length() -> None:

@@ -11,7 +11,7 @@ from helpers.gradcheck import check_function, check_op, check_second_order
 
 from unroll import ops
 from unroll.ops.core import OPS, Op
-from unroll.ops.layout import getitem
+from unroll.ops.shape_ops import getitem
 
 every_case = pytest.mark.parametrize(("op", "case"), CASES, ids=case_id)
 

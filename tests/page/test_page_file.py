@@ -15,10 +15,10 @@ from helpers.zoo import ZOO
 
 from unroll import Template, axis, ops, t
 from unroll.errors import ArrayError, LengthError, RenderError, UndefinedError
-from unroll.page import _counts as lengths_of
-from unroll.page import page
-from unroll.page.data import key_of
-from unroll.page.order import order, reads
+from unroll.explorer import _counts as lengths_of
+from unroll.explorer import page
+from unroll.explorer.payload import key_of
+from unroll.explorer.play_order import order, reads
 
 s, S = axis("s")
 
@@ -115,7 +115,7 @@ def test_a_node_tells_its_equation_and_its_line(text):
 
 def test_the_same_again_and_small(text):
     g = jordan()
-    assert page(g, steps=2) == page(g, steps=2)
+    assert page(g.system, steps=2) == page(g.system, steps=2)
     assert len(text) < 120_000
 
 
@@ -145,7 +145,7 @@ def test_every_circle_is_lit_after_what_it_reads(name):
 
 
 def test_hostile_names_are_text():
-    made = page(hostile(), steps=2)
+    made = page(hostile().system, steps=2)
     outline = Outline(made)
     assert not any(tag == "b" or attrs.get("id") == "x" for tag, attrs in outline.elements)
     assert [tag for tag, _ in outline.elements].count("script") == 1
@@ -163,13 +163,13 @@ def test_other_axes_and_none():
     g = Template("sums")
     x = g.input("x", over=(t, s))
     g.output("y", ops.sum(x[t, s], over=s))
-    data = unpacked(page(g, steps=[2, 1], S=2))
+    data = unpacked(page(g.system, steps=[2, 1], S=2))
     assert (data["counts"], data["others"], list(data["modes"])) == ([1, 2], "S = 2", [""])
     g = Template("none")
     g.output("y", g.input("x", over=None) * 2)
-    assert unpacked(page(g))["counts"] == [0]
+    assert unpacked(page(g.system))["counts"] == [0]
     with pytest.raises(LengthError, match="no time axis"):
-        page(g, steps=3)
+        page(g.system, steps=3)
 
 
 def test_a_wide_template_gets_a_shorter_slider():
@@ -195,14 +195,14 @@ def test_a_wide_template_gets_a_shorter_slider():
 )
 def test_what_no_page_can_be_made_of(options, error, word):
     with pytest.raises(error, match=word):
-        page(jordan(), **options)
+        page(jordan().system, **options)
 
 
 def test_where_there_is_no_loss_and_no_suffix(tmp_path):
     g = Template("free")
     g.output("y", g.input("x")[t] * 2)
     with pytest.raises(RenderError, match="no loss"):
-        page(g, backward=True)
+        page(g.system, backward=True)
     with pytest.raises(RenderError, match=r"an \.html file"):
         g.explore(tmp_path / "page.svg")
     assert not list(tmp_path.iterdir())
@@ -210,5 +210,5 @@ def test_where_there_is_no_loss_and_no_suffix(tmp_path):
 
 def test_progress():
     seen = []
-    page(jordan(), steps=2, progress=lambda done, of: seen.append((done, of)))
+    page(jordan().system, steps=2, progress=lambda done, of: seen.append((done, of)))
     assert seen == [(k, 4) for k in range(4)]

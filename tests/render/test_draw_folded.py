@@ -5,8 +5,8 @@ import pytest
 from unroll import Template, t
 from unroll.errors import RenderError
 from unroll.render import draw_folded
-from unroll.render.curves import samples
-from unroll.render.reads import arrows
+from unroll.render.arrows import arrows
+from unroll.render.bezier import samples
 
 ELMAN = """\
 	x [label=x fillcolor="#E9E9E9" height=0.5833 pos="0,0" tooltip="x[t]: input, 27" width=0.5833]

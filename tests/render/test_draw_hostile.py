@@ -8,12 +8,12 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from unroll import Template, cells, ops, t
-from unroll.render import routes
-from unroll.render.lettering import line
-from unroll.render.names import Ids, visible
-from unroll.render.picture import Circle, Link, Picture, Route
+from unroll.render import edge_routing
+from unroll.render.dot import dot_text
+from unroll.render.labels import Ids, visible
+from unroll.render.rich_text import line
+from unroll.render.scene import Circle, Link, Picture, Route
 from unroll.render.svg import svg_text
-from unroll.render.writer import dot_text
 
 SVG = "{http://www.w3.org/2000/svg}"
 PIECES = [
@@ -129,7 +129,7 @@ def test_labels_are_set_alike_all_along_a_long_picture():
 def test_in_a_thicket_lines_go_straight_after_a_while(make, monkeypatch):
     dag = make("attention").unfold(T=2, S=3)
     patient = dag.draw().picture
-    monkeypatch.setattr(routes, "PATIENCE", 3000)
+    monkeypatch.setattr(edge_routing, "PATIENCE", 3000)
     hurried = dag.draw()
     assert len(hurried.picture.routes) == len(patient.routes)
     assert all(route.label for link, route in hurried.picture.routes.items() if link.params)

@@ -7,9 +7,9 @@ import pytest
 import unroll
 from unroll import Template, cells, ops, t
 from unroll.errors import RenderError, TemplateError
-from unroll.render.lettering import Lettering, Piece
-from unroll.render.names import letters
-from unroll.render.overlay import SCALE, WRONG, short, size_of
+from unroll.render.heatmap import SCALE, WRONG, short, size_of
+from unroll.render.labels import letters
+from unroll.render.rich_text import Lettering, Piece
 
 
 def kinds(drawing):

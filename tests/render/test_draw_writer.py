@@ -7,8 +7,8 @@ import pytest
 
 from unroll import Template, t
 from unroll.errors import RenderError
-from unroll.render import Drawing, raster, writer
-from unroll.render.names import Names, letters, visible
+from unroll.render import Drawing, dot, png
+from unroll.render.labels import Names, letters, visible
 
 SVG = "{http://www.w3.org/2000/svg}"
 PROGRAM = """\
@@ -37,7 +37,7 @@ def no_wheels(monkeypatch):
     """As if neither resvg_py nor pygraphviz were installed, and no dot program either."""
     monkeypatch.setitem(sys.modules, "resvg_py", None)
     monkeypatch.setitem(sys.modules, "pygraphviz", None)
-    monkeypatch.setattr(writer.shutil, "which", lambda name: None)
+    monkeypatch.setattr(dot.shutil, "which", lambda name: None)
     monkeypatch.delenv("UNROLL_DOT", raising=False)
 
 
@@ -85,7 +85,7 @@ def test_another_suffix_is_refused_before_drawing(make, tmp_path, name):
 @pytest.mark.parametrize(("form", "magic", "engine"), [("png", b"\x89PNG", "resvg_py"), ("pdf", b"%PDF", "pygraphviz")])
 def test_png_and_pdf(drawing, tmp_path, form, magic, engine):
     pytest.importorskip(engine, exc_type=ImportError)
-    if form == "png" and not raster._has_letters():
+    if form == "png" and not png._has_letters():
         pytest.skip("no font on this machine")
     drawing.save(tmp_path / f"a.{form}")
     assert (tmp_path / f"a.{form}").read_bytes().startswith(magic)
@@ -122,7 +122,7 @@ def test_a_program_has_a_time_limit(drawing, no_wheels, monkeypatch, tmp_path):
         raise subprocess.TimeoutExpired(command, options["timeout"])
 
     monkeypatch.setenv("UNROLL_DOT", "dot")
-    monkeypatch.setattr(writer.subprocess, "run", run)
+    monkeypatch.setattr(dot.subprocess, "run", run)
     with pytest.raises(RenderError, match="dot did not finish within 60 seconds"):
         drawing.save(tmp_path / "a.png")
     assert not seen.get("shell")
@@ -199,6 +199,6 @@ def test_importing_the_drawing_loads_no_engine():
 
 
 def test_only_the_writer_imports_graphviz():
-    folder = Path(writer.__file__).parent
+    folder = Path(dot.__file__).parent
     users = {p.name for p in folder.glob("*.py") if "import graphviz" in p.read_text(encoding="utf-8")}
-    assert users == {"writer.py"}
+    assert users == {"dot.py"}

@@ -27,8 +27,9 @@ P(y[1]) P(y[2] | y[1]) P(y[3] | y[1], y[2]) P(y[4] | y[1], y[2], y[3])
 (80, 40)
 """
 
-from .likelihood import ModelNet
-from .model import Distribution, Model
-from .network import BayesianNetwork, Independence
+from .bayesian_network import BayesianNetwork, Independence
+from .model_net import ModelNet
+from .probabilistic_model import Model
+from .spec import Distribution
 
 __all__ = ["BayesianNetwork", "Distribution", "Independence", "Model", "ModelNet"]

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from ..errors import TemplateError, message
-from ..ir import Decl, Equation, Ref, System
-from ..simplify import simplify
-from ..text import Writer
-from ..timeindex import Axis, running
+from ..ir.axes import Axis, running
+from ..ir.system import Decl, Equation, Ref, System
+from ..printing.plain import Writer
+from ..transform.simplify import simplify
 from .distributions import FAMILIES
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import ops
-from ..expr import Expr
+from ..language.expression import Expr
 from .layers import Scope
 from .simple import weighted
 

@@ -5,19 +5,17 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from .. import ops
 from ..errors import ShapeError, TemplateError, here, message
-from ..expr import Expr, axes_of
-from ..ir import Ref
+from ..ir.axes import Axis, Index, fixed, last, running, t
+from ..ir.system import Ref
+from ..language.expression import Expr, axes_of
+from ..language.variable import Variable
 from ..ops.integers import real
-from ..timeindex import Axis, Index, fixed, last, running, t
-from ..variable import Variable
-
-if TYPE_CHECKING:
-    from ..initializers import Initializer
-    from ..template import Template
+from ..runtime.initializers import Initializer
+from ..template import Template
 
 Cell = Callable[..., Any]
 Layer = Variable | tuple[Variable, ...]

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import ops
-from ..expr import Expr
-from ..initializers import uniform
+from ..language.expression import Expr
+from ..runtime.initializers import uniform
 from .layers import Scope
 
 Activation = Callable[[Any], Any]

@@ -7,7 +7,7 @@ from typing import Any
 
 from .. import ops
 from ..errors import ShapeError, TemplateError, here, message
-from ..expr import Expr
+from ..language.expression import Expr
 from ..ops.integers import integer
 from .layers import Scope
 from .simple import Activation, weighted

@@ -1,26 +1,24 @@
 """Diagrams: the folded template and its unfolded graph, as SVG, PNG, PDF or DOT.
 
-From the equations to a file in five steps: `reads` (who reads whom, through which params) and `marks` (where gradients
-stop), `subject` (what is drawn, and how each part looks), `folded` and `unfolded` (circles on a grid and links between
-them), `routes` (how the links bend and where their labels go), `svg` and `writer` (SVG; DOT and the engines for PNG and
-PDF). Nothing before these knows a file format.
+From the equations to a file in five steps: `arrows` (who reads whom, through which params) and `edge_marks` (where
+gradients stop), `view_model` (what is drawn, and how each part looks), `folded_layout` and `unfolded` (circles on a
+grid and links between them), `edge_routing` (how the links bend and where their labels go), `svg` and `dot` (SVG; DOT
+and the engines for PNG and PDF). Nothing before these knows a file format.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ..ir import System
+from ..ir.system import System
+from ..unfold.dag import Dag
 from .drawing import Drawing, format_of
-from .folded import folded
-from .overlay import lay
-from .subject import Options
+from .folded_layout import folded
+from .heatmap import lay
 from .unfolded import unfolded
-
-if TYPE_CHECKING:
-    from ..dag import Dag
+from .view_model import Options
 
 __all__ = ["Drawing", "draw_folded", "draw_unfolded"]
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from ..errors import RenderError
 from ..files import write_atomically
-from .picture import Picture
+from .dot import FORMATS, dot_text, render
+from .scene import Picture
 from .svg import svg_text
-from .writer import FORMATS, dot_text, render
 
 TEXT = ("dot", "gv")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .lettering import Lettering
+from .rich_text import Lettering
 
 DIAMETER = 42.0
 ROW = 84.0

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator
 from xml.sax.saxutils import escape, quoteattr
 
 from . import style
-from .curves import Curve, coarse, shortened
-from .lettering import SMALL, Lettering, Piece, line
-from .names import visible
-from .picture import Box, Circle, Legend, Link, Picture, Point, Route
+from .bezier import Curve, coarse, shortened
+from .labels import visible
+from .rich_text import SMALL, Lettering, Piece, line
+from .scene import Box, Circle, Legend, Link, Picture, Point, Route
 
 MARGIN = 8.0
 TOLD = 60

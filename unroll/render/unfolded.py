@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import product
-from typing import TYPE_CHECKING
 
 from ..errors import RenderError
-from ..timeindex import Axis, Index, Range, running
-from .grid import Grid
-from .picture import Link, Picture, Steps
-from .reads import Arrow
-from .routes import Router
-from .subject import PLAIN, Options
-
-if TYPE_CHECKING:
-    from ..dag import Dag
-
+from ..ir.axes import Axis, Index, Range, running
+from ..unfold.dag import Dag
+from .arrows import Arrow
+from .edge_routing import Router
+from .scene import Link, Picture, Steps
+from .unfolded_layout import Grid
+from .view_model import PLAIN, Options
 
 Pair = tuple[tuple[str, Steps], tuple[str, Steps], object, Mapping[Axis, int]]
 """What is read, what is written, what is bent alike, and the running steps."""

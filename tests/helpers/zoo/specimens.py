@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from unroll import Template, axis
-from unroll.binding import label_limit
+from unroll.runtime.arguments import label_limit
 
 ZOO: dict[str, Callable[[], Template]] = {}
 

@@ -1,0 +1,86 @@
+"""Generated Python source: names that are safe in it, arithmetic on lengths, and loading with whole tracebacks."""
+
+from __future__ import annotations
+
+import linecache
+import re
+from collections.abc import Mapping
+from itertools import count
+from typing import Any
+
+from ...ir.axes import Axis, Index
+
+_SERIAL = count(1)
+
+
+class Names:
+    """Unique identifiers for arbitrary names: ``h~`` becomes ``v_d_h``, ``h.4`` becomes ``v_h_4``.
+
+    All begin with ``v_``, and nothing else in generated text does: neither words of the language, nor functions, nor
+    the ends of axes, which are in upper case. So no name of a user's can stand for anything of ours.
+    """
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+        self._known: dict[str, str] = {}
+
+    def __call__(self, name: str) -> str:
+        if name not in self._known:
+            self._known[name] = self.fresh(_plain(name))
+        return self._known[name]
+
+    def fresh(self, wish: str) -> str:
+        """An identifier like `wish` that nothing else has."""
+        plain = f"v_{wish.removeprefix('v_')}"
+        made, number = plain, 2
+        while made in self._taken:
+            made, number = f"{plain}_{number}", number + 1
+        self._taken.add(made)
+        return made
+
+
+def _plain(name: str) -> str:
+    base, marks = name, ""
+    while match := re.match(r"(.*?)~(\d*)(\.\d+)?$", base):
+        marks = f"d{match[2]}_{marks}"
+        base = match[1] + (match[3] or "")
+    return re.sub(r"[^A-Za-z0-9]+", "_", marks + base).strip("_")
+
+
+def linear(terms: Mapping[str, int], constant: int) -> str:
+    """A sum such as ``T - 1`` or ``t``, written as a person would."""
+    parts = [name if factor == 1 else f"{factor} * {name}" for name, factor in terms.items() if factor > 0]
+    minus = [name if factor == -1 else f"{-factor} * {name}" for name, factor in terms.items() if factor < 0]
+    text = " + ".join(parts) or ("" if minus else str(constant))
+    if not parts and not minus:
+        return str(constant)
+    if minus and not parts:
+        text = str(constant)
+        constant = 0
+    text += "".join(f" - {m}" for m in minus)
+    if constant:
+        text += f" + {constant}" if constant > 0 else f" - {-constant}"
+    return text
+
+
+def difference(index: Index, base: Index, running: Mapping[Axis, tuple[str, int]]) -> tuple[dict[str, int], int]:
+    """``index - base`` as a sum; `running` says which loop variable, and offset, a running step is."""
+    terms: dict[str, int] = {}
+    constant = index.shift - base.shift
+    if index.runs and index.axis is not None:
+        name, offset = running[index.axis]
+        terms[name] = 1
+        constant += offset
+    elif index.anchor:
+        terms[index.anchor] = 1
+    if base.anchor:
+        terms[base.anchor] = terms.get(base.anchor, 0) - 1
+    return {name: factor for name, factor in terms.items() if factor}, constant
+
+
+def load(text: str, name: str, scope: dict[str, Any]) -> dict[str, Any]:
+    """Run generated text in `scope`; its lines then show in tracebacks and debuggers."""
+    filename = f"<unroll {name} {next(_SERIAL)}>"
+    linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
+    exec(compile(text, filename, "exec"), scope)
+    return scope

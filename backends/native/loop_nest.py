@@ -1,0 +1,313 @@
+"""Loop nests: a statement as loops over its points, every operand read and written at its strides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
+from typing import Any
+
+from ...compiler.program import Access, Argument, Compute, View
+from ...ir.axes import Axis, Index, Range
+from ...ir.system import Const
+from ..common.memory_layout import Layout, seen, through
+from ..common.symbolic_size import BATCH, EXAMPLES, ZERO, Key, Size, count
+from .ir_builder import Code, Dims, Point, Strided, Value, can_be_wide, collapsed
+from .pointwise import Typed, convert, larger, pointwise
+from .sums import STEPS, Blocks, long, reduced, region
+
+
+@dataclass(frozen=True)
+class Combine:
+    """How several values of one left-hand side join, and the number that changes nothing."""
+
+    join: Callable[[Value, Value], Value]
+    identity: float
+
+
+class Partial:
+    """The partial results of a reduction, one for each width of the vectors that cover what it runs along."""
+
+    def __init__(self, code: Code, kind: str, widths: Sequence[int], combine: Combine) -> None:
+        self.c, self.kind, self.combine = code, kind, combine
+        self.slots = {width: code.slot(code.type(kind, width)) for width in widths}
+        for width, slot in self.slots.items():
+            code.b.store(code.constant(kind, combine.identity, width), slot)
+
+    def join(self, value: Value, width: int) -> None:
+        """One more value, or vector of values."""
+        before = self.c.b.load(self.slots[width], typ=self.c.type(self.kind, width))
+        self.c.b.store(self.combine.join(before, value), self.slots[width])
+
+    def take(self, other: Partial) -> None:
+        """All that another has, which is left with nothing."""
+        for width, slot in other.slots.items():
+            self.join(self.c.b.load(slot, typ=self.c.type(self.kind, width)), width)
+            self.c.b.store(self.c.constant(self.kind, self.combine.identity, width), slot)
+
+    def total(self) -> Value:
+        """All together."""
+        join, kinds = self.combine.join, {w: self.c.type(self.kind, w) for w in self.slots}
+        return reduce(join, (self.c.total(self.c.b.load(s, typ=kinds[w]), join) for w, s in self.slots.items()))
+
+
+@dataclass(frozen=True)
+class Operand:
+    """A view of a name's memory at one place of the program: lead strides by dimension, per-example axes in order."""
+
+    pointer: Value
+    kind: str
+    lead: dict[Key, Size]
+    shape: tuple[int, ...]
+    steps: tuple[Size, ...]
+
+    def placed(self, names: Sequence[Key], full: Sequence[int], fresh: bool = False) -> Strided:
+        """Its strides along the lead and along `names`, which stand for the last per-example axes; size 1 stretches."""
+        strides = dict(self.lead)
+        for name, n, size, step in zip(
+            names[::-1], tuple(full)[::-1], self.shape[::-1], self.steps[::-1], strict=False
+        ):
+            strides[name] = ZERO if size == 1 and n != 1 else step
+        return Strided(self.pointer, strides, self.kind, fresh)
+
+
+@dataclass(frozen=True)
+class Where:
+    """The loops around a statement (axis -> its running step here), the ranges that it spans at once, the examples."""
+
+    loops: dict[Axis, Value]
+    spans: tuple[Range, ...]
+    batched: bool
+    examples: Size = BATCH
+
+    @property
+    def dims(self) -> Dims:
+        """What it spans, as dimensions."""
+        return [*((r.axis, count(r)) for r in self.spans), *([(EXAMPLES, self.examples)] if self.batched else [])]
+
+
+def features(shape: Sequence[int]) -> Dims:
+    """Names and sizes of per-example axes."""
+    return [(f".{i - len(shape)}", Size(n)) for i, n in enumerate(shape)]
+
+
+def keys(dims: Dims) -> list[Key]:
+    """The names of dimensions."""
+    return [key for key, _ in dims]
+
+
+class Memory:
+    """Names of the program as operands."""
+
+    def __init__(self, code: Code, layouts: dict[str, Layout], pointers: dict[str, Value]) -> None:
+        self.c, self.layouts, self.pointers = code, layouts, pointers
+
+    def step(self, index: Index, where: Where) -> Value:
+        """A step as a number."""
+        if index.runs and index.axis is not None:
+            base = where.loops[index.axis]
+        elif index.anchor:
+            base = self.c.inputs[index.anchor]
+        else:
+            return self.c.i64(index.shift)
+        return self.c.b.add(base, self.c.i64(index.shift)) if index.shift else base
+
+    def operand(self, access: Access, where: Where) -> Operand:
+        """What an access reads, seen from a statement."""
+        layout = self.layouts[access.ref.name]
+        lead, moves = seen(layout, access.ref, where.spans)
+        at = self.c.i64(layout.offset)
+        for start, first, stride in moves:
+            steps = self.c.b.sub(self.step(start, where), self.step(first, where))
+            at = self.c.b.add(at, self.c.b.mul(steps, self.c.size(stride)))
+        pointer = self.c.moved(self.pointers[layout.host], layout.kind, at)
+        found = Operand(pointer, layout.kind, lead, layout.shape, layout.steps)
+        for view in access.views:
+            found = self.viewed(found, view)
+        return found
+
+    def viewed(self, x: Operand, view: View) -> Operand:
+        """The operand seen through a transpose or a slice."""
+        shape, steps, skipped = through(view, x.shape, x.steps)
+        pointer = x.pointer
+        for size in skipped:
+            pointer = self.c.moved(pointer, x.kind, self.c.size(size))
+        return Operand(pointer, x.kind, x.lead, shape, steps)
+
+    def part(self, x: Operand, parts: Sequence[Any]) -> Operand:
+        """A slice of the per-example axes."""
+        return self.viewed(x, View("slice", (("parts", tuple(parts)),), 0))
+
+
+class Statements:
+    """Writes statements as loop nests."""
+
+    def __init__(self, memory: Memory, room: Callable[[Size], Value]) -> None:
+        self.m, self.c = memory, memory.c
+        self.blocks = Blocks(memory.c, room)
+
+    # -- numbers -------------------------------------------------------------------------------------------------
+
+    def number(self, arg: Argument, width: int) -> Typed:
+        """A number written in an equation, or the length of an axis."""
+        if isinstance(arg, Const):
+            kind = "bool" if isinstance(arg.value, bool) else "int" if isinstance(arg.value, int) else "float"
+            return self.c.constant(kind, arg.value, width), kind
+        assert not isinstance(arg, Access)
+        return self.c.splat(self.c.inputs[arg.axis.end], width), "int"
+
+    def compute(self, step: Compute, args: Sequence[Typed], kind: str) -> Typed:
+        """A pointwise operation; numbers take the kind of what they meet."""
+        e = step.equation
+        exponent = None
+        if e.op == "pow" and isinstance(step.args[1], Const):
+            exponent = step.args[1].value
+        if e.op.startswith("logical") or e.op == "isfinite":
+            return pointwise(self.c, e.op, args, kind)
+        return pointwise(self.c, e.op, args, kind, exponent)
+
+    # -- one statement -------------------------------------------------------------------------------------------
+
+    def combine(self, step: Compute) -> Combine:
+        """How several values of one left-hand side join."""
+        if step.equation.combine == "max":
+            return Combine(lambda x, y: larger(self.c, x, y), float("-inf"))
+        kind = self.m.layouts[step.equation.out.name].kind
+        return Combine(lambda x, y: pointwise(self.c, "add", [(x, kind), (y, kind)], kind)[0], 0)
+
+    def left(self, step: Compute, where: Where) -> Operand:
+        """The left-hand side."""
+        out = step.equation.out
+        return self.m.operand(Access(out), replace(where, batched=self.m.layouts[out.name].batched))
+
+    def target(self, step: Compute, where: Where) -> tuple[Operand, bool]:
+        """The left-hand side, and whether values are added to it; cleared where several are, and it held nothing."""
+        e = step.equation
+        target = self.left(step, where)
+        adds = step.mode == "add" or e.combine == "max"
+        summed = any(key not in target.lead for key, _ in where.dims)
+        if summed and step.mode == "set":
+            self.fill(target, where, float("-inf") if e.combine == "max" else 0)
+        return target, adds or summed
+
+    def fill(self, target: Operand, where: Where, number: float) -> None:
+        """One number everywhere a left-hand side goes."""
+        names = features(target.shape)
+        dims = [(key, n) for key, n in where.dims if key in target.lead] + names
+        placed = target.placed(keys(names), target.shape, fresh=True)
+        dims, (placed,) = collapsed(dims, [placed])
+
+        def at(point: Point) -> None:
+            self.c.store(self.c.constant(target.kind, number, point.width), point.pointers[0], target.kind, point.width)
+
+        self.c.nest(dims, [placed], at, can_be_wide(dims, [placed]))
+
+    def map(
+        self,
+        dims: Dims,
+        reads: Sequence[Strided],
+        target: Strided,
+        value: Callable[[Point, Sequence[Strided]], Typed],
+        combine: Combine | None,
+        kept: frozenset[Key] = frozenset(),
+    ) -> None:
+        """``target = value`` at every point, or, with `combine`, joined with what it holds."""
+        operands: list[Strided] = [*reads, replace(target, fresh=True)]
+        dims, operands = collapsed(dims, operands, kept)
+        met = reduced(dims, operands[-1]) if combine is not None and combine.identity == 0 else []
+        first = [key for key, _ in dims].index(met[0]) if met else len(dims)
+        elements = region(dims[first:], operands[-1]) if met else None
+        if first == len(dims) - 1 or elements is None or not long(dims[first:], operands[-1]):
+            self._mapped(dims, operands, value, combine)
+            return
+
+        nest = lambda dims, operands: self._mapped(dims, list(operands), value, combine)  # noqa: E731
+        self.blocks.write(dims[:first], dims[first:], operands, nest, elements)
+
+    def _mapped(
+        self, dims: Dims, operands: list[Strided], value: Callable[..., Typed], combine: Combine | None
+    ) -> None:
+        """`map`, whatever the number of values that meet in one element."""
+        target, wide = operands[-1], can_be_wide(dims, operands)
+        last = len(operands) - 1
+        if combine is not None and dims and operands[last].along(dims[-1][0]) == ZERO:
+            self._accumulated(dims, operands, value, combine, wide)
+            return
+
+        def at(point: Point) -> None:
+            result = convert(self.c, value(point, operands), target.kind)
+            if combine is not None:
+                result = combine.join(self.c.load(point.pointers[last], target.kind, point.width), result)
+            self.c.store(result, point.pointers[last], target.kind, point.width)
+
+        self.c.nest(dims, operands, at, wide)
+
+    def _accumulated(
+        self, dims: Dims, operands: list[Strided], value: Callable[..., Typed], combine: Combine, wide: bool
+    ) -> None:
+        """Along the last dimension in registers, then once into memory."""
+        *outer, last = dims
+        target = operands[-1]
+        c = self.c
+
+        def row(point: Point) -> None:
+            inner = [replace(o, pointer=p) for o, p in zip(operands, point.pointers, strict=True)]
+            widths = c.lanes(last[1], wide)
+            partial = Partial(c, target.kind, widths, combine)
+
+            def at(deep: Point) -> None:
+                whole = replace(deep, index={**point.index, **deep.index})
+                partial.join(convert(c, value(whole, inner), target.kind), deep.width)
+
+            if combine.identity == 0 and long([last], target):
+                sums = Partial(c, target.kind, widths, combine)
+                block, size = STEPS * widths[0], c.size(last[1])
+                with c.loop(c.i64(0), size, block) as start:
+                    c.nest([last], inner, at, wide, (start, c.least(c.b.add(start, c.i64(block)), size)))
+                    sums.take(partial)
+                partial = sums
+            else:
+                c.nest([last], inner, at, wide)
+            before = c.load(point.pointers[-1], target.kind)
+            c.store(combine.join(before, partial.total()), point.pointers[-1], target.kind)
+
+        c.nest(outer, operands, row, False)
+
+    def elementwise(self, step: Compute, where: Where) -> None:
+        """A pointwise operation that is summed, or whose result is stretched."""
+        target, adds = self.target(step, where)
+        shape = target.shape
+        names = keys(features(shape))
+        places = [n for n, a in enumerate(step.args) if isinstance(a, Access)]
+        reads = [self.m.operand(step.args[n], where).placed(names, shape) for n in places]  # type: ignore[arg-type]
+        kind = self.m.layouts[step.equation.out.name].kind
+
+        def value(point: Point, operands: Sequence[Strided]) -> Typed:
+            args = []
+            for n, arg in enumerate(step.args):
+                if n in places:
+                    at = places.index(n)
+                    args.append((self.c.value(operands, point, at), operands[at].kind))
+                else:
+                    args.append(self.number(arg, point.width))
+            return self.compute(step, args, kind)
+
+        dims = where.dims + features(shape)
+        self.map(dims, reads, target.placed(names, shape), value, self.combine(step) if adds else None)
+
+    def moved(self, step: Compute, source: Operand, target: Operand, dims: Dims, adds: bool) -> None:
+        """A copy between two views, whose per-example axes correspond one to one (size 1 stretches on either side)."""
+        names = keys(features(source.shape if len(source.shape) >= len(target.shape) else target.shape))
+        full = tuple(max(a, b) for a, b in _aligned(source.shape, target.shape))
+        whole = dims + [(k, Size(n)) for k, n in zip(names, full, strict=True)]
+
+        def value(point: Point, operands: Sequence[Strided]) -> Typed:
+            return self.c.value(operands, point, 0), source.kind
+
+        read, write = source.placed(names, full), target.placed(names, full)
+        self.map(whole, [read], write, value, self.combine(step) if adds else None)
+
+
+def _aligned(a: Sequence[int], b: Sequence[int]) -> list[tuple[int, int]]:
+    rank = max(len(a), len(b))
+    return list(zip((1,) * (rank - len(a)) + tuple(a), (1,) * (rank - len(b)) + tuple(b), strict=True))

@@ -1,0 +1,94 @@
+"""Prepacked GEMM: a loop-invariant matrix is packed once before the loop, in shares that stay the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..common.gemm_grouping import Group
+from . import runtime_library
+from .ir_builder import I1, I64, POINTER, Code, Value
+from .packing import multiply, occurring, pack, parted, table
+from .tasks import ENOUGH, Job, Sharing
+
+WORTH_PACKING = 2**15
+"""Elements whose packing is worth sharing."""
+
+
+@dataclass(frozen=True)
+class Panels:
+    """A packed matrix: the name of its memory, its inner size and its columns."""
+
+    host: str
+    deep: int
+    columns: int
+
+
+class Packer:
+    """Packs matrices and multiplies by them: each share has the same panels at every step, close to its core."""
+
+    def __init__(self, code: Code, sharing: Sharing) -> None:
+        self.c, self.sharing = code, sharing
+        self.shares = sharing.helpers + 1
+
+    def elements(self, deep: int, columns: int) -> int:
+        """Memory that a packed matrix needs."""
+        return -(-columns // self.c.width) * self.c.width * deep
+
+    def pack(self, host: str, into: Value, matrix: Value, deep: Group, columns: Group) -> Panels:
+        """Copy a matrix into panels."""
+        c, panels = self.c, Panels(host, deep.extent.factor, columns.extent.factor)
+        sizes = (columns.right, deep.right, columns.extent, deep.extent, c.i64(self.shares))
+        large = I1(panels.deep * panels.columns >= WORTH_PACKING)
+        self.sharing.call(share_of_packing(c), (into, matrix), sizes, c.i64(self.shares), large)
+        return panels
+
+    def product(self, panels: Panels, pointer: Value, rows: Group, deep: Group, x: Value, z: Value, adds: bool) -> None:
+        """``z (+)= x @ matrix``."""
+        c = self.c
+        least = -(-ENOUGH // (panels.deep * panels.columns))
+        large = c.b.icmp_signed(">=", c.size(rows.extent), c.i64(least))
+        total = -(-panels.columns // c.width)
+        strips = table(c, occurring(panels.columns, c.width, parted(total, self.shares)))
+        numbers = (panels.columns, panels.deep, self.shares, int(adds))
+        sizes = (rows.left, deep.left, rows.out, rows.extent, *(c.i64(n) for n in numbers))
+        self.sharing.call(share_of_packed(c), (strips, pointer, x, z), sizes, c.i64(self.shares), large)
+
+
+def share_of_packing(c: Code) -> Value:
+    """A share of the packing of any matrix, as a function."""
+    return runtime_library.function(c, "share_of_packing", [POINTER, I64], _pack)
+
+
+def share_of_packed(c: Code) -> Value:
+    """A share of a product with any packed matrix, as a function."""
+    return runtime_library.function(c, "share_of_packed", [POINTER, I64], _multiply)
+
+
+def _part(job: Job, columns: Value, shares: Value) -> tuple[Value, Value]:
+    """The vectors of a share: the first, and past the last."""
+    c = job.c
+    total = c.b.sdiv(c.b.add(columns, c.i64(c.width - 1)), c.i64(c.width))
+    each = c.b.sdiv(c.b.add(total, c.b.sub(shares, c.i64(1))), shares)
+    first = c.least(c.b.mul(job.share, each), total)
+    return first, c.least(c.b.add(first, each), total)
+
+
+def _pack(c: Code, args: Sequence[Value]) -> None:
+    job = Job(c, args, 2, [None] * 5)
+    into, matrix = job.pointers
+    step, along, columns, deep, shares = job.sizes
+    first, past = _part(job, columns, shares)
+    place = c.moved(into, "float", c.b.mul(c.b.mul(first, c.i64(c.width)), deep))
+    pack(c, [place, matrix, step, along, columns, deep, first, past])
+
+
+def _multiply(c: Code, args: Sequence[Value]) -> None:
+    job = Job(c, args, 4, [None] * 8)
+    strips, packed, x, z = job.pointers
+    across, along, down, rows, columns, deep, shares, adds = job.sizes
+    first, past = _part(job, columns, shares)
+    step = c.b.mul(c.i64(c.width), deep)
+    panels = [c.moved(packed, "float", c.b.mul(first, step)), step, c.i64(0)]
+    added = c.b.icmp_signed("!=", adds, c.i64(0))
+    multiply(c, [strips, *panels, x, across, along, z, down, rows, columns, deep, first, past, added])

@@ -1,0 +1,144 @@
+"""Tasks: parts of the program as functions of their own, of which several threads each do a share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import count
+from typing import Any
+
+from llvmlite import ir
+
+from ..common.symbolic_size import Size
+from .constant_folding import number
+from .ir_builder import I1, I64, POINTER, Code, Value
+
+ENOUGH = 2**17
+"""Multiplications worth sharing with another thread: some microseconds."""
+ONCE = 16
+"""How much more work must be that is done once, not at every step: to wake a thread takes as long as much of it."""
+
+_SERIAL = count(1)
+
+
+class Job:
+    """The inside of a function ``(arguments, number of the share)``.
+
+    sizes  what they are to the caller: what is known is not among the arguments
+    """
+
+    def __init__(self, code: Code, args: Sequence[Value], pointers: int, sizes: Sequence[Size | Value]) -> None:
+        self.c = code
+        self.table, self.share = args
+        self.pointers = [self.argument(n, POINTER) for n in range(pointers)]
+        places = count(pointers)
+        self.sizes = [_constant(s) or self.argument(next(places), I64) for s in sizes]
+
+    def argument(self, n: int, kind: Any) -> Value:
+        """What stands at a place among the arguments: the pointers, then the sizes."""
+        at = self.c.entry.gep(self.table, [self.c.i64(n)], source_etype=I64)
+        return self.c.entry.load(at, typ=kind)
+
+
+def _constant(size: Size | Value) -> Value:
+    if isinstance(size, Size):
+        return ir.Constant(I64, size.factor) if size.known else None
+    return size if isinstance(size, ir.Constant) else None
+
+
+class Sharing:
+    """Writes jobs and the calls of them.
+
+    helpers  threads beside the one that runs the program
+    state    of the function being written: where it stands whether they came (0 nobody was asked, 1 they came, -1
+             nobody will), into how many shares a job is cut that may be cut anywhere, of which share of a loop this is
+    """
+
+    def __init__(self, code: Code, helpers: int) -> None:
+        self.c = code
+        self.helpers = helpers
+        self.state: tuple[Value, Value, Value] = (None, code.i64(helpers + 1), code.i64(0))
+        self.repeated = False
+        self._tables: dict[tuple[int, int], Value] = {}
+
+    def worth(self, enough: int) -> int:
+        """How much work is worth sharing, here, if so much is at every step of a loop."""
+        return enough if self.repeated else enough * ONCE
+
+    def begin(self) -> None:
+        """At the entry of the program: nobody was asked."""
+        if self.helpers:
+            self.state = (self.c.slot(I64), *self.state[1:])
+            self.c.entry.store(self.c.i64(0), self.helped)
+
+    @property
+    def helped(self) -> Value:
+        return self.state[0]
+
+    @property
+    def parts(self) -> Value:
+        return self.state[1]
+
+    @property
+    def outer(self) -> Value:
+        return self.state[2]
+
+    def nobody(self) -> Value:
+        """Where it stands that nobody will help."""
+        found = self.c.module.globals.get("nobody")
+        if found is None:
+            found = ir.GlobalVariable(self.c.module, I64, "nobody")
+            found.initializer = ir.Constant(I64, -1)
+            found.linkage = "internal"
+        return self.c.b.bitcast(found, POINTER)
+
+    def run(
+        self,
+        pointers: Sequence[Value],
+        sizes: Sequence[Size | Value],
+        shares: Value,
+        large: Value,
+        write: Callable[[Job], None],
+    ) -> None:
+        """Do a job of so many shares; with helpers where it is large."""
+        c = self.c
+        name = f"unroll_job_{next(_SERIAL)}"
+        with c.job(name) as function:
+            write(Job(c, function.args, len(pointers), sizes))
+        function = c.module.globals.get(name) or ir.Function(c.module, function.function_type, name)
+        self.call(function, pointers, [s for s in sizes if _constant(s) is None], shares, large)
+
+    def call(
+        self, function: Value, pointers: Sequence[Value], sizes: Sequence[Size | Value], shares: Value, large: Value
+    ) -> None:
+        """Call ``function(arguments, number of the share)`` once for each share."""
+        c = self.c
+        table = self.table(len(pointers) + len(sizes))
+        numbers = (c.size(s) if isinstance(s, Size) else s for s in sizes)
+        for n, value in enumerate((*(c.b.ptrtoint(p, I64) for p in pointers), *numbers)):
+            c.b.store(value, c.b.gep(table, [c.i64(n)], source_etype=I64))
+        if self.helpers and number(large) != 0:
+            kinds = [POINTER, POINTER, I64, I1, POINTER, I64]
+            c.b.call(self._pooled("run", kinds), [function, table, shares, large, self.helped, c.i64(self.helpers)])
+            return
+        with c.loop(c.i64(0), shares) as n:
+            c.b.call(function, [table, n])
+
+    def table(self, size: int) -> Value:
+        """Memory of the function for the arguments of a call, which every call in it uses again."""
+        room = 1 << (size - 1).bit_length()
+        key = id(self.c.function), room
+        if key not in self._tables:
+            self._tables[key] = self.c.entry.alloca(I64, size=room)
+        return self._tables[key]
+
+    def end(self) -> None:
+        """At the end of the program: helpers that came may sleep."""
+        if self.helpers:
+            came = self.c.b.icmp_signed("==", self.c.b.load(self.helped, typ=I64), self.c.i64(1))
+            with self.c.when(came):
+                self.c.b.call(self._pooled("end", []), [])
+
+    def _pooled(self, name: str, kinds: Sequence[Any]) -> Value:
+        full = f"unroll_pool_{name}"
+        found = self.c.module.globals.get(full)
+        return found or ir.Function(self.c.module, ir.FunctionType(ir.VoidType(), kinds), full)

@@ -1,0 +1,267 @@
+"""Source writer: lines, names, memory and operands of generated NumPy source."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from ...compiler.program import Access, Argument, Compute, Program
+from ...ir.axes import Range, fixed, last
+from ...ir.system import Const, Equation
+from ...printing.plain import Writer
+from ..common.python_source import Names, difference, linear
+from ..common.symbolic_size import Key
+from .gate_major import piece, units
+from .operand import BATCH, FEATURES, GATES, Operand, Where, gated, viewed
+
+ROW: Key = "row"
+"""The time axis of a buffer that is read row by row in a loop."""
+COUNT = "examples"
+"""The batch size in generated text: in lower case, as no end of an axis is."""
+
+
+class Page:
+    """What the statements of one program share while they are written.
+
+    lines    the body of `run` so far
+    views    what is made once for each workspace: its arrays and how they are looked at
+    before   what is made once, before the outermost loop being written
+    memory   (key, shape, dtype) of every array of the workspace
+    scope    constants and kernels that the text names
+    local    names of which memory holds one block of steps at a time, and how many those are
+    """
+
+    def __init__(self, program: Program, dtype: str, debug: bool) -> None:
+        self.system = program.system
+        self.dtype, self.debug = dtype, debug
+        self.names = Names()
+        self.variables = {a: self.names.fresh(a.name) for a in self.system.axes}
+        self.lines: list[str] = []
+        self.before: list[str] = []
+        self.views: list[str] = []
+        self.prepared: dict[str, str] = {}
+        self.functions: set[str] = set()
+        self.depth = 2
+        self.memory: list[tuple[str, str, str]] = []
+        self.scope: dict[str, Any] = {}
+        self.hoisted: dict[str, str] = {}
+        self.buffers = dict(program.buffers)
+        self.units = {} if debug else units(program)
+        self.local: dict[str, str] = {}
+        self._writer = Writer(self.system, inline=False)
+
+    def kind(self, dtype: str) -> str:
+        """NumPy's name for a kind."""
+        return {"float": self.dtype, "int": "int64", "bool": "bool"}[dtype]
+
+    def line(self, text: str, note: str = "") -> None:
+        """Add a line of `run`, with a note in the margin."""
+        pad = "    " * self.depth
+        self.lines.append(f"{pad}{text:<{max(0, 76 - len(pad))}}  # {note}" if note else pad + text)
+
+    def guard(self, condition: str) -> None:
+        """Begin a block under a condition, or go on with the last one under the same."""
+        mine = "    " * self.depth
+        for line in reversed(self.lines):
+            if not line.startswith(mine + "    "):
+                if line == f"{mine}if {condition}:":
+                    return
+                break
+        self.line(f"if {condition}:")
+
+    def operand(self, argument: Argument, where: Where) -> Operand:
+        """An argument of a statement as an operand."""
+        if isinstance(argument, Const):
+            return Operand(number(argument.value), number=True)
+        if isinstance(argument, Access):
+            return self.view(argument, where)
+        return Operand(argument.axis.end, number=True)
+
+    def view(self, access: Access, where: Where) -> Operand:
+        """The instances that an access names, as a view of their buffer."""
+        ref, decl = access.ref, self.system.decls[access.ref.name]
+        buffer, unit = self.buffers.get(ref.name), self.units.get(ref.name)
+        kept = {r.axis: r for r in buffer.axes} if buffer else {a: Range(a, fixed(1), last(a)) for a in decl.axes}
+        spans = {r.axis: r for r in where.spans}
+        by_row = buffer is not None and where.exists and self._by_row(access, where)
+        parts: list[str] = []
+        lead: list[Key] = []
+        whole: set[Key] = set()
+        sizes, apart = self.sizes(where), False
+        moving = ref.name in where.changing
+        for index, axis in zip(ref.index, decl.axes, strict=True):
+            if axis not in kept:
+                continue
+            first, final = kept[axis].lo, kept[axis].hi
+            if index.runs and index.axis in spans:
+                r = spans[index.axis]
+                lo, hi = r.lo + index.shift, r.hi + index.shift
+                if where.block and index.axis == where.spans[0].axis:
+                    parts.append(self._block(ref.name, where.block, linear(*difference(lo, first, {}))))
+                elif lo == first and hi == final:
+                    parts.append(":")
+                    whole |= set() if apart else {index.axis}
+                else:
+                    parts.append(span(difference(lo, first, {}), difference(hi + 1, first, {})))
+                lead.append(index.axis)
+                apart = False
+            else:
+                apart = bool(lead)  # other steps lie between those of the axis before and what follows
+                parts.append(linear(*difference(index, first, where.loops)))
+                moving = moving or (index.runs and index.axis in where.loops)
+        row = parts[0] if by_row else None
+        if by_row:
+            parts[0] = ":"
+            lead.insert(0, ROW)
+            sizes[ROW] = count(next(iter(kept.values())))
+        views, shape = access.views, decl.shape
+        if unit:
+            start, stop = piece(access, shape[0]) or (0, shape[0])
+            shape, views = (unit,), views[1:]
+            if stop - start == unit:
+                parts.append(str(start // unit))
+            else:
+                parts.append(":" if stop - start == decl.shape[0] else f"{start // unit}:{stop // unit}")
+                lead.append(GATES)
+        if decl.batched:
+            lead.append(BATCH)
+            whole |= set() if apart else {BATCH}
+            apart = False
+        whole |= set() if apart else {FEATURES}
+        if unit or (buffer is not None and buffer.inside is not None):
+            whole.clear()  # its neighbours' elements lie between its steps
+        while parts and parts[-1] == ":":
+            parts.pop()
+        text = self.names(ref.name)
+        if parts:
+            key = f"{', '.join(parts)}{'' if lead or shape else ', ...'}"
+            text = f"{text}[{key}]"
+        found = Operand(text, tuple(lead), shape, moving, frozenset(whole))
+        for view in views:
+            found = viewed(found, view.op, dict(view.attrs))
+        if where.gates and not unit and found.shape == (where.gates[0] * where.gates[1],):
+            found = gated(found, *where.gates, sizes)
+        return self._in_loop(found, row) if where.loops and buffer and where.exists else found
+
+    def _block(self, name: str, block: tuple[str, str], offset: str) -> str:
+        """The steps of a block in a buffer whose own first step lies `offset` before the statement's."""
+        start, stop = block
+        if name in self.local:
+            return f":{stop} - {start}"
+        return f"{start}:{stop}" if offset == "0" else f"{start} + {offset}:{stop} + {offset}"
+
+    def _by_row(self, access: Access, where: Where) -> bool:
+        """True where a loop goes along the first axis of a buffer alone, and each step of it is an array."""
+        decl, buffer = self.system.decls[access.ref.name], self.buffers[access.ref.name]
+        kept = [r.axis for r in buffer.axes]
+        indices = [i for i, a in zip(access.ref.index, decl.axes, strict=True) if a in kept]
+        looped = [i.runs and i.axis in where.loops for i in indices]
+        spanned = any(i.runs and i.axis not in where.loops for i in indices)
+        return sum(looped) == 1 and looped[0] and bool(decl.batched or decl.shape or spanned)
+
+    def _in_loop(self, x: Operand, row: str | None) -> Operand:
+        """An operand in a loop, its views made once for each workspace: what they show changes, they do not."""
+        wish = "_".join(re.findall(r"[^\W\d]\w*|\d+", x.text.partition(".")[0]))
+        if row is not None:
+            name = self.prepare(f"rows({x.text})", f"{wish}_t")
+            return replace(x, text=f"{name}[{row}]", lead=x.lead[1:])
+        changes = any(re.search(rf"\b{v}\b", x.text) for v in self.variables.values())
+        if x.text.isidentifier() or changes or not (x.moving or x.rank < 2):
+            return x
+        return replace(x, text=self.prepare(x.text, f"{wish}_v"))
+
+    def stays(self, text: str) -> bool:
+        """True for a view made beforehand: an assignment goes into it, and must not take its place."""
+        return text.partition("[")[0] in self.prepared.values()
+
+    def prepare(self, text: str, wish: str) -> str:
+        """A name for what is made once for each workspace."""
+        if text not in self.prepared:
+            name = self.prepared[text] = self.names.fresh(wish)
+            self.views.append(f"    {name} = {text}")
+        return self.prepared[text]
+
+    def gates(self, step: Compute) -> tuple[int, int] | None:
+        """Number and size of the gates in a statement that computes several."""
+        for access in (Access(step.equation.out), *(a for a in step.args if isinstance(a, Access))):
+            unit, shape = self.units.get(access.ref.name), self.system.decls[access.ref.name].shape
+            if unit:
+                lo, hi = piece(access, shape[0]) or (0, 0)
+                if hi - lo > unit:
+                    return (hi - lo) // unit, unit
+        return None
+
+    def function(self, name: str) -> str:
+        """A function of NumPy's by its bare name, imported at the top: looked up once."""
+        self.functions.add(name)
+        return name
+
+    def constant(self, text: str) -> str:
+        """A number as an array, which saves its conversion at every call."""
+        return self.prepare(f"np.array({text}, {self.dtype!r})", f"n{re.sub(r'[^0-9a-z]', '_', text)}")
+
+    def sizes(self, where: Where) -> dict[Key, str]:
+        """The number of elements along each leading axis of a statement, as text."""
+        gates = {GATES: str(where.gates[0])} if where.gates else {}
+        found: dict[Key, str] = {**{r.axis: count(r) for r in where.spans}, **gates, BATCH: COUNT}
+        return {**found, where.spans[0].axis: "({1} - {0})".format(*where.block)} if where.block else found
+
+    def hoist(self, text: str, repack: bool) -> str:
+        """A name for an operand made once, before the loops; in one piece where it was rearranged."""
+        if text not in self.hoisted:
+            name = self.names.fresh("k")
+            self.hoisted[text] = name
+            self.before.append(
+                f"        {name} = np.ascontiguousarray({text})" if repack else f"        {name} = {text}"
+            )
+        return self.hoisted[text]
+
+    def scratch(self, shape: list[str], dtype: str) -> str:
+        """A name for memory that one statement needs."""
+        name = self.names.fresh("s")
+        key = f"~{name}"  # no name of a user's begins with a tilde
+        self.memory.append((key, listed(shape), dtype))
+        self.views.append(f"    {name} = ws[{key!r}]")
+        return name
+
+    def note(self, e: Equation) -> str:
+        """The equation, for the margin; one line whatever the user's names hold."""
+        return ascii(self._writer.equation(e))[1:-1]
+
+    def kernel(self, op: str, ranks: list[int], attrs: Mapping[str, Any]) -> str:
+        """A name for an operation that has no form of its own here."""
+        name = self.names.fresh(f"{''.join(c if c.isalnum() else '_' for c in op)}_")
+        self.scope[name] = (op, tuple(ranks), dict(attrs))
+        return name
+
+
+def number(value: Any) -> str:
+    """A Python number as source."""
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return {"inf": "np.inf", "-inf": "-np.inf"}.get(str(value), "np.nan")
+    return repr(value)
+
+
+def span(start: tuple[Mapping[str, int], int], stop: tuple[Mapping[str, int], int]) -> str:
+    """``start:stop`` that never turns negative, which Python would count from the other end."""
+    texts = []
+    for terms, constant in (start, stop):
+        text = linear(terms, constant)
+        texts.append(f"max({text}, 0)" if constant < 0 and terms else text)
+    return f"{'' if texts[0] == '0' else texts[0]}:{texts[1]}"
+
+
+def count(r: Range) -> str:
+    """The number of steps of a range, as source."""
+    terms, constant = difference(r.hi + 1, r.lo, {})
+    text = linear(terms, constant)
+    if not terms:
+        return text
+    return f"max({text}, 0)" if constant < 0 else f"({text})" if constant else text
+
+
+def listed(parts: list[str]) -> str:
+    """The inside of a tuple."""
+    return ", ".join(parts) + ("," if len(parts) == 1 else "")

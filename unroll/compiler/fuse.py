@@ -1,0 +1,245 @@
+"""Loop fusion and array contraction: statements over the same points become one kernel, which keeps its temporaries.
+
+A kernel runs all its statements at one point before it goes on to the next. So a statement may join where it reads
+what the kernel writes at the very same point only. Where a row is the point, the statements may reduce its last axis
+and go on with the result: a row of a softmax or a layer norm passes from one end to the other while it is in cache.
+The order of statements changes as far as their reads and writes allow, so that kernels become few.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from ..ir.axes import Axis
+from ..ir.system import Ref, System
+from .program import Access, Compute, Fuse, Program, Repeat, guard, row
+
+Step = Compute | Fuse | Repeat
+Space = tuple[object, ...]
+
+VARIANTS = 1
+"""Guards in one kernel: each doubles its code."""
+ROWS = range(8, 8193)
+"""Elements of rows that are worth a loop of their own, and of which several fit in a cache."""
+
+
+def fuse(program: Program, inside: bool = True) -> Program:
+    """The program with its pointwise statements gathered in kernels; in loops too where `inside` says so."""
+    steps = _Arranger(program, inside).arrange(program.steps, ())
+    return _forgotten(replace(program, steps=steps))
+
+
+class _Arranger:
+    def __init__(self, program: Program, inside: bool) -> None:
+        self.system, self.inside = program.system, inside
+        self.parts = _overlaps(program)
+
+    def arrange(self, steps: Sequence[Step], loops: tuple[Repeat, ...]) -> tuple[Step, ...]:
+        """One body in a new order; loops nest no deeper than there are axes."""
+        if self.inside:
+            steps = [replace(s, body=self.arrange(s.body, (*loops, s))) if isinstance(s, Repeat) else s for s in steps]
+        before = self._dependences(steps)
+        waiting = [len(b) for b in before]
+        after: list[list[int]] = [[] for _ in steps]
+        for n, earlier in enumerate(before):
+            for m in earlier:
+                after[m].append(n)
+        spaces = [_space(self.system, s, loops) if isinstance(s, Compute) else None for s in steps]
+        ready = dict.fromkeys(n for n, w in enumerate(waiting) if not w)
+        result: list[Step] = []
+        while ready:
+            first = self._next(ready, spaces)
+            kernel = _Kernel(self.system, loops, self.parts)
+            pending = [first]
+            while pending:
+                n = pending.pop(0)
+                step = steps[n]
+                if n != first and not (isinstance(step, Compute) and kernel.takes(step)):
+                    continue
+                del ready[n]
+                kernel.add(step)
+                for m in after[n]:
+                    waiting[m] -= 1
+                    if not waiting[m]:
+                        ready[m] = None
+                if spaces[first] is not None:
+                    pending = [m for m in sorted(ready) if spaces[m] == spaces[first]]
+            result.append(kernel.step())
+        return tuple(result)
+
+    def _next(self, ready: Mapping[int, None], spaces: Sequence[Space | None]) -> int:
+        """What cannot be fused goes first, so that kernels wait until they are large."""
+        alone = [n for n in ready if spaces[n] is None]
+        return min(alone) if alone else min(ready)
+
+    def _dependences(self, steps: Sequence[Step]) -> list[set[int]]:
+        """For each step the earlier ones it must follow: by name, whatever the steps of time."""
+        written: dict[str, int] = {}
+        read: dict[str, list[int]] = {}
+        result = []
+        for n, step in enumerate(steps):
+            reads, writes = self._touched(step)
+            before = {written[x] for x in (*reads, *writes) if x in written}
+            for x in writes:
+                before.update(read.pop(x, ()))
+                written[x] = n
+            for x in reads:
+                read.setdefault(x, []).append(n)
+            before.discard(n)
+            result.append(before)
+        return result
+
+    def _touched(self, step: Step) -> tuple[dict[str, None], dict[str, None]]:
+        reads: dict[str, None] = {}
+        writes: dict[str, None] = {}
+        pending: list[Step] = [step]
+        while pending:
+            step = pending.pop()
+            if isinstance(step, Repeat | Fuse):
+                pending.extend(step.body)
+                continue
+            for arg in step.args:
+                if isinstance(arg, Access):
+                    reads.update(dict.fromkeys((arg.ref.name, *self.parts.get(arg.ref.name, ()))))
+            name = step.equation.out.name
+            writes.update(dict.fromkeys((name, *self.parts.get(name, ()))))
+        return reads, writes
+
+
+def _overlaps(program: Program) -> dict[str, list[str]]:
+    """For names that share memory with others: which."""
+    places: dict[str, list[tuple[str, int, int]]] = {}
+    for name in program.buffers:
+        host, offset = program.place(name)
+        size = program.system.decls[name].shape[-1:]
+        places.setdefault(host, []).append((name, offset, offset + (size[0] if size else 1)))
+    return {
+        name: [other for other, lo, hi in same if other != name and lo < stop and start < hi]
+        for same in places.values()
+        if len(same) > 1
+        for name, start, stop in same
+    }
+
+
+class _Kernel:
+    """Statements gathered so far."""
+
+    def __init__(self, system: System, loops: tuple[Repeat, ...], parts: Mapping[str, Sequence[str]]) -> None:
+        self.system, self.loops, self.parts = system, loops, parts
+        self.body: list[Step] = []
+        self.written: dict[str, Ref] = {}
+        self.read: dict[str, list[Access]] = {}
+        self.guards: dict[object, None] = {}
+        self.width = 1
+
+    def takes(self, step: Compute) -> bool:
+        """True if the statement touches what the kernel touches at the same point only, and few guards are needed."""
+        if len({*self.guards, guard(step, self.loops)} - {()}) > VARIANTS:
+            return False
+        if len({self.width, _width(self.system, step), 1}) > 2:
+            return False
+        out, looped = step.equation.out, {axis for axis, _ in step.offsets}
+        for arg in step.args:
+            if isinstance(arg, Access) and any(p in self.written for p in self.parts.get(arg.ref.name, ())):
+                return False
+            wrote = self.written.get(arg.ref.name) if isinstance(arg, Access) else None
+            if wrote is None or not isinstance(arg, Access) or _apart(arg.ref, wrote, looped):
+                continue
+            if arg.views or arg.ref != wrote:
+                return False
+        if self.written.get(out.name, out) != out or any(p in self.read for p in self.parts.get(out.name, ())):
+            return False
+        reads = (a for a in self.read.get(out.name, ()) if not _apart(a.ref, out, looped))
+        return all(a.ref == out and not a.views for a in reads)
+
+    def add(self, step: Step) -> None:
+        self.body.append(step)
+        if isinstance(step, Compute):
+            self.guards[guard(step, self.loops)] = None
+            self.width = max(self.width, _width(self.system, step))
+            self.written[step.equation.out.name] = step.equation.out
+            for arg in step.args:
+                if isinstance(arg, Access):
+                    self.read.setdefault(arg.ref.name, []).append(arg)
+
+    def step(self) -> Step:
+        """A kernel, or the one statement as it was."""
+        body = tuple(s for s in self.body if isinstance(s, Compute))
+        return Fuse(body) if len(body) > 1 else self.body[0]
+
+
+def _apart(a: Ref, b: Ref, looped: set[Axis]) -> bool:
+    """True if the two are different steps of an axis that is fixed while a kernel runs."""
+    return any(
+        i.shift != j.shift and (i.axis, i.anchor) == (j.axis, j.anchor) and (not i.runs or i.axis in looped)
+        for i, j in zip(a.index, b.index, strict=True)
+    )
+
+
+def _space(system: System, step: Compute, loops: tuple[Repeat, ...]) -> Space | None:
+    """The points or rows of a statement that a kernel may hold, as a key; None for any other statement."""
+    e, found = step.equation, row(system, step)
+    if found is None or (found.reads != found.writes and found.reads not in ROWS):
+        return None
+    looped = {loop.axis for loop in loops}
+    spans = tuple(r for r in e.domain if r.axis not in looped)
+    rows = found.reads == 1 or found.reads in ROWS
+    return spans, tuple(step.offsets), e.batched, rows, found.lead if rows else system.decls[e.out.name].shape
+
+
+def _width(system: System, step: Step) -> int:
+    found = row(system, step) if isinstance(step, Compute) else None
+    return found.reads if found else 1
+
+
+def _forgotten(program: Program) -> Program:
+    """Every kernel told which names only it knows: written first, then read at the same point, and by no one else."""
+    users: dict[str, set[int]] = {}
+    guards: dict[str, set[object]] = {}
+    plain: dict[str, bool] = {}
+    kernels: list[Fuse] = []
+    pending: list[tuple[Step, tuple[Repeat, ...]]] = [(s, ()) for s in program.steps]
+    while pending:
+        step, loops = pending.pop()
+        if isinstance(step, Repeat):
+            pending.extend((s, (*loops, step)) for s in step.body)
+            continue
+        number = len(kernels) + 1 if isinstance(step, Fuse) else 0
+        if isinstance(step, Fuse):
+            kernels.append(step)
+        seen: dict[str, Ref] = {}
+        for s in step.body if isinstance(step, Fuse) else (step,):
+            for arg in s.args:
+                if isinstance(arg, Access):
+                    guards.setdefault(arg.ref.name, set()).add(guard(s, loops))
+                    users.setdefault(arg.ref.name, set()).add(number)
+                    plain[arg.ref.name] = plain.get(arg.ref.name, True) and seen.get(arg.ref.name) == arg.ref
+                    plain[arg.ref.name] = plain[arg.ref.name] and not arg.views
+            name = s.equation.out.name
+            guards.setdefault(name, set()).add(guard(s, loops))
+            users.setdefault(name, set()).add(number)
+            plain[name] = plain.get(name, True) and (name in seen or s.mode == "set")
+            seen[name] = s.equation.out
+    asked = {r.name for r in program.system.outputs.values()}
+    hosts = {b.inside[0] for b in program.buffers.values() if b.inside is not None}
+    shared = asked | hosts | {b.name for b in program.buffers.values() if b.inside is not None}
+    inner = {
+        name
+        for name, by in users.items()
+        if len(by) == 1 and 0 not in by and plain[name] and len(guards[name]) == 1 and name in program.buffers
+    } - shared
+    return replace(program, steps=_told(program.steps, inner))
+
+
+def _told(steps: tuple[Step, ...], inner: set[str]) -> tuple[Step, ...]:
+    result: list[Step] = []
+    for step in steps:
+        if isinstance(step, Repeat):
+            result.append(replace(step, body=_told(step.body, inner)))
+        elif isinstance(step, Fuse):
+            names = dict.fromkeys(s.equation.out.name for s in step.body if s.equation.out.name in inner)
+            result.append(replace(step, inner=tuple(names)))
+        else:
+            result.append(step)
+    return tuple(result)

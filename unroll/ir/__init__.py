@@ -1,0 +1,1 @@
+"""The recurrence-equation IR: axes, declarations, equations, systems, and their names and index ranges."""

@@ -1,0 +1,92 @@
+"""The names of the package's own, temporaries and generated inputs: none that a user has, and none twice."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping
+from dataclasses import replace
+
+from .system import Decl, Ref, System
+
+LOSS, TANGENT = "~loss", "~tangent"
+"""What results are called that have no name of the user's, in which there is no tilde."""
+PENDING = "."
+"""Before the name of an input that a net fills, until the system is finished: no name of a user's holds it."""
+
+
+def unused(wish: str, taken: Container[str]) -> str:
+    """The wish where nobody has that name, else the wish with the first number that makes it free: ``o_fed_2``."""
+    name, number = wish, 1
+    while name in taken:
+        number += 1
+        name = f"{wish}_{number}"
+    return name
+
+
+def numbered(wish: str, taken: Container[str]) -> str:
+    """The wish with the first number that makes it free, from 1: ``noise1``."""
+    number = 1
+    while f"{wish}{number}" in taken:
+        number += 1
+    return f"{wish}{number}"
+
+
+def settled(decls: Mapping[str, Decl]) -> dict[str, str]:
+    """Names for the inputs that a net fills and whose names are pending."""
+    taken = dict.fromkeys(decls)
+    names: dict[str, str] = {}
+    for name, decl in decls.items():
+        if decl.automatic and name.startswith(PENDING):
+            names[name] = numbered(name.removeprefix(PENDING).rstrip("0123456789"), taken)
+            taken[names[name]] = None
+    return names
+
+
+def renamed(system: System) -> System:
+    """The system with names for all that has none yet.
+
+    Temporaries and constants are named after the variable they serve, numbered in the order of their equations.
+    """
+    serves: dict[str, str] = {}
+    for equation in reversed(system.equations):
+        out = equation.out.name
+        owner = serves.get(out) or (None if system.decls[out].kind == "temporary" else out)
+        if owner is None:
+            continue
+        for ref in equation.refs:
+            if system.decls[ref.name].kind in ("temporary", "constant"):
+                serves.setdefault(ref.name, owner)
+    names = settled(system.decls)
+    unnamed = [n for n, d in system.decls.items() if d.kind in ("temporary", "constant") and d.of is None]
+    taken = set(system.decls).difference(unnamed)
+    counts: dict[str, int] = {}
+    for name in unnamed:
+        owner = serves.get(name, "")
+        counts[owner] = counts.get(owner, 0) + 1
+        while f"{owner}.{counts[owner]}" in taken:
+            counts[owner] += 1
+        names[name] = f"{owner}.{counts[owner]}"
+    return substitute_names(system, names)
+
+
+def substitute_names(system: System, names: Mapping[str, str]) -> System:
+    """The system with names replaced."""
+
+    def ref(r: Ref) -> Ref:
+        return Ref(names[r.name], r.index) if r.name in names else r
+
+    decls = {}
+    for name, decl in system.decls.items():
+        new = names.get(name, name)
+        of = (new.partition(".")[0] or None) if "." in new else decl.of
+        decls[new] = replace(decl, name=new, of=of) if name in names else decl
+    equations = tuple(
+        replace(
+            e,
+            out=ref(e.out),
+            args=tuple(ref(a) if isinstance(a, Ref) else a for a in e.args),
+            label=e.label and e.label.map(ref),
+        )
+        for e in system.equations
+    )
+    outputs = {k: ref(v) for k, v in system.outputs.items()}
+    return replace(system, decls=decls, equations=equations, outputs=outputs)

@@ -1,0 +1,353 @@
+"""The one form in which a template is kept: a system of recurrence equations.
+
+    system   = declaration* equation*
+    equation = ref ("+=" | "max=") op(operand*, attributes) for domain
+    operand  = ref | number | extent        extent = the number of steps of an axis
+    ref      = name[index*]                 index  = t+k | T+k | k
+    domain   = {axis: lo..hi} and perhaps the batch;  lo, hi = k | T+k;  empty means once
+
+"At every point of the domain evaluate op and add it to (or take the maximum with) ref." An axis of the domain that
+the ref on the left does not run along is summed over, and the batch is such an axis; so a loss, a weight's gradient, a
+boundary and a final state are all equations of this form (Karp, Miller and Winograd 1967). The maximum over a time
+axis is an accumulation too, which is why no operation ever needs to see a whole axis at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
+from typing import Any
+
+from ..errors import Source, UndefinedError
+from ..ops.core import OPS, Op
+from .axes import Axis, Index, Range, running, whole
+from .generated_inputs import Automatic
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Decl:
+    """A name and what it stands for.
+
+    kind     "input", "param", "constant", "variable", "temporary" or "cotangent"
+    shape    per example and step
+    dtype    "float", "int" or "bool"
+    axes     the time axes it has instances along, in the order of its brackets
+    batched  one value per example, or one for all
+    of       of a cotangent: the name it is the derivative by; of a temporary: the variable it serves; of an input that
+             sets an instance from outside: the variable
+    detail   of a param its initialiser, of a constant its array, of an input what fills or bounds it
+    """
+
+    name: str
+    kind: str
+    shape: Shape
+    dtype: str = "float"
+    axes: tuple[Axis, ...] = ()
+    batched: bool = False
+    of: str | None = None
+    detail: Any = field(default=None, compare=False)
+    source: Source | None = field(default=None, compare=False)
+
+    @property
+    def given(self) -> bool:
+        """True for what the user hands over when running: no equation defines its steps 1..T."""
+        return self.kind in ("input", "param", "constant")
+
+    @property
+    def automatic(self) -> bool:
+        """True for an input that the net fills by itself."""
+        return self.kind == "input" and isinstance(self.detail, Automatic)
+
+
+def visible(name: str) -> str:
+    """The name on one line: what cannot be seen is escaped."""
+    return name if name.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name)
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """One instance of a name, or a running one: ``h[t-1]``, ``h[T]``, ``W``."""
+
+    name: str
+    index: tuple[Index, ...] = ()
+
+    def __str__(self) -> str:
+        name = visible(self.name)
+        return f"{name}[{', '.join(map(str, self.index))}]" if self.index else name
+
+    def substitute(self, steps: Mapping[Axis, Index]) -> Ref:
+        """The ref with running steps replaced."""
+        return Ref(self.name, tuple(i.substitute(steps) for i in self.index)) if steps else self
+
+    @property
+    def running(self) -> tuple[Axis, ...]:
+        """The axes it runs along."""
+        return tuple(i.axis for i in self.index if i.axis is not None and i.runs)
+
+    def shift(self, axis: Axis) -> int | None:
+        """K of ``axis+k``, or None where the ref does not run along the axis."""
+        for i in self.index:
+            if i.axis == axis and i.runs:
+                return i.shift
+        return None
+
+
+def exact(value: Any) -> Any:
+    """A key for numbers and tuples of such, by which 1, 1.0 and True differ, and 0.0 from -0.0; a nan equals itself."""
+    if isinstance(value, tuple):
+        return tuple(map(exact, value))
+    if isinstance(value, float):
+        return float, value.hex()
+    return (type(value), value) if isinstance(value, int) else value
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Const:
+    """A number written in an equation; equal to another of the same kind and bits alone."""
+
+    value: float | int | bool
+
+    def __post_init__(self) -> None:
+        if type(self.value) not in (float, int, bool):  # a scalar of NumPy's
+            object.__setattr__(self, "value", self.value.item())  # type: ignore[union-attr]
+
+    def __eq__(self, other: object) -> bool:
+        return exact(self.value) == exact(other.value) if isinstance(other, Const) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(exact(self.value))
+
+    def __str__(self) -> str:
+        return f"{self.value:g}" if isinstance(self.value, float) else str(self.value)
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """The number of steps of an axis, as a number."""
+
+    axis: Axis
+
+    def __str__(self) -> str:
+        return self.axis.end
+
+
+WHOLE = range(-(2**63), 2**63)
+"""Integers: beyond, arrays wrap around, and Python does not."""
+
+Operand = Ref | Const | Extent
+Domain = tuple[Range, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """What the user called an expression made of several operations: ``softmax(a[t, s], over=s)``. For printing."""
+
+    name: str
+    args: tuple[Any, ...]
+    attrs: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def refs(self) -> tuple[Ref, ...]:
+        """The refs it prints."""
+        return tuple(a for a in (*self.args, *(v for _, v in self.attrs)) if isinstance(a, Ref))
+
+    def map(self, change: Callable[[Ref], Any]) -> Label:
+        """The label with each ref replaced."""
+        args = tuple(change(a) if isinstance(a, Ref) else a for a in self.args)
+        return Label(self.name, args, tuple((k, change(v) if isinstance(v, Ref) else v) for k, v in self.attrs))
+
+
+@dataclass(frozen=True, slots=True)
+class Equation:
+    """``out += op(*args)`` at every point of `domain`, for every example where `batched`."""
+
+    out: Ref
+    op: str
+    args: tuple[Operand, ...]
+    attrs: tuple[tuple[str, Any], ...] = ()
+    domain: Domain = ()
+    batched: bool = False
+    combine: str = "sum"
+    source: Source | None = field(default=None, compare=False)
+    label: Label | None = field(default=None, compare=False)
+
+    @property
+    def operation(self) -> Op:
+        """The record of its operation."""
+        return OPS[self.op]
+
+    @property
+    def attributes(self) -> Any:
+        """The attributes as a key, by which numbers of other kinds or signs differ."""
+        return exact(self.attrs)
+
+    @property
+    def refs(self) -> tuple[Ref, ...]:
+        """The operands that are read."""
+        return tuple(a for a in self.args if isinstance(a, Ref))
+
+    @property
+    def axes(self) -> tuple[Axis, ...]:
+        """The axes of the domain."""
+        return tuple(r.axis for r in self.domain)
+
+    @property
+    def summed(self) -> tuple[Axis, ...]:
+        """The axes of the domain that the left-hand side does not run along."""
+        kept = self.out.running
+        return tuple(a for a in self.axes if a not in kept)
+
+    def range(self, axis: Axis) -> Range:
+        """The steps of one axis of the domain."""
+        return next(r for r in self.domain if r.axis == axis)
+
+    def written(self, position: int) -> tuple[Index, Index]:
+        """First and last step written along one bracket of the left-hand side."""
+        index = self.out.index[position]
+        if not index.runs or index.axis is None:
+            return index, index
+        r = self.range(index.axis)
+        return r.lo + index.shift, r.hi + index.shift
+
+
+@dataclass(frozen=True, slots=True)
+class Truncation:
+    """How far cotangents reach along an axis: to the end of a chunk of `steps` steps, or through delays of `steps`."""
+
+    axis: Axis
+    steps: int
+    sliding: bool = False
+
+    def __str__(self) -> str:
+        return f"truncated: {'a window' if self.sliding else 'chunks'} of {self.steps} along {self.axis.name}"
+
+
+@dataclass(frozen=True)
+class System:
+    """A template: declarations, equations, what is asked of it. Frozen; every transform makes a new one.
+
+    outputs  what a result is called, mostly a name -> the ref whose values it holds
+    loss     the name of the loss, one number per example, or None
+    stop     the name of what says that a step is the last one of an example, or None
+
+    truncations  how far cotangents reach, by which the adjoint goes; no value depends on them
+    """
+
+    name: str
+    axes: tuple[Axis, ...]
+    decls: Mapping[str, Decl]
+    equations: tuple[Equation, ...]
+    outputs: Mapping[Any, Ref] = field(default_factory=dict)
+    loss: str | None = None
+    stop: str | None = None
+    truncations: tuple[Truncation, ...] = ()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Its fields alone, without what was worked out from them."""
+        return _system, tuple(getattr(self, f.name) for f in fields(self))
+
+    @cached_property
+    def writers(self) -> Mapping[str, list[Equation]]:
+        """The equations that define each name."""
+        result: dict[str, list[Equation]] = {name: [] for name in self.decls}
+        for equation in self.equations:
+            result[equation.out.name].append(equation)
+        return result
+
+    @cached_property
+    def reach(self) -> Mapping[Axis, int]:
+        """By axis, the largest k for which anything has a step ``T+k``: no fixed step that exists lies further."""
+        result: dict[Axis, int] = {}
+        for e in self.equations:
+            for position, axis in enumerate(self.decls[e.out.name].axes):
+                _, hi = e.written(position)
+                if hi.anchor:
+                    result[axis] = max(result.get(axis, hi.shift), hi.shift)
+        return result
+
+    def reads(self, equation: Equation, ref: Ref) -> tuple[tuple[Index, Index], ...]:
+        """First and last step that an equation reads along each bracket of one of its refs.
+
+        A ref that only its label mentions may run along an axis that was summed over before: that axis counts whole.
+        """
+        ranges = {r.axis: r for r in equation.domain}
+        ends = []
+        for index in ref.index:
+            if index.runs and index.axis is not None:
+                r = ranges.get(index.axis) or whole(index.axis)
+                ends.append((r.lo + index.shift, r.hi + index.shift))
+            else:
+                ends.append((index, index))
+        return tuple(ends)
+
+    def place(self, equation: Equation, axis: Axis) -> Index | None:
+        """The step along an axis at which an equation stands; None for what is computed once for all steps."""
+        if axis in equation.axes:
+            return running(axis)
+        axes = self.decls[equation.out.name].axes
+        return equation.out.index[axes.index(axis)] if axis in axes else None
+
+    def elsewhere(self, equation: Equation, ref: Ref, axis: Axis) -> Index | None:
+        """The step along an axis that an equation reads of what is computed, where that is another than its own."""
+        decl = self.decls[ref.name]
+        if decl.given or decl.dtype != "float" or axis not in decl.axes:
+            return None
+        index = ref.index[decl.axes.index(axis)]
+        return None if self.place(equation, axis) in (None, index) else index
+
+    def truncates(self, equation: Equation, ref: Ref) -> Truncation | None:
+        """A truncation that a read meets, if there is one; through windows only delays count."""
+        met = ((t, self.elsewhere(equation, ref, t.axis)) for t in self.truncations)
+        return next((t for t, index in met if index is not None and (index.runs or not t.sliding)), None)
+
+    def with_equations(self, equations: Iterable[Equation]) -> System:
+        """The system with other equations, and without the temporaries that none of them mentions."""
+        equations = tuple(equations)
+        named = {e.out.name for e in equations} | {r.name for e in equations for r in e.refs}
+        decls = {n: d for n, d in self.decls.items() if d.kind not in ("temporary", "cotangent") or n in named}
+        return replace(self, decls=decls, equations=equations)
+
+    def form(self, equation: Equation) -> Any:
+        """All that an equation computes and where it puts it, but for the name: equations of one form are the same.
+
+        The kind of the left-hand side is a part: what nothing writes of a cotangent is zero, of a temporary undefined.
+        """
+        e, decl = equation, self.decls[equation.out.name]
+        left = decl.kind, decl.shape, decl.dtype, decl.axes, decl.batched
+        return e.op, e.args, e.attributes, e.domain, e.batched, e.combine, e.out.index, left
+
+    def exclusive(self, equation: Equation) -> bool:
+        """True if the left-hand side equals the operation's result at each point: nothing else adds to it there."""
+        decl = self.decls[equation.out.name]
+        if equation.summed or (equation.batched and not decl.batched):
+            return False
+        return all(e is equation or not _overlap(e, equation) for e in self.writers[decl.name])
+
+
+def _system(*values: Any) -> System:
+    """A system that comes from elsewhere. Raises UndefinedError for an operation that is not defined here."""
+    made = System(*values)
+    check_known(made.name, made.equations)
+    return made
+
+
+def check_known(name: str, equations: Iterable[Equation]) -> None:
+    """Raises UndefinedError for an operation that nobody has defined in this process."""
+    for op in dict.fromkeys(e.op for e in equations):
+        if op not in OPS:
+            raise UndefinedError(
+                f"template {name!r} uses the operation {op!r}, which nobody has defined here: import the module that "
+                "calls ops.define first"
+            )
+
+
+def _overlap(a: Equation, b: Equation) -> bool:
+    """False only if the two write different steps for every length."""
+    for position in range(len(a.out.index)):
+        (alo, ahi), (blo, bhi) = a.written(position), b.written(position)
+        if (ahi + 1).never_after(blo) or (bhi + 1).never_after(alo):
+            return False
+    return True

@@ -1,0 +1,1 @@
+"""The front end: what the user writes, recorded as equations and validated."""

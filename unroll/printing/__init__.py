@@ -1,0 +1,1 @@
+"""Equations as text: plain, Unicode and LaTeX."""

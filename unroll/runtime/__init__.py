@@ -1,0 +1,1 @@
+"""Running a net: arguments are checked and bound, programs compiled when they are first asked for."""

@@ -1,0 +1,395 @@
+"""`Net`: a template compiled for a backend, called with plain dicts of arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from .. import backends
+from ..backends.base import Options
+from ..cache import Recent
+from ..compiler.pipeline import OPTIONAL, compile_system
+from ..compiler.program import Program
+from ..compiler.report import Report, explain
+from ..errors import ArrayError, BackendError, from_call
+from ..ir.names import LOSS, TANGENT
+from ..ir.system import System, visible
+from ..transform.higher_order import hessian_system, tangent_system
+from ..transform.intervention import clamped
+from ..unfold.lengths import batch_size, length, used_ends
+from .arguments import Extras
+from .array_conversion import FLOATS
+from .build import Maker
+from .generate import Generated, generate, stops
+from .initializers import check_picklable, initial
+from .programs import Programs
+from .queries import Names, instance, keyed, one, parted, second
+from .sequence_lengths import Reader
+from .stream import Stream
+
+Params = Mapping[str, Any] | None
+"""None where they were forgotten, which is said where they are looked at."""
+CLAMPED = 64
+"""Sets of instances to clamp for which a net keeps what it compiled."""
+Clamp = Mapping[tuple[Any, ...], Any] | None
+
+
+class Net(Programs):
+    """A template ready to run; made by `Template.compile`.
+
+    Arrays are time-first, ``(T, B, ...)``, or ``(B, T, ...)`` with ``batch_first=True``; the batch axis may be left
+    out of all of them. Params are a plain dict of arrays, and nothing of the user's is changed in place.
+    """
+
+    @from_call
+    def __init__(
+        self,
+        system: System,
+        backend: str = "auto",
+        *,
+        dtype: str = "float32",
+        batch_first: bool = False,
+        debug_nans: bool = False,
+        without: Sequence[str] = (),
+        precision: str = "float32",
+        device: Any = None,
+        on_device: bool = False,
+    ) -> None:
+        dtype = str(getattr(dtype, "__name__", dtype))
+        if dtype not in FLOATS:
+            raise BackendError(f"dtype={dtype!r}: choose one of {', '.join(FLOATS)}")
+        self.backend = backends.load(backend).at(device, on_device)
+        self.dtype = dtype
+        self._devices: dict[str, Any] = {"device": device, "on_device": on_device}
+        known = (*OPTIONAL, *self.backend.optional)
+        if unknown := [name for name in without if name not in known]:
+            raise BackendError(f"without={unknown[0]!r}: what {self.backend.name} can do without is {', '.join(known)}")
+        self._options = Options(dtype, debug_nans, tuple(without), self.backend.rounding(precision, dtype))
+        self.backend.anticipate(system, self._options)
+        super().__init__(system, Maker(system, self.backend, self._options, batch_first))
+        self._set: Recent[tuple[Net, tuple[str, ...]]] = Recent(CLAMPED)
+        self._lengths = Reader(system, self.backend, dtype, batch_first)
+
+    @property
+    def _of(self) -> Any:
+        """What the net was made of."""
+        return self.system
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What it was made of and how: its programs are compiled anew, where it arrives."""
+        check_picklable(self.system.decls.values())
+        return _made, (type(self), self._of, self.backend.name, self._how())
+
+    def __copy__(self) -> Net:
+        """Itself: nothing of a net ever changes."""
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Net:
+        return self
+
+    def __repr__(self) -> str:
+        return f"<Net {visible(self.system.name)}: {self.backend.name}, {self._options}>"
+
+    @from_call
+    def init(self, seed: Any = 0) -> dict[str, Any]:
+        """New params, drawn by their initialisers.
+
+        seed  an int from 0 up (the same seed gives the same bits) or a numpy.random.Generator
+        """
+        return {name: self.backend.placed(value) for name, value in initial(self.system, seed, self.dtype).items()}
+
+    @from_call
+    def run(
+        self,
+        /,
+        params: Params = None,
+        names: Names = None,
+        *,
+        lengths: Any = None,
+        batch: int | None = None,
+        seed: Any = None,
+        clamp: Clamp = None,
+        **arrays: Any,
+    ) -> Any:
+        """The outputs, or any variable by name.
+
+        names   None for all outputs, as a dict; ``"h"`` for one array; ``("h", 3)`` for one instance; a list of such
+                for a dict, whose keys are what was asked for
+        lengths the steps of each example, ``[3, 5]``, or ``{"T": [3, 5], "S": [2, 2]}`` with several axes
+        batch   the number of examples, where no array tells it
+        seed    for what the template draws: an int, with which the draws are the same again, or a Generator
+        clamp   instances to set, such as ``{("h", 3): value}``, one value per example: the edges into them are cut
+        arrays  the inputs by name; ``T=`` where no array tells the length
+
+        A list with an array for each example, ``x=[x1, x2]``, is padded and tells the lengths. A variable over t comes
+        as ``(T, B, *shape)``: row 0 is step 1, and steps that an example does not have are 0. Raises ArrayError,
+        LengthError.
+        """
+        if clamp:
+            net, values = self._clamped(clamp)
+            return net.run_on({**values, **arrays}, params, names, lengths=lengths, batch=batch, seed=seed)
+        return self.run_on(arrays, params, names, lengths=lengths, batch=batch, seed=seed)
+
+    def run_on(
+        self,
+        arrays: Mapping[str, Any],
+        params: Params,
+        names: Names = None,
+        *,
+        lengths: Any = None,
+        batch: int | None = None,
+        seed: Any = None,
+    ) -> Any:
+        """The same, with the inputs in a mapping, whatever they are called."""
+        single, wanted = self._names.asked(names)
+        told = self._lengths(lengths, arrays, {})
+        built = self._forward(wanted, told.along)
+        system, bound, results = built.call(params, told.arrays, extras=Extras(seed, ends=told.ends, batch=batch))
+        shown = {name: self._out(system, name, value, bound) for name, value in results.items()}
+        return next(iter(shown.values())) if single else shown
+
+    @from_call
+    def stream(
+        self,
+        /,
+        params: Params = None,
+        names: Names = None,
+        *,
+        batch: int | None = None,
+        seed: Any = None,
+        **arrays: Any,
+    ) -> Stream:
+        """A run in pieces, ``stream(x=chunk)``, which carries its state: see `unroll.runtime.stream.Stream`.
+
+        names   as for `run`; none may depend on later steps (CausalityError)
+        batch   the number of examples, where no array tells it
+        arrays  the inputs that have no steps, by name
+        """
+        single, wanted = self._names.asked(names)
+        return Stream(self._stepper(wanted), params, arrays, batch=batch, seed=seed, single=single)
+
+    @from_call
+    def generate(
+        self,
+        /,
+        params: Params = None,
+        names: Names = None,
+        *,
+        max_steps: int | None = None,
+        batch: int | None = None,
+        seed: Any = None,
+        **arrays: Any,
+    ) -> Generated:
+        """Values and lengths of a template that feeds itself, each example up to where its ``g.stop`` is true.
+
+        names      as for `stream`
+        max_steps  the most steps to run; needed where the template has no stop, or where that may be far off: without
+                   it a run that has not ended after 100,000 steps is given up
+        batch      the number of examples, where no array tells it
+        arrays     inputs by name; those over t for every step that may run
+
+        See `unroll.runtime.generate.Generated`. Raises UndefinedError where nothing ends it, ArrayError, CausalityError,
+        LengthError.
+        """
+        single, wanted = self._names.asked(names)
+        made = self._stepper(stops(self.system) | wanted)
+        return generate(made, params, arrays, list(wanted), max_steps, batch=batch, seed=seed, single=single)
+
+    @from_call
+    def loss(self, /, params: Params = None, *, lengths: Any = None, seed: Any = None, **arrays: Any) -> Any:
+        """The loss averaged over the batch: one number."""
+        self._need_loss()
+        value = self.run(params, "loss", lengths=lengths, seed=seed, **arrays)
+        return self.backend.mean(value) if value.ndim else value[()]
+
+    @from_call
+    def value_and_grad(
+        self,
+        /,
+        params: Params = None,
+        wrt: Names = None,
+        outputs: Names = (),
+        *,
+        lengths: Any = None,
+        seed: Any = None,
+        clamp: Clamp = None,
+        **arrays: Any,
+    ) -> Any:
+        """The loss averaged over the batch, and its gradient by each param: ``(number, {name: array})``.
+
+        wrt      names to differentiate by, of params, inputs, variables and instances (``("h", 3)``); by default (None)
+                 every param
+        outputs  names as for `run`; where some are given, a third result holds their values as a dict
+
+        A name that the loss does not depend on has gradient zero. Raises ArrayError, LengthError, DifferentiationError.
+        """
+        self._need_loss()
+        if clamp:
+            net, values = self._clamped(clamp)
+            return net.value_and_grad(params, wrt, outputs, lengths=lengths, seed=seed, **values, **arrays)
+        names = self._names.wrt(wrt)
+        wanted = self._names.asked(outputs)[1] if outputs != () else {}
+        told = self._lengths(lengths, arrays, {})
+        built = self._gradient(names, wanted, told.along)
+        system, bound, results = built.call(params, told.arrays, extras=Extras(seed, ends=told.ends))
+        value = results[LOSS][()]
+        grads = self._gradients(system, names, results, bound)
+        if outputs == ():
+            return value, grads
+        return value, grads, {name: self._out(system, name, results[name], bound) for name in wanted}
+
+    @from_call
+    def jvp(
+        self,
+        params: Params,
+        tangents: Mapping[str, Any] | None = None,
+        of: str = "loss",
+        /,
+        *,
+        lengths: Any = None,
+        seed: Any = None,
+        **arrays: Any,
+    ) -> Any:
+        """The value of the loss (or of a variable `of`) and its derivative along `tangents`.
+
+        tangents  arrays like the params or inputs they are directions of, by name; the rest stay fixed
+
+        Forward mode, obtained as the adjoint of the adjoint by its seed (the adjoint is linear in it).
+        """
+        tangents = second(tangents, "jvp", "tangents")
+        names = tuple(sorted(tangents))
+        if one(of, "jvp") == "loss":
+            self._need_loss()
+        self._names.need(names, "tangent")
+        told = self._lengths(lengths, arrays, tangents)
+        directions = {f"{n}~tangent": told.directions[n] for n in names}
+        key, made = ("jvp", of, *names), lambda: tangent_system(self._simple, names, of)
+        built = self._get(key, made, tuple(directions), told.along)
+        system, bound, results = built.call(params, told.arrays, directions, Extras(seed, ends=told.ends))
+        value = self._out(system, of, results[of], bound)
+        tangent = self._out(system, of, results[TANGENT], bound)
+        if of == "loss" and value.ndim:
+            return self.backend.mean(value), self.backend.mean(tangent)
+        return value, tangent
+
+    @from_call
+    def vjp(
+        self,
+        params: Params,
+        cotangents: Mapping[str, Any] | None = None,
+        /,
+        wrt: Names = None,
+        *,
+        lengths: Any = None,
+        seed: Any = None,
+        **arrays: Any,
+    ) -> tuple[dict[str, Any], dict[Any, Any]]:
+        """The values of variables, and the gradient of their products with `cotangents`, added up.
+
+        cotangents  arrays like the variables, by name
+        wrt         as for `value_and_grad`; a param's gradient is a sum over the batch, not an average
+
+        With a cotangent of one 1 and else 0 it is a row of a Jacobian: ``dh[t]/dh[s]`` for every s at once.
+        """
+        cotangents = second(cotangents, "vjp", "cotangents")
+        names, of = self._names.wrt(wrt), self._names.whole(cotangents)
+        wanted = self._names.wanted(of)
+        seeds = {n: f"{n}~seed" for n in of}
+        told = self._lengths(lengths, arrays, cotangents)
+        directions = {seeds[n]: told.directions[n] for n in of}
+        key, made = ("vjp", of, names), lambda: self._adjoint(names, wanted, seeds)
+        built = self._get(key, made, tuple(directions), told.along)
+        system, bound, results = built.call(params, told.arrays, directions, Extras(seed, ends=told.ends))
+        values = {n: self._out(system, n, results[n], bound) for n in of}
+        return values, self._gradients(system, names, results, bound)
+
+    @from_call
+    def hessian_vector(
+        self,
+        params: Params,
+        vector: Mapping[str, Any] | None = None,
+        /,
+        *,
+        lengths: Any = None,
+        seed: Any = None,
+        **arrays: Any,
+    ) -> dict[str, Any]:
+        """The Hessian of the batch-averaged loss by the params, times `vector`: the adjoint of the adjoint.
+
+        vector  arrays like the params, by name; names left out count as zero
+        """
+        self._need_loss()
+        vector = second(vector, "hessian_vector", "vector")
+        names = tuple(sorted(vector))
+        self._names.need(names, "vector")
+        told = self._lengths(lengths, arrays, vector)
+        directions = {f"{n}~vector": told.directions[n] for n in names}
+        key, made = ("hessian", *names), lambda: hessian_system(self._simple, names)
+        built = self._get(key, made, tuple(directions), told.along)
+        _, bound, results = built.call(params, told.arrays, directions, Extras(seed, ends=told.ends))
+        scale = bound.batch if self._per_example(told.along) else 1
+        with self.backend.quiet():
+            return {name: value / scale for name, value in results.items()}
+
+    @from_call
+    def program(self, names: Names = None, *, grad: bool = False) -> Program:
+        """The program that `run` (or, with ``grad=True``, `value_and_grad`) executes; ``print`` it to read it.
+
+        It is built once and holds for every length. Nothing is run.
+        """
+        built = self._program(names, grad)
+        return built.executable.program or compile_system(built.system)
+
+    @from_call
+    def explain(self, /, names: Names = None, *, grad: bool = True, batch: int = 1, **lengths: int) -> Report:
+        """What the compiled program does: what left the loops, what stayed and why, products and kernels, memory.
+
+        names    of outputs, as for `run`; by default (``grad=True``) the program of `value_and_grad`
+        batch    examples at once, for the account of memory
+        lengths  ``T=128``: with them the report tells the memory of a run in bytes, without running or allocating
+
+        >>> from unroll import Template, ops, t
+        >>> g = Template("leak"); x, a, h = g.input("x"), g.param("a"), g.variable("h", ())
+        >>> h[0] = 0
+        >>> h[t] = a * h[t-1] + x[t]
+        >>> g.loss = ops.sum(h[t], over=t)
+        >>> report = g.compile("numpy").explain(T=1000)
+        >>> report.products, report.memory < 100_000
+        ((0, 0, 0), True)
+        """
+        grad = grad and names is None and self.system.loss is not None
+        built = self._program(names, grad)
+        what = "value_and_grad" if grad else "run"
+        title = f"{visible(self.system.name)} on {self.backend.name}, {self._options}: {what}"
+        run, ends = built.executable, used_ends(built.system)
+        given = {end: length(end, n) for end, n in lengths.items()}
+        return explain(title, run.program, run.costs, ends, given, batch_size(batch))
+
+    def _clamped(self, clamp: Any) -> tuple[Net, dict[str, Any]]:
+        """The net in which some instances are inputs, and the arrays of these."""
+        if not isinstance(clamp, Mapping) or not all(map(instance, clamp)):
+            got = f"the keys {list(clamp)}" if isinstance(clamp, Mapping) else f"a {type(clamp).__name__}"
+            raise ArrayError(f'clamp= takes a dict from instances to arrays, {{("h", 3): value}}; got {got}')
+        instances = tuple(parted(keyed(k)) for k in clamp)
+        found = self._set.get(instances)
+        if found is None:
+            system, inputs = clamped(self.system, instances)
+            found = self._alike(system), inputs
+            self._set.put(instances, found)
+        net, inputs = found
+        return net, dict(zip(inputs, clamp.values(), strict=True))
+
+    def _alike(self, system: System) -> Net:
+        """A net for another system, made with the same options."""
+        return Net(system, self.backend.name, **self._how())
+
+    def _how(self) -> dict[str, Any]:
+        """The options that it was made with."""
+        how = {n: v for n, v in asdict(self._options).items() if n != "averaged"}
+        return {**how, "batch_first": self.batch_first, **self._devices}
+
+
+def _made(kind: type[Net], of: Any, backend: str, how: Mapping[str, Any]) -> Net:
+    """A net that was pickled."""
+    return kind(of, backend, **how)

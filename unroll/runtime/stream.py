@@ -1,0 +1,246 @@
+"""Running step by step: `Stream`, which carries the state from call to call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Protocol
+
+from ..errors import ArrayError, LabelError, LengthError, NonFiniteError, from_call
+from ..ir.axes import TIME
+from ..ir.generated_inputs import Noise
+from ..ir.system import System, visible
+from ..ops.integers import integer
+from ..transform.simplify import reduced
+from ..transform.step_split import cut
+from .arguments import Bound, Extras
+from .build import Maker
+
+STEPS = "steps"
+"""The entry of a state that counts the steps so far."""
+
+
+class Show(Protocol):
+    """Lays a result out for the user."""
+
+    def __call__(self, system: System, name: Any, value: Any, bound: Bound) -> Any: ...
+
+
+class Stepper:
+    """A template cut between its steps and compiled; it holds no state.
+
+    system  the template with the outputs asked for
+    show    lays a result out for the user
+    origin  what makes it again, a function and its arguments, which alone is pickled
+    """
+
+    def __init__(
+        self, system: System, maker: Maker, show: Show, origin: tuple[Callable[..., Stepper], tuple[Any, ...]]
+    ) -> None:
+        self.origin = origin
+        parts = cut(reduced(system, [r.name for r in system.outputs.values()]))
+        context, step = maker.needed(parts.context), maker.needed(parts.step)
+        made = {n: r for n, r in context.outputs.items() if n not in parts.given}
+        self.user, self.backend, self.show = maker.user, maker.backend, show
+        self.step, self.states = step, parts.states
+        self.first = maker.build(maker.needed(replace(context, outputs=made))) if made else None
+        self.run = maker.build(step)
+        self.once = maker.binder(self.user, context).only(lambda d: TIME not in d.axes)
+        along = {n: d for n, d in self.user.decls.items() if d.kind == "input" and TIME in d.axes and not d.automatic}
+        chunk = replace(step, decls={**along, **step.decls})
+        every = maker.binder(chunk, chunk)
+        self.inputs = every.only(lambda d: TIME in d.axes and not d.automatic)
+        self.noise = every.only(lambda d: TIME in d.axes and d.automatic)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self.origin
+
+
+class Stream:
+    """A template that runs in pieces: each call takes the next steps and returns what `Net.run` would, for these.
+
+    Made by `Net.stream`. Memory does not grow with the steps so far. Params, and the inputs that have no steps, are
+    read when the stream is made: what becomes of the arrays later is nothing to it.
+
+    >>> from unroll import Template, t
+    >>> g = Template(); x, y = g.input("x"), g.variable("y", ())
+    >>> y[0] = 0
+    >>> y[t] = 0.5 * y[t-1] + x[t]
+    >>> stream = g.compile("numpy").stream({}, "y")
+    >>> print(stream(x=[1.0, 0.0]), stream(x=[0.0]))
+    [1.  0.5] [0.25]
+    >>> stream.state
+    {'y[0]': array([0.25], dtype=float32), 'steps': 3}
+    """
+
+    def __init__(
+        self,
+        stepper: Stepper,
+        params: Any,
+        arrays: Mapping[str, Any],
+        *,
+        batch: Any,
+        seed: Any,
+        single: bool,
+    ) -> None:
+        self.stepper, self._single = stepper, single
+        known = stepper.user.decls
+        for name in arrays:
+            if name in known and TIME in known[name].axes:
+                raise ArrayError(f"input {name} has a value at each step: hand it to the stream, stream({name}=...)")
+        if TIME.end in arrays:
+            raise LengthError(f"a stream has no length {TIME.end}: each call runs as many steps as it is given")
+        draws = any(isinstance(d.detail, Noise) for d in stepper.noise.automatic.values())
+        self._seed = stepper.backend.key(seed) if seed is not None else None
+        if draws:
+            stepper.noise.drawn({a.end: 0 for a in stepper.step.axes}, 1, Extras(self._seed))  # asks for a seed
+        bound = stepper.once(params, arrays, None, Extras(self._seed, batch=batch))
+        self._context = replace(bound, values={name: array.copy() for name, array in bound.values.items()})
+        given = [d for n, d in stepper.once.inputs.items() if n in bound.values]
+        self.batched = batch is not None or not bound.unbatched
+        self._fixed: dict[str, Any] = {}
+        self._initial: dict[str, Any] = {}
+        self._state: dict[str, Any] | None = None
+        self._rows: Sequence[int] | None = None
+        self.steps = 0
+        if self.batched or any(d.batched for d in given):
+            self.begin()
+
+    def __copy__(self) -> Stream:
+        """One that goes on from where this one is; no array of either ever changes, so they may share them."""
+        made = Stream.__new__(Stream)
+        made.__dict__.update(self.__dict__)
+        return made
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Stream:
+        return self.__copy__()
+
+    def begin(self) -> None:
+        """Compute what no step changes and the initial state, once."""
+        if self._state is not None:
+            return
+        made, bound = self.stepper, self._context
+        values = {**bound.values, **made.once.drawn(bound.lengths, bound.batch, Extras(self._seed))}
+        if made.first is not None:
+            values.update(made.first(values, bound.lengths, bound.batch))
+        self._initial = {name: values.pop(name) for name in made.states.values()}
+        self._fixed, self._state = values, self._initial
+
+    @property
+    def batch(self) -> int:
+        """The number of examples."""
+        return self._context.batch
+
+    def bind(self, arrays: Mapping[str, Any]) -> Bound:
+        """Inputs over t as the backend takes them; they may tell the number of examples, and other lengths."""
+        made, context = self.stepper, self._context
+        for name in arrays:
+            decl = made.user.decls.get(name)
+            if decl is not None and decl.kind == "input" and TIME not in decl.axes:
+                raise ArrayError(f"input {name} has no steps: hand it over once, net.stream(params, {name}=...)")
+        size = context.batch if self._state is not None else None
+        bound = made.inputs({}, {**context.lengths, **arrays}, None, Extras(batch=size))
+        others = {end: steps for end, steps in bound.lengths.items() if end != TIME.end}
+        if self._state is None:
+            self.batched = not bound.unbatched
+            self._context = replace(context, batch=bound.batch, lengths=others)
+        elif others != context.lengths:
+            self._context = replace(context, lengths=others)
+        return bound
+
+    @from_call
+    def __call__(self, /, **arrays: Any) -> Any:
+        """The next steps.
+
+        arrays  the inputs over t by name, with as many steps as are to run; ``T=`` where there are none
+
+        Returns a dict of arrays by name, or one array where the stream was made for one name: ``(T, B, *shape)``.
+        Raises ArrayError, LengthError.
+        """
+        bound = self.bind(arrays)
+        self.begin()
+        return self.shown(self.advance(bound.values, bound.lengths[TIME.end]))
+
+    def advance(self, values: Mapping[str, Any], steps: int) -> dict[str, Any]:
+        """Run `steps` steps on arrays in the backend's own layout; returns the outputs in that layout."""
+        made, batch = self.stepper, self.batch
+        lengths = {**self._context.lengths, TIME.end: steps}
+        noise = made.noise.drawn(lengths, batch, Extras(self._seed, self.steps))
+        along = self._followed({**values, **noise})
+        try:
+            results = made.run({**self._fixed, **self.carried, **along}, lengths, batch)
+        except NonFiniteError as error:
+            since = f"\nSteps are counted from the start of this call, before which {self.steps} had run."
+            raise NonFiniteError(f"{error}{since if self.steps else ''}") from None
+        except LabelError as error:
+            raise error.found.moved(TIME, self.steps, self._rows).error() from None
+        self._state = {name: results.pop(name) for name in made.states.values()}
+        self.steps += steps
+        return results
+
+    def follow(self, rows: Sequence[int]) -> None:
+        """From here on the place of each example computes what the place ``rows[b]`` does, which keeps its own."""
+        self._rows = rows
+        self._fixed, self._state = self._followed(self._fixed), self._followed(self.carried)
+
+    def _followed(self, arrays: Mapping[str, Any]) -> dict[str, Any]:
+        """Arrays that the steps read, with the rows that are followed."""
+        rows, made = self._rows, self.stepper
+        if rows is None:
+            return dict(arrays)
+        decls = {name: made.step.decls.get(name) for name in arrays}
+        batched = {name: len(d.axes) for name, d in decls.items() if d is not None and d.batched}
+        return {n: made.backend.rows(a, batched[n], rows) if n in batched else a for n, a in arrays.items()}
+
+    def shown(self, results: Mapping[str, Any]) -> Any:
+        """Outputs in the user's layout."""
+        bound = replace(self._context, unbatched=not self.batched)
+        made = self.stepper
+        shown = {name: made.show(made.step, name, value, bound) for name, value in results.items()}
+        return next(iter(shown.values())) if self._single else shown
+
+    @property
+    def carried(self) -> Mapping[str, Any]:
+        """The arrays that the next call starts from. Raises ArrayError before the batch size is known."""
+        if self._state is None:
+            raise ArrayError("the number of examples is not known yet: give net.stream(..., batch=), or run a step")
+        return self._state
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """All that the stream carries: ``h[0]`` is h at the last step so far, ``h[-1]`` before that; and the steps.
+
+        The arrays are copies, ``(B, *shape)``. What was read here can be assigned later, to this stream or to another
+        of the same template, params and seed, which then goes on from there.
+        """
+        carried = self.carried
+        return {**{key: carried[name].copy() for key, name in self.stepper.states.items()}, STEPS: self.steps}
+
+    @state.setter
+    @from_call
+    def state(self, state: Mapping[str, Any]) -> None:
+        made, carried = self.stepper, self.carried
+        if set(state) != {*made.states, STEPS}:
+            want, got = ", ".join((*made.states, STEPS)), ", ".join(map(str, state)) or "nothing"
+            raise ArrayError(f"the state of this stream holds {want}; got {got}")
+        new = {}
+        for key, name in made.states.items():
+            array, given = carried[name], made.backend.asarray(state[key], None)
+            if tuple(given.shape) != tuple(array.shape) or given.dtype != array.dtype:
+                want = f"{tuple(array.shape)} and {array.dtype}"
+                raise ArrayError(f"state {key} has shape {tuple(given.shape)} and is {given.dtype}, expected {want}")
+            new[name] = given.copy()
+        steps = integer(state[STEPS])
+        if steps is None or steps < 0:
+            raise ArrayError(f"state {STEPS!r} is {state[STEPS]!r}: steps are counted by an integer from 0 up")
+        self._state, self.steps = new, steps
+
+    def reset(self) -> None:
+        """Back to the initial state, before step 1."""
+        if self._state is not None:
+            self._state = self._initial
+        self.steps = 0
+
+    def __repr__(self) -> str:
+        carried = ", ".join(self.stepper.states) or "nothing"
+        return f"<Stream {visible(self.stepper.step.name)}: {self.steps} steps, carries {visible(carried)}>"

@@ -1,0 +1,1 @@
+"""What training needs besides gradients: optimizers, schedules and stopping criteria."""

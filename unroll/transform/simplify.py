@@ -1,0 +1,346 @@
+"""Simplification: copy propagation, constant folding, common subexpression elimination, dead code elimination.
+
+Precondition and result: a checked system. Each rewrite is one pass over the equations; they repeat until none applies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from ..dependence.flows import live
+from ..ir.axes import Axis, Index, Range
+from ..ir.system import WHOLE, Const, Equation, Operand, Ref, System, exact
+from ..ops.shapes import broadcast, elementwise
+from .verify import Stages
+
+
+def simplify(system: System, keep: Iterable[str] = (), apart: Iterable[str] = ()) -> System:
+    """The system, simplified; its outputs, its loss, declared variables and `keep` survive, `apart` as in `reduced`."""
+    roots = [
+        *keep,
+        *(r.name for r in system.outputs.values()),
+        *([system.loss] if system.loss else []),
+        *(n for n, d in system.decls.items() if d.kind not in ("temporary", "cotangent")),
+    ]
+    return reduced(system, roots, apart)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a rewrite leaves: `roots` are all there afterwards, and what reads a name `apart` still does, no more."""
+
+    roots: frozenset[str]
+    apart: frozenset[str] = frozenset()
+
+
+def reduced(system: System, roots: Iterable[str], apart: Iterable[str] = ()) -> System:
+    """The system cut down to what the names `roots` are computed from, and simplified.
+
+    apart  variables that are to be differentiated by: nothing that reads one may read what it is a copy of instead, nor
+           the other way round
+    """
+    kept = Kept(frozenset(roots), frozenset(apart))
+    with Stages(without_dead(system, kept.roots)) as stages:
+        for _ in range(1 + len(system.equations)):
+            before = stages.last.equations
+            for rewrite in (_fold_numbers, _into_copies, _promote, _through_copies, _merge_equal):
+                stages.add(rewrite.__name__, without_dead(rewrite(stages.last, kept), kept.roots))
+            if stages.last.equations == before:
+                break
+        stages.add("_trim", _trim(stages.last, kept))
+    return stages.last
+
+
+def without_dead(system: System, roots: Iterable[str]) -> System:
+    """Only the equations that the roots are computed from."""
+    names = live(system, list(roots))
+    decls = {n: d for n, d in system.decls.items() if n in names or d.given}
+    return replace(system, decls=decls, equations=tuple(e for e in system.equations if e.out.name in names))
+
+
+def _single(system: System) -> dict[str, Equation]:
+    """Names with one equation that holds at each point by itself, neither summed nor added to."""
+    return {
+        name: equations[0]
+        for name, equations in system.writers.items()
+        if len(equations) == 1
+        and not system.decls[name].given
+        and equations[0].combine == "sum"
+        and system.exclusive(equations[0])
+        and all(i.runs and not i.shift for i in equations[0].out.index)
+    }
+
+
+def covers(system: System, reader: Equation, ref: Ref, writer: Equation) -> bool:
+    """True if every step that `reader` reads of `ref` is one that `writer` writes, whatever the length."""
+    steps = enumerate(system.reads(reader, ref))
+    written = ((lo, hi, *writer.written(position)) for position, (lo, hi) in steps)
+    return all(first.never_after(lo) and hi.never_after(final) for lo, hi, first, final in written)
+
+
+def _within(system: System, reader: Equation, ref: Ref, writer: Equation) -> bool:
+    """True if all that `reader` reads of `ref` is written by `writer`, for every length.
+
+    A step counted from the end counts as written by 1..T, since a template without a boundary there refuses lengths at
+    which it is not; but a cotangent that nobody writes is zero.
+    """
+    zero = system.decls[ref.name].kind == "cotangent"
+    for position, (lo, hi) in enumerate(system.reads(reader, ref)):
+        first, final = writer.written(position)
+        inside = first.never_after(lo) and hi.never_after(final)
+        if not inside and (zero or not _at_end(ref.index[position]) or ref.index[position].shift > 0):
+            return False
+    return True
+
+
+def _at_end(index: Index) -> bool:
+    return index.axis is not None and not index.runs
+
+
+def _steps(out: Ref, ref: Ref) -> dict[Axis, Index]:
+    """How the running steps of `out` read, seen from `ref`."""
+    return {wrote.axis: wanted for wrote, wanted in zip(out.index, ref.index, strict=True) if wrote.axis is not None}
+
+
+def _replace_reads(system: System, change: Callable[[Equation, Ref], Operand]) -> System:
+    equations = []
+    for e in system.equations:
+        args = tuple(change(e, a) if isinstance(a, Ref) else a for a in e.args)
+        label = e.label and e.label.map(lambda ref, e=e: change(e, ref))  # type: ignore[misc]
+        equations.append(e if args == e.args and label == e.label else replace(e, args=args, label=label))
+    return replace(system, equations=tuple(equations))
+
+
+def _through_copies(system: System, kept: Kept) -> System:
+    """A read of a copy becomes a read of what it copies."""
+    copies = {}
+    for name, e in _single(system).items():
+        (source, *_) = e.args
+        if e.op != "copy" or e.attrs or name in kept.apart or (isinstance(source, Ref) and source.name == name):
+            continue
+        decl = system.decls[name]
+        if isinstance(source, Const):
+            copies[name] = e
+        elif isinstance(source, Ref):
+            given = system.decls[source.name]
+            alike = given.shape == decl.shape and given.batched == decl.batched
+            steps = system.truncations and not all(
+                i.runs and not i.shift for i in source.index
+            )  # each counts as it stands
+            if alike and not steps and (hidden(name) or not hidden(source.name)):
+                copies[name] = e
+
+    def change(reader: Equation, ref: Ref) -> Operand:
+        e = copies.get(ref.name)
+        if e is None or e is reader or not _within(system, reader, ref, e):
+            return ref
+        source = e.args[0]
+        if isinstance(source, Ref):
+            return source.substitute(_steps(e.out, ref))
+        return source if _takes_number(system, reader, ref) else ref
+
+    return _replace_reads(system, change)
+
+
+def hidden(name: str) -> bool:
+    """True for temporaries, constants and their cotangents: what the user has no name for."""
+    return "." in name
+
+
+def _promote(system: System, kept: Kept) -> System:
+    """A temporary that is copied into a named variable becomes the copy, and the variable the original."""
+    single = _single(system)
+    swapped: dict[str, Equation] = {}
+    for name, e in single.items():
+        (source, *_) = e.args
+        if hidden(name) or name in kept.apart or e.op != "copy" or not isinstance(source, Ref):
+            continue
+        if source.name not in single:
+            continue
+        inner = single[source.name]
+        alike = system.decls[name].shape == system.decls[source.name].shape
+        plain = alike and source.index == inner.out.index == e.out.index and e.domain == inner.domain
+        if hidden(source.name) and plain and e.batched == inner.batched and source.name not in swapped:
+            swapped[name] = replace(inner, out=e.out, source=e.source)
+            swapped[source.name] = replace(e, out=inner.out, args=(e.out,), label=None)
+    return replace(system, equations=tuple(swapped.get(e.out.name, e) for e in system.equations))
+
+
+def _takes_number(system: System, e: Equation, ref: Ref) -> bool:
+    """True if a number may stand for `ref` in `e`: the shape of the result does not come from it."""
+    if e.op in ("reshape", "broadcast_to", "copy"):
+        return True
+    own = e.operation.body or e.operation.compute  # which may make anything of the shapes it is told
+    if e.operation.family is not elementwise or e.op == "cast" or own is not None:
+        return False
+    shapes = [system.decls[a.name].shape if isinstance(a, Ref) and a != ref else () for a in e.args]
+    return broadcast(shapes) == system.decls[e.out.name].shape
+
+
+def _fold_numbers(system: System, kept: Kept) -> System:
+    """``1 * x`` and ``x - 0`` are x; a cotangent of constant value is that number."""
+    equations = []
+    filled = {n: e for n, e in _single(system).items() if hidden(n) and e.op == "copy" and isinstance(e.args[0], Const)}
+    for e in system.equations:
+        operand = _identity(system, _with_numbers(system, e, filled))
+        equations.append(e if operand is None else replace(e, op="copy", args=(operand,), attrs=(), label=None))
+    return replace(system, equations=tuple(equations))
+
+
+def _with_numbers(system: System, e: Equation, filled: Mapping[str, Equation]) -> Equation:
+    """An equation with numbers for arrays that hold one number alone, where all that it reads are such."""
+    args = tuple(
+        filled[a.name].args[0]
+        if isinstance(a, Ref) and a.name in filled and _within(system, e, a, filled[a.name])
+        else a
+        for a in e.args
+    )
+    return replace(e, args=args) if all(isinstance(a, Const) for a in args) else e
+
+
+def _identity(system: System, e: Equation) -> Operand | None:
+    shape = system.decls[e.out.name].shape
+    if e.op in ("reshape", "broadcast_to") and isinstance(e.args[0], Const):
+        return e.args[0]
+    if e.op in ("reshape", "broadcast_to", "sum_to", "transpose") and isinstance(e.args[0], Ref):
+        plain = e.op != "transpose" or len(shape) < 2
+        return e.args[0] if plain and system.decls[e.args[0].name].shape == shape else None
+    if e.op not in ("mul", "add", "div", "sub"):
+        return None
+    a, b = e.args
+    kind = {"float": float, "int": int, "bool": bool}[system.decls[e.out.name].dtype]
+    neutral = kind(NEUTRAL[e.op])
+    for number, other, allowed in ((b, a, True), (a, b, e.op in ("mul", "add"))):
+        if not (isinstance(number, Const) and exact(kind(number.value)) == exact(neutral) and allowed):
+            continue
+        if isinstance(other, Const) or (isinstance(other, Ref) and system.decls[other.name].shape == shape):
+            return other
+    if isinstance(a, Const) and isinstance(b, Const) and not (e.op == "div" and b.value == 0):
+        x, y = kind(a.value), kind(b.value)
+        value = kind({"mul": x * y, "add": x + y, "sub": x - y}[e.op] if e.op != "div" else x / y)
+        return Const(value) if isinstance(value, float) or value in WHOLE else None
+    return None
+
+
+NEUTRAL = {"mul": 1, "div": 1, "add": -0.0, "sub": 0.0}
+"""What changes nothing: x + 0.0 is no -0.0 where x is, and x + -0.0 is."""
+
+
+def _merge_equal(system: System, kept: Kept) -> System:
+    """Two temporaries with the same equation become one."""
+    single = _single(system)
+    first: dict[object, Equation] = {}
+    same: dict[str, str] = {}
+    for e in system.equations:
+        if single.get(e.out.name) is not e or system.decls[e.out.name].kind not in ("temporary", "cotangent"):
+            continue
+        if e.out.name in kept.roots:
+            continue
+        key = system.form(e)
+        known = first.setdefault(key, e)
+        if known is not e:
+            keep, drop = (e, known) if hidden(known.out.name) and not hidden(e.out.name) else (known, e)
+            first[key] = keep
+            same[drop.out.name] = keep.out.name
+    if not same:
+        return system
+    return _replace_reads(system, lambda e, ref: Ref(same[ref.name], ref.index) if ref.name in same else ref)
+
+
+def _into_copies(system: System, kept: Kept) -> System:
+    """``out += copy(temporary)`` becomes the temporary's own operation, where nothing else reads the temporary."""
+    readers: dict[str, int] = {}
+    for e in system.equations:
+        for ref in e.refs:
+            readers[ref.name] = readers.get(ref.name, 0) + 1
+    writers = system.writers
+    taken: set[str] = set()
+    equations = []
+    for e in system.equations:
+        merged = None
+        (operand, *rest) = e.args
+        if e.op == "copy" and isinstance(operand, Ref) and not rest:
+            name = operand.name
+            alone = readers.get(name) == 1 and len(writers[name]) == 1 and name not in kept.roots and name not in taken
+            if alone and system.decls[name].kind in ("temporary", "cotangent"):
+                merged = _merged(system, e, operand, writers[name][0])
+        if merged is not None and isinstance(operand, Ref):
+            taken.add(operand.name)
+        equations.append(merged or e)
+    return replace(system, equations=tuple(equations)) if taken else system
+
+
+def _merged(system: System, e: Equation, ref: Ref, inner: Equation) -> Equation | None:
+    """`e`, which copies `ref`, with the operation of `inner`, which writes it."""
+    if system.decls[ref.name].shape != system.decls[e.out.name].shape or not _within(system, e, ref, inner):
+        return None
+    if not all(i.runs and not i.shift for i in inner.out.index) or inner.out.name in {r.name for r in inner.refs}:
+        return None
+    free = {r.axis: r for r in e.domain}
+    running_axes = [i.axis for i in ref.index if i.runs]
+    if sorted(a.name for a in free) != sorted(a.name for a in running_axes if a is not None):
+        return None
+    reduces = bool(inner.summed) or inner.combine == "max"
+    outer_reduces = bool(e.summed) or e.combine == "max"
+    if inner.batched != e.batched or system.decls[ref.name].batched != e.batched:
+        return None
+    if e.combine == "max" and inner.op != "copy":
+        return None  # its derivative compares the maximum with what it was taken of: both must be the same numbers
+    if reduces and (outer_reduces and (inner.combine, e.combine) != ("sum", "sum")):
+        return None
+    if inner.combine == "max" and not system.exclusive(e):
+        return None
+    if any(a in free for a in inner.summed):
+        return None
+    steps = _steps(inner.out, ref)
+    args = tuple(a.substitute(steps) if isinstance(a, Ref) else a for a in inner.args)
+    ranges = {**free, **{a: inner.range(a) for a in inner.summed}}
+    domain = tuple(ranges[a] for a in system.axes if a in ranges)
+    combine = inner.combine if reduces else e.combine
+    label = inner.label and inner.label.map(lambda r: r.substitute(steps))
+    return replace(e, op=inner.op, args=args, attrs=inner.attrs, domain=domain, combine=combine, label=label)
+
+
+def _trim(system: System, kept: Kept) -> System:
+    """Steps that nobody reads are not computed: ``h~[0]``, where h[0] is a number."""
+    needed: dict[str, list[tuple[tuple[Index, Index], ...]]] = {}
+    for e in system.equations:
+        for ref in e.refs:
+            needed.setdefault(ref.name, []).append(system.reads(e, ref))
+    equations = []
+    for e in system.equations:
+        decl = system.decls[e.out.name]
+        if decl.kind == "cotangent" and e.out.name not in kept.roots:
+            e = _trimmed(e, needed.get(e.out.name, []))
+        equations.append(e)
+    return replace(system, equations=tuple(equations))
+
+
+def _trimmed(e: Equation, reads: list[tuple[tuple[Index, Index], ...]]) -> Equation:
+    domain: list[Range] = []
+    for r in e.domain:
+        shift = e.out.shift(r.axis)
+        position = next((p for p, i in enumerate(e.out.index) if i.axis == r.axis and i.runs), None)
+        if shift is None or position is None or not reads:
+            domain.append(r)
+            continue
+        lo, hi = r.lo + shift, r.hi + shift
+        if all(_later(read[position][0], lo) for read in reads):
+            lo = _least([read[position][0] for read in reads], lo)
+        if all(_later(hi, read[position][1]) for read in reads):
+            hi = _greatest([read[position][1] for read in reads], hi)
+        domain.append(Range(r.axis, lo - shift, hi - shift))
+    return replace(e, domain=tuple(domain))
+
+
+def _later(a: Index, b: Index) -> bool:
+    return a.anchor == b.anchor and a.shift > b.shift
+
+
+def _least(indices: list[Index], floor: Index) -> Index:
+    return floor + (min(i.shift for i in indices) - floor.shift)
+
+
+def _greatest(indices: list[Index], ceiling: Index) -> Index:
+    return ceiling + (max(i.shift for i in indices) - ceiling.shift)

@@ -31,10 +31,20 @@ def _einsum_right(g: Any, y: Any, a: Any, b: Any, spec: str) -> Any:
     return _einsum(g, a, spec=f"{out},{i}->{j}")
 
 
+MATMUL = """``a @ b``: the product of matrices, of a matrix and a vector, or the inner product of two vectors.
+
+Shapes: (m, k), (k, n) -> (m, n); (m, k), (k,) -> (m,); (k,), (k, n) -> (n,); (k,), (k,) -> (). The batch and the steps
+are none of them: a param multiplies every example. Raises ShapeError.
+
+>>> from unroll import Template, ops, t
+>>> g = Template(); W, x = g.param("W", (4, 3)), g.input("x", 3)
+>>> ops.matmul(W, x[t]).shape
+(4,)
+"""
 DOT = "Inner product of two vectors: (n,), (n,) -> ()."
 OUTER = "All products of two vectors: (m,), (n,) -> (m, n)."
 
-matmul = define("matmul", matmul_family, _left, _right, notation=infix("@", 20))
+matmul = define("matmul", matmul_family, _left, _right, notation=infix("@", 20), doc=MATMUL)
 dot = define("dot", dot_family, lambda g, y, a, b: g * b, lambda g, y, a, b: g * a, doc=DOT)
 outer = define("outer", outer_family, lambda g, y, a, b: g @ b, lambda g, y, a, b: a @ g, doc=OUTER)
 _einsum = define("einsum", einsum_family, _einsum_left, _einsum_right)

@@ -55,8 +55,9 @@ def _choice(name: str, left: Rule, right: Rule, doc: str) -> Op:
     return define(name, elementwise, left, right, kinds="n,n->n", analytic=False, doc=doc)
 
 
-def _test(name: str, symbol: str, strength: int = 5, kinds: str = "n,n->b") -> Op:
-    return define(name, elementwise, None, None, kinds=kinds, analytic=False, notation=infix(symbol, strength))
+def _test(name: str, symbol: str, doc: str, strength: int = 5, kinds: str = "n,n->b") -> Op:
+    notation = infix(symbol, strength)
+    return define(name, elementwise, None, None, kinds=kinds, analytic=False, notation=notation, doc=doc)
 
 
 def _kink(name: str, rule: Rule | None, doc: str, kinds: str = "f->f") -> Op:
@@ -65,12 +66,21 @@ def _kink(name: str, rule: Rule | None, doc: str, kinds: str = "f->f") -> Op:
 
 # fmt: off
 copy = _one("copy", lambda g, y, x: g, kinds="a->a", notation=Notation("{0}", 0, (0,)))
-add = _two("add", lambda g, y, a, b: g, lambda g, y, a, b: g, notation=infix("+", 10))
-sub = _two("sub", lambda g, y, a, b: g, lambda g, y, a, b: -g, notation=infix("-", 10))
-mul = _two("mul", lambda g, y, a, b: g * b, lambda g, y, a, b: g * a, notation=infix("*", 20))
-div = _two("div", lambda g, y, a, b: g / b, lambda g, y, a, b: -g * y / b, REALS, draw=DIVISOR, notation=infix("/", 20))
+add = _two("add", lambda g, y, a, b: g, lambda g, y, a, b: g, doc="a + b.", notation=infix("+", 10))
+sub = _two("sub", lambda g, y, a, b: g, lambda g, y, a, b: -g, doc="a - b.", notation=infix("-", 10))
+mul = _two("mul", lambda g, y, a, b: g * b, lambda g, y, a, b: g * a, doc="a * b.", notation=infix("*", 20))
+div = _two(
+    "div",
+    lambda g, y, a, b: g / b,
+    lambda g, y, a, b: -g * y / b,
+    REALS,
+    doc="a / b.",
+    draw=DIVISOR,
+    notation=infix("/", 20),
+)
 neg = _one("neg", lambda g, y, x: -g, kinds="n->n", notation=Notation("-{0}", 30, (30,)))
-power = _two("pow", _power_base, _power_exponent, REALS, draw=((0.3, 3), (-2, 2)), notation=RAISED)
+POWER = "``a ** b``, element by element; where b is a number, its derivative by a is exact at 0 too."
+power = _two("pow", _power_base, _power_exponent, REALS, doc=POWER, draw=((0.3, 3), (-2, 2)), notation=RAISED)
 
 exp = _one("exp", lambda g, y, x: g * y, "e to the x.")
 expm1 = _one("expm1", lambda g, y, x: g * (y + 1), "e to the x, minus 1, exact near 0.")
@@ -93,14 +103,14 @@ maximum = _choice("maximum", lambda g, y, a, b: _tied(g, a, b), lambda g, y, a, 
 minimum = _choice("minimum", lambda g, y, a, b: _tied(g, b, a), lambda g, y, a, b: _tied(g, a, b), SMALLER)
 where: Op = define("where", elementwise, None, _where_true, _where_false, kinds="b,n,n->n", analytic=False, doc=CHOICE)
 
-greater: Op = _test("greater", ">")
-greater_equal = _test("greater_equal", ">=")
-less = _test("less", "<")
-less_equal = _test("less_equal", "<=")
-equal = _test("equal", "==")
-not_equal = _test("not_equal", "!=")
-logical_and = _test("logical_and", "&", 8, "b,b->b")
-logical_or = _test("logical_or", "|", 7, "b,b->b")
+greater: Op = _test("greater", ">", "``a > b``, element by element; a bool.")
+greater_equal = _test("greater_equal", ">=", "``a >= b``, element by element; a bool.")
+less = _test("less", "<", "``a < b``, element by element; a bool.")
+less_equal = _test("less_equal", "<=", "``a <= b``, element by element; a bool.")
+equal = _test("equal", "==", "``a == b``, element by element; a bool. ``==`` itself compares no expressions.")
+not_equal = _test("not_equal", "!=", "``a != b``, element by element; a bool. ``!=`` itself compares no expressions.")
+logical_and = _test("logical_and", "&", "``a & b``: true where both are; bools alone.", 8, "b,b->b")
+logical_or = _test("logical_or", "|", "``a | b``: true where one is; bools alone.", 7, "b,b->b")
 logical_not = define("logical_not", elementwise, None, kinds="b->b", analytic=False, notation=NOT)
 # fmt: on
 

@@ -249,7 +249,7 @@ class Values:
 
     def rearranged(self, step: Compute, attrs: dict[str, object], lead: Mapping[Key, str], inner: list[str]) -> Typed:
         """A transpose or a slice that could not be read in place."""
-        x = viewed(self.operand(step.args[0]), View(step.equation.op, step.equation.attrs, 0))
+        x = viewed(self.operand(step.args[0]), View(step.equation.op, step.equation.attrs))
         return self.k.element(x, lead, inner), x.kind
 
     def reshaped(self, step: Compute, attrs: dict[str, object], lead: Mapping[Key, str], inner: list[str]) -> Typed:

@@ -90,7 +90,7 @@ class Operations:
 
     def rearranged(self, step: Compute, where: Where) -> None:
         """A transpose or a slice that could not be read in place."""
-        view = View(step.equation.op, step.equation.attrs, 0)
+        view = View(step.equation.op, step.equation.attrs)
         source = self.m.viewed(self.source(step, 0, where), view)
         target, adds = self.s.target(step, where)
         self.s.moved(step, source, target, where.dims, adds)

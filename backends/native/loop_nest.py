@@ -136,7 +136,7 @@ class Memory:
 
     def part(self, x: Operand, parts: Sequence[Any]) -> Operand:
         """A slice of the per-example axes."""
-        return self.viewed(x, View("slice", (("parts", tuple(parts)),), 0))
+        return self.viewed(x, View("slice", (("parts", tuple(parts)),)))
 
 
 class Statements:

@@ -271,5 +271,5 @@ def _direct(program: Program) -> dict[str, Access]:
         if not isinstance(arg, Access) or program.system.decls[arg.ref.name].batched != decl.batched:
             continue
         if alone and program.buffers[name].inside is None:
-            found[name] = Access(arg.ref, (*arg.views, View("slice", step.equation.attrs, 0)))
+            found[name] = Access(arg.ref, (*arg.views, View("slice", step.equation.attrs)))
     return found

@@ -245,6 +245,7 @@ def test_gradients_by_the_parameters_of_a_continuous_draw() -> None:
     net = g.compile("numpy", dtype="float64")
     params = net.init(seed=0)
     _, grads = net.value_and_grad(params, seed=3, x=x)
+    assert params
     for name in params:
         ends = [net.loss({**params, name: params[name] + e}, seed=3, x=x) for e in (1e-6, -1e-6)]
         assert grads[name] == pytest.approx((ends[0] - ends[1]) / 2e-6, abs=1e-8)

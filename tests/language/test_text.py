@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.templates import elman
 from helpers.zoo import ZOO
 
 from unroll import T, Template, axis, ops, t
@@ -75,19 +76,6 @@ UNFOLDED = """\
   o[2] = c + V @ h[2]
   loss = sum(cross_entropy(o[t], y[t]), over=t)
 """
-
-
-def elman():
-    g = Template("elman")
-    x, y = g.input("x", 3), g.input("y", dtype="int")
-    U, W, V = g.param("U", (4, 3)), g.param("W", (4, 4)), g.param("V", (5, 4))
-    b, c = g.param("b", 4), g.param("c", 5)
-    h, o = g.variable("h", 4), g.variable("o")
-    h[0] = 0
-    h[t] = ops.tanh(b + W @ h[t - 1] + U @ x[t])
-    o[t] = c + V @ h[t]
-    g.loss = ops.sum(ops.cross_entropy(o[t], y[t]), over=t)
-    return g
 
 
 def attention():

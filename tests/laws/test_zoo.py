@@ -185,6 +185,7 @@ def test_float32_is_close(name: str) -> None:
 
     want = everything(it.net(), it)
     got = everything(it.net(dtype="float32"), Specimen(it.template, single(it.params), single(it.arrays)))
+    assert got
     for result, value in got.items():
         assert value.dtype == np.float32, f"{result} is {value.dtype}"
     same(got, want, SINGLE, "float32")
@@ -207,6 +208,7 @@ def test_memory_is_used_again_without_a_trace(name: str) -> None:
 def test_results_are_arrays_of_their_own(name: str) -> None:
     it = specimen(name, 2)
     want = {n: np.array(v) for n, v in everything(it.net(), it).items()}
+    assert want
     for result, value in everything(it.net(), it).items():
         for given in (*it.params.values(), *it.arrays.values()):
             assert not np.shares_memory(value, given), f"{result} is a view of what was given"

@@ -101,7 +101,9 @@ def test_every_public_operation_is_grown_or_has_a_reason() -> None:
 
 
 def test_every_name_is_public_only() -> None:
-    for path in Path(__file__).parent.glob("*.py"):
+    paths = list(Path(__file__).parent.glob("*.py"))
+    assert paths
+    for path in paths:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("unroll"):
                 assert node.module == "unroll", f"{path.name} imports {node.module}"

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers.templates import elman
 
 from unroll import T, Template, ops, t
 
@@ -15,17 +16,8 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip insta
 BATCH, IN, HIDDEN, OUT = 3, 4, 5, 6
 
 
-def elman() -> Template:
-    g = Template("elman")
-    x, y = g.input("x", IN), g.input("y", dtype="int")
-    U, W, V = g.param("U", (HIDDEN, IN)), g.param("W", (HIDDEN, HIDDEN)), g.param("V", (OUT, HIDDEN))
-    b, c = g.param("b", HIDDEN), g.param("c", OUT)
-    h, o = g.variable("h", HIDDEN), g.variable("o")
-    h[0] = 0
-    h[t] = ops.tanh(b + W @ h[t - 1] + U @ x[t])
-    o[t] = c + V @ h[t]
-    g.loss = ops.sum(ops.cross_entropy(o[t], y[t]), over=t)
-    return g
+def labelled() -> Template:
+    return elman(IN, HIDDEN, OUT)
 
 
 def torch_elman(p: dict[str, Any], x: Any, y: Any) -> Any:
@@ -91,7 +83,11 @@ def torch_bidirectional(p: dict[str, Any], x: Any, y: Any) -> Any:
     return loss
 
 
-PAIRS = [(elman, torch_elman), (two_delays, torch_two_delays), (bidirectional, torch_bidirectional)]
+PAIRS = [
+    (labelled, torch_elman),
+    (two_delays, torch_two_delays),
+    (bidirectional, torch_bidirectional),
+]
 
 
 @pytest.mark.parametrize(("make", "judge"), PAIRS, ids=lambda f: f.__name__)

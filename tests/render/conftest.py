@@ -3,22 +3,10 @@
 from collections.abc import Callable
 
 import pytest
+from helpers.templates import elman
 
 import unroll
 from unroll import T, Template, ops, t
-
-
-def elman() -> Template:
-    g = Template("elman")
-    x, y = g.input("x", 27), g.input("y", dtype="int")
-    U, W, V = g.param("U", (64, 27)), g.param("W", (64, 64)), g.param("V", (27, 64))
-    b, c = g.param("b", 64), g.param("c", 27)
-    h, o = g.variable("h", 64), g.variable("o")
-    h[0] = 0
-    h[t] = ops.tanh(b + W @ h[t - 1] + U @ x[t])
-    o[t] = c + V @ h[t]
-    g.loss = ops.sum(ops.cross_entropy(o[t], y[t]), over=t)
-    return g
 
 
 def output_to_hidden() -> Template:
@@ -136,10 +124,9 @@ def geometric() -> Template:
     return g
 
 
-TEMPLATES: dict[str, Callable[[], Template]] = {
+TEMPLATES: dict[str, Callable[[], Template]] = {"elman": lambda: elman(27, 64, 27)} | {
     made.__name__: made
     for made in (
-        elman,
         output_to_hidden,
         digital_filter,
         bidirectional,

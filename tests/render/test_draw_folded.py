@@ -127,6 +127,7 @@ def test_what_derivatives_read_is_left_out_where_it_is_much(make):
 
 def test_lines_keep_off_circles_that_are_not_theirs(template):
     picture = template.draw().picture
+    assert picture.routes
     for link, route in picture.routes.items():
         for circle in picture.circles.values():
             if circle.id not in (link.source, link.target) and circle.kind not in ("delay", "advance"):
@@ -136,6 +137,7 @@ def test_lines_keep_off_circles_that_are_not_theirs(template):
 
 def test_labels_keep_off_circles(template):
     picture = template.draw().picture
+    assert picture.routes
     for route in picture.routes.values():
         for place in (route.label, route.note):
             for circle in picture.circles.values() if place else ():

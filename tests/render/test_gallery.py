@@ -77,6 +77,7 @@ def test_columns_share_x_and_rows_share_y(name):
 def test_nothing_lies_on_anything_else(name):
     picture = drawings()[name].picture
     found = [(x - w / 2, y - h / 2, x + w / 2, y + h / 2) for x, y, w, h in boxes(picture, tight=True)]
+    assert len(found) > 1
     for a, b in combinations(found, 2):
         assert a[0] >= b[2] or b[0] >= a[2] or a[1] >= b[3] or b[1] >= a[3], (a, b)
 
@@ -115,6 +116,8 @@ def test_a_letter_of_any_param_stands_out_from_the_page():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_letters_stand_out_from_what_is_behind_them(name):
-    for circle in drawings()[name].picture.circles.values():
+    circles = drawings()[name].picture.circles.values()
+    assert circles
+    for circle in circles:
         if circle.fill:
             assert contrast(circle.fill, circle.ink) >= 4.5, circle.id

@@ -31,7 +31,7 @@ def named(system: System) -> System:
         if "." in draw.out.name:
             system = _without_copies(system, draw)
     for draw in draws(system):
-        if "." not in draw.out.name and (over := _missing(system, draw)):
+        if "." not in draw.out.name and (over := _missing(draw)):
             raise _repeated(system, draw, f"for every {', '.join(a.name for a in over)}")
     return system
 
@@ -65,7 +65,7 @@ def _without_copies(system: System, draw: Equation) -> System:
     return system.with_equations(made.get(id(e), e) for e in kept)
 
 
-def _missing(system: System, draw: Equation) -> list[Axis]:
+def _missing(draw: Equation) -> list[Axis]:
     """The axes along which a variable runs, and the numbers that it is drawn with do not."""
     numbers = draw.args[-1]
     return [a for a in draw.out.running if not isinstance(numbers, Ref) or a not in numbers.running]

@@ -79,7 +79,7 @@ class _Reader:
         alone = len(self.by[name]) == len(self.system.writers[name]) == 1 and s.mode == "set"
         if not alone or not own or any(a.views or self._ago(s, a.ref) != 0 for a in own):
             return
-        made = self._made(s, [self._same(s, a) for a in s.args])
+        made = self._made(s, [self._same(a) for a in s.args])
         if made is not None:
             self.here[name] = made
 
@@ -110,7 +110,7 @@ class _Reader:
                     return None
         return _combined(e.op, known) if past else Affine({}, _node(e.op, *(a.rest or ZERO for a in known)))
 
-    def _same(self, s: Compute, arg: Argument) -> Affine:
+    def _same(self, arg: Argument) -> Affine:
         """An operand at the same point."""
         if not isinstance(arg, Access) or not self._own(arg):
             return _given(arg)

@@ -126,7 +126,7 @@ def _access(operand: Operand, views: Mapping[str, Equation]) -> Argument:
         e = views[operand.name]
         source = e.args[0]
         assert isinstance(source, Ref)
-        through.append(View(e.op, e.attrs, 0))
+        through.append(View(e.op, e.attrs))
         operand = source.substitute(steps_of(e.out, operand))
     return Access(operand, tuple(reversed(through)))
 

@@ -40,7 +40,7 @@ class Member:
 
 
 def _ranks(system: System) -> Ranks:
-    """The order in which matrices are stacked: those with one kind of gate adjacent (see `vectorize`), then as declared."""
+    """The order in which matrices are stacked: one kind of gate adjacent (see `vectorize`), then as declared."""
     draft = Draft(system)
     declared = {name: position for position, name in enumerate(system.decls)}
     reader: dict[str, Equation] = {}

@@ -19,7 +19,6 @@ class View:
 
     op: str
     attrs: tuple[tuple[str, Any], ...]
-    rank: int
 
 
 @dataclass(frozen=True, slots=True)

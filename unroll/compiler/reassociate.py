@@ -40,8 +40,8 @@ def regroup(system: System) -> System:
         if not staying or (len(moving) < 2 and not (moving and len(staying) > 1)):
             continue
         names = iter(links)
-        parts = [_chain(system, moving, names, changed), *staying]
-        _chain_into(system, parts, root, names, changed)
+        parts = [_chain(moving, names, changed), *staying]
+        _chain_into(parts, root, names, changed)
     if not changed:
         return system
     equations = tuple(changed.get(e.out.name, e) for e in system.equations)
@@ -91,7 +91,7 @@ def _recurs(term: Operand, root: Equation, group: dict[str, set[int]]) -> bool:
     return isinstance(term, Ref) and bool(group.get(term.name, set()) & group[root.out.name])
 
 
-def _chain(system: System, terms: list[Operand], names: object, changed: dict[str, Equation]) -> Operand:
+def _chain(terms: list[Operand], names: object, changed: dict[str, Equation]) -> Operand:
     """The sum of the terms, written into the names of the additions it replaces."""
     total = terms[0]
     for term in terms[1:]:
@@ -101,9 +101,7 @@ def _chain(system: System, terms: list[Operand], names: object, changed: dict[st
     return total
 
 
-def _chain_into(
-    system: System, parts: list[Operand], root: Equation, names: object, changed: dict[str, Equation]
-) -> None:
+def _chain_into(parts: list[Operand], root: Equation, names: object, changed: dict[str, Equation]) -> None:
     """The last additions: those inside the recurrence, what comes from outside last."""
     first, *rest = parts
     total = rest[0]

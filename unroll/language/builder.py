@@ -364,7 +364,7 @@ class Builder:
         self.equations.append(Equation(out, "copy", (value.operand,), (), domain, batched, "sum", source))
         self.defined.setdefault(out, source)
 
-    def freeze(self, roots: Sequence[str] = ()) -> System:
+    def freeze(self) -> System:
         """The finished system: batch and axes settled, unused temporaries left out, the others renamed.
 
         A temporary is called after the variable that it serves: ``h.1``, ``h.2``.

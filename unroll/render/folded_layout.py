@@ -97,7 +97,7 @@ class _Plan:
         longest = max((self.subject.label_width(self.picture, a.params) for a in self.arrows), default=0.0)
         gap = 58.0 + max(0.0, longest - 20)
         x = places(forward, pairs, gap, width)
-        height = self._heights(forward, pairs)
+        height = self._heights(forward)
         span = max(x.values(), default=0.0) - min(x.values(), default=0.0)
         for name in self.names:
             beside = self.subject.root(name)
@@ -129,7 +129,7 @@ class _Plan:
         made.colour = self.picture.colours.get(self.subject.root(name), "")
         self.picture.add(made)
 
-    def _heights(self, row: Mapping[str, int], pairs: list[tuple[str, str]]) -> dict[int, float]:
+    def _heights(self, row: Mapping[str, int]) -> dict[int, float]:
         """Height of each row; two rows stand further apart where many labelled lines run between them."""
         labelled: dict[int, int] = {}
         for arrow in self.arrows:

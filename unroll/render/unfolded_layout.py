@@ -271,7 +271,7 @@ class Grid:
             for (axes, steps), value in list(x.items()):
                 a, b = spans[axes[0]]
                 x[axes, steps] = value - a + (total - (b - a)) / 2
-        return self._other_kinds(kinds, x)
+        return self._other_kinds(x)
 
     def _sides(self) -> list[Axis]:
         """The axes from left to right: those that feed others first."""
@@ -283,7 +283,7 @@ class Grid:
         return sorted(used, key=lambda a: level[a.name])
 
     def _other_kinds(
-        self, kinds: list[tuple[Axis, ...]], x: dict[tuple[tuple[Axis, ...], Steps], float]
+        self, x: dict[tuple[tuple[Axis, ...], Steps], float]
     ) -> dict[tuple[tuple[Axis, ...], Steps], float]:
         """Places for what runs along several axes but got none above: ellipses, other orders of the axes."""
         for name in self.names:

@@ -189,7 +189,7 @@ class Net(Programs):
         batch      the number of examples, where no array tells it
         arrays     inputs by name; those over t for every step that may run
 
-        See `unroll.runtime.generate.Generated`. Raises UndefinedError where nothing ends it, ArrayError, CausalityError,
+        See `runtime.generate.Generated`. Raises UndefinedError where nothing ends it, ArrayError, CausalityError,
         LengthError.
         """
         single, wanted = self._names.asked(names)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from unroll import T, Template, ops, t
 
+from ..templates import elman
 from .specimens import S, s, zoo
 
 
@@ -17,18 +18,7 @@ def linear() -> Template:
     return g
 
 
-@zoo
-def elman() -> Template:
-    g = Template("elman")
-    x, y = g.input("x", 3), g.input("y", dtype="int")
-    U, W, V = g.param("U", (4, 3)), g.param("W", (4, 4)), g.param("V", (5, 4))
-    b, c = g.param("b", 4), g.param("c", 5)
-    h, o = g.variable("h", 4), g.variable("o")
-    h[0] = 0
-    h[t] = ops.tanh(b + W @ h[t - 1] + U @ x[t])
-    o[t] = c + V @ h[t]
-    g.loss = ops.sum(ops.cross_entropy(o[t], y[t]), over=t)
-    return g
+zoo(elman)
 
 
 @zoo

@@ -1,0 +1,1 @@
+"""Benchmarks that asv watches from commit to commit: `asv run`, then `asv publish` and `asv preview`."""

@@ -64,7 +64,7 @@ class Symbolic:
         """``math.exp(h[t])``, ``float(h[t])``, ``range(n[t])``."""
         raise self.__refuse__(
             "is not a number: nothing has been computed yet. math's functions compute at once, and an equation takes "
-            "ops.exp, ops.sqrt and their kin"
+            "ops.exp, ops.sqrt and the like"
         )
 
     __float__ = __int__ = __complex__ = __index__ = __round__ = __trunc__ = __floor__ = __ceil__ = _no_number

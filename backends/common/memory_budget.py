@@ -51,7 +51,7 @@ def afford(wanted: int, numbers: Mapping[str, int]) -> None:
     if left is None or wanted <= left:
         return
     raise MemoryLimitError(
-        f"at {sizes_text(numbers)} this run wants {amount(wanted)}, and {amount(left)} of memory can be had. "
+        f"at {sizes_text(numbers)} this run needs {amount(wanted)}, and {amount(left)} of memory is available. "
         "Memory grows with the batch size and with the length: give fewer examples at once, or shorter sequences; "
         'dtype="float32" takes half of float64; net.explain() lists the largest buffers'
     )

@@ -99,7 +99,7 @@ def _guarded(cupy: Any, doing: str) -> Iterator[None]:
         if "MemoryAllocation" in str(error) or "OUT_OF_MEMORY" in str(error):
             raise MemoryError(str(error)) from error
         raise BackendError(
-            f"{doing} failed on the device ({_line(error)}): call again; should it come again, start Python anew, "
+            f"{doing} failed on the device ({_line(error)}): call again; if it recurs, restart Python, "
             f"for an error inside a kernel ends all work on the device, {INSTEAD}"
         ) from error
 
@@ -246,8 +246,8 @@ class Frame(AbstractFrame):
             pool.free_all_blocks()
         if wanted > free:
             raise MemoryLimitError(
-                f"at {sizes_text(numbers)} this run wants {amount(wanted)} on the device, and {amount(free)} can be "
-                'had: give fewer examples at once, or shorter sequences; dtype="float32" takes half of float64'
+                f"at {sizes_text(numbers)} this run needs {amount(wanted)} on the device, and {amount(free)} is "
+                'available: give fewer examples at once, or shorter sequences; dtype="float32" takes half of float64'
             )
 
     def __call__(self, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -328,7 +328,7 @@ def test_what_a_net_of_a_model_refuses():
     some = rnn()
     with pytest.raises(ArrayError, match="input y is missing"):
         net_of(some).log_prob(net_of(some).init())
-    with pytest.raises(LengthError, match="no array tells the length T"):
+    with pytest.raises(LengthError, match="the length T is unknown"):
         net_of(some).sample(net_of(some).init())
     with pytest.raises(BackendError, match="real numbers"):
         net_of(some, dtype="complex128").sample({}, T=3)

@@ -199,7 +199,7 @@ def test_memory_is_predicted(cuda: World) -> None:
     run(one, PARAMS, inputs)
     cuda.memory = cuda.allocated + 2**20
     with pytest.raises(
-        MemoryLimitError, match=r"at batch size 3, T = 100,000 this run wants .* on the device, and .* can be"
+        MemoryLimitError, match=r"at batch size 3, T = 100,000 this run needs .* on the device, and .* is"
     ):
         one.run(PARAMS, "o", x=np.zeros((100_000, 3, 3)))
     same(run(one, PARAMS, inputs), want(inputs), EXACT, "afterwards")

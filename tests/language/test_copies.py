@@ -180,7 +180,7 @@ def test_an_operation_that_is_not_defined_there() -> None:
     finally:
         del ops.OPS["triple"]
     for data in held:
-        with pytest.raises(UndefinedError, match="template 'm' uses the operation 'triple', which nobody has defined"):
+        with pytest.raises(UndefinedError, match="template 'm' uses the operation 'triple', which is not defined"):
             pickle.loads(data)
 
 

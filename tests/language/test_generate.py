@@ -101,7 +101,7 @@ def test_inputs_over_t_are_given_for_every_step_or_not_read() -> None:
     y[t] = y[t - 1] + x[t]
     g.stop = y[t] > 5
     net = g.compile("numpy")
-    with pytest.raises(ArrayError, match=r"free running reads x\[t\], which nobody hands over") as e:
+    with pytest.raises(ArrayError, match=r"free running reads x\[t\], which was not passed") as e:
         net.generate({}, "y")
     assert "y[t] = y[t-1] + x[t]        test_generate.py" in str(e.value)
     values, lengths = net.generate({}, "y", x=[[1, 3]] * 40)

@@ -145,7 +145,7 @@ def test_no_input_is_called_as_an_argument_of_a_call() -> None:
     assert taken - {"grad"} <= set(ARGUMENTS)  # `explain` takes no arrays
     for name in ARGUMENTS:
         g = Template("m")
-        with pytest.raises(TemplateError, match=f"{name}= is an argument of net.run and its kin"):
+        with pytest.raises(TemplateError, match=f"{name}= is an argument of net.run"):
             g.input(name)
 
 

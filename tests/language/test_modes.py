@@ -300,15 +300,15 @@ def _probability(value: float) -> Any:
         (lambda: feedback().truncated(0), "an integer from 1 up"),
         (lambda: feedback().truncated(2, over=axis("s")[0]), "nothing in template 'feedback' runs along s"),
         (lambda: feedback().truncated(2, sliding=True, over=axis("s")[0]), "runs along s"),
-        (lambda: feedback().teacher_forced("o"), 'told by a dict, {"o": "y"}; got \'o\''),
-        (lambda: feedback().scheduled({}), "told by a dict"),
+        (lambda: feedback().teacher_forced("o"), 'forced is a dict, {"o": "y"}'),
+        (lambda: feedback().scheduled({}), "forced is a dict"),
         (lambda: feedback().truncated(-1, sliding=True), "an integer from 0 up"),
         (lambda: _probability(1.5), "input epsilon holds 1.5, and its values lie from 0 to 1"),
         (lambda: _probability(-0.1), "from 0 to 1"),
         (lambda: _probability(float("nan")), "from 0 to 1"),
         (_only_by_a_draw, "only through a discrete draw"),
-        (lambda: _gradient(("h", 8)), "h[8] is asked for, and at T = 7 that step does not exist"),
-        (lambda: _gradient(("x", 8)), "x[8] is asked for"),
+        (lambda: _gradient(("h", 8)), "h[8] is requested, and at T = 7 that step does not exist"),
+        (lambda: _gradient(("x", 8)), "x[8] is requested"),
         (lambda: _run(clamp={("h", 9): np.zeros((3, 4))}), "h[9] is set, and at T = 7 it lies after the last step"),
         (lambda: _run(clamp={("h", -1): np.zeros((3, 4))}), "that step does not exist"),
         (lambda: _run(clamp={("x", 1): np.zeros((3, 2))}), "x is an input"),
@@ -351,7 +351,7 @@ def test_a_run_is_told_how_many_examples_there_are() -> None:
     for wrong in (0, -1, 2.0, "a", True):
         with pytest.raises(UnrollError, match="integer from 1 up"):
             net.run({}, "y", T=5, batch=wrong, seed=1)
-    with pytest.raises(UnrollError, match="lengths tells 2 examples, and there are 3"):
+    with pytest.raises(UnrollError, match="lengths= has 2 examples, and there are 3"):
         net.run({}, "y", lengths=[5, 4], batch=3, seed=1)
     read = Template("read")
     x = read.input("x")

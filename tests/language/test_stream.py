@@ -132,7 +132,7 @@ def test_a_stream_refuses_what_only_the_end_tells() -> None:
 
 def test_misfits_are_named() -> None:
     made = net().stream
-    with pytest.raises(ArrayError, match=r"input x has a value at each step: hand it to the stream, stream\(x=...\)"):
+    with pytest.raises(ArrayError, match=r"input x has a value at each step: pass it to the stream, stream\(x=...\)"):
         made(PARAMS, "y", v=V, x=X, seed=1)
     with pytest.raises(ArrayError, match="input v is missing"):
         made(PARAMS, "y", seed=1)
@@ -145,7 +145,7 @@ def test_misfits_are_named() -> None:
     with pytest.raises(ArrayError, match="batch=0: the number of examples is an integer from 1 up"):
         made(PARAMS, "y", v=V, seed=1, batch=0)
     stream = made(PARAMS, "y", v=V, seed=1)
-    with pytest.raises(ArrayError, match="input v has no steps: hand it over once"):
+    with pytest.raises(ArrayError, match="input v has no steps: pass it once"):
         stream(x=X, v=V)
     with pytest.raises(ArrayError, match="input x holds 2 examples, and there are 3"):
         stream(x=X[:, :2])

@@ -204,7 +204,7 @@ def test_a_value_of_params_alone_has_a_cotangent_for_each_example(backend):
     np.testing.assert_allclose(values["d"], 0.5 ** np.array(lengths))
     np.testing.assert_array_equal(grads["d"], np.ones(4))
     np.testing.assert_allclose(grads["w"], sum(n * 0.5 ** (n - 1) for n in lengths))
-    with pytest.raises(LengthError, match=r"lengths tells 4 examples, and seed of d has no batch axis"):
+    with pytest.raises(LengthError, match=r"lengths= has 4 examples, and seed of d has no batch axis"):
         net.vjp(params, {"d": 1.0}, "w", lengths=lengths)
     assert gradient_norms(net, params, "a", lengths=[3, 2]).shape == (3, 2)
 

@@ -144,9 +144,9 @@ def test_an_instance_is_asked_of_each_example(backend: str) -> None:
     g.loss = ops.sum(h[t + 1], over=t)
     net, params = g.compile(backend, dtype="float64"), {"w": 1.0, "p": 7.0}
     for step in (3, 5):
-        with pytest.raises(LengthError, match=rf"example 0: h\[{step}\] is asked for, and at T = 1"):
+        with pytest.raises(LengthError, match=rf"example 0: h\[{step}\] is requested, and at T = 1"):
             net.run(params, ("h", step), x=np.ones((3, 2)), lengths=[1, 3])
-        with pytest.raises(LengthError, match=rf"example 0: h\[{step}\] is asked for, and at T = 1"):
+        with pytest.raises(LengthError, match=rf"example 0: h\[{step}\] is requested, and at T = 1"):
             net.value_and_grad(params, ("h", step), x=np.ones((3, 2)), lengths=[1, 3])
     np.testing.assert_array_equal(net.run(params, ("h", 2), x=np.ones((3, 2)), lengths=[1, 3]), [7, 1.5])
     for lengths in ([10, 7], [10, 10]):

@@ -55,7 +55,7 @@ def test_a_run_that_does_not_fit_is_refused(backend: str, monkeypatch: pytest.Mo
     monkeypatch.setattr(memory_budget, "SMALL", 0)
     x = np.ones((500, 300, INPUTS), np.float32)
     tracemalloc.start()
-    with pytest.raises(MemoryLimitError, match=r"T = 500 this run wants .* MiB, and 1.0 MiB of memory can be had"):
+    with pytest.raises(MemoryLimitError, match=r"T = 500 this run needs .* MiB, and 1.0 MiB of memory is available"):
         net.value_and_grad(params, x=x)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()

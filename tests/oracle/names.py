@@ -193,7 +193,7 @@ TOLD = {
 REFUSED = (  # what the language says of names
     "is taken by the template itself",
     "is a text that can be seen",
-    "is an argument of net.run and its kin",
+    "is an argument of net.run",
 )
 
 

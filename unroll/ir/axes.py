@@ -94,7 +94,7 @@ class Index:
     def __index__(self) -> int:
         raise self._refusal(
             f"{self} is a step of every length, and no number: an equation holds at every step, h[t] = ..., so that no "
-            "loop is written; the number of steps is told when running"
+            "loop is written; the number of steps is given when it runs"
         )
 
     def __neg__(self) -> Any:

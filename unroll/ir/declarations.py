@@ -38,7 +38,7 @@ def valid(given: Any, kind: str, source: Source | None, axes: Iterable[Axis]) ->
     if name in RESERVED[:2] or (name in RESERVED and kind != "input"):
         raise TemplateError(message(f"the name {name!r} is taken by the template itself", source))
     if name in ARGUMENTS and kind == "input":
-        what = f"{name}= is an argument of net.run and its kin, and an input is given by its name"
+        what = f"{name}= is an argument of net.run and of the other calls, and an input is given by its name"
         raise TemplateError(message(what, source, fix="Choose another name."))
     return name
 

@@ -339,7 +339,7 @@ def check_known(name: str, equations: Iterable[Equation]) -> None:
     for op in dict.fromkeys(e.op for e in equations):
         if op not in OPS:
             raise UndefinedError(
-                f"template {name!r} uses the operation {op!r}, which nobody has defined here: import the module that "
+                f"template {name!r} uses the operation {op!r}, which is not defined here: import the module that "
                 "calls ops.define first"
             )
 

@@ -339,7 +339,7 @@ class Builder:
                 message(
                     f"nothing that this draws from runs along a time axis: {', '.join(map(str, exprs))}",
                     here(),
-                    fix="Say over=t to draw anew at every step, or over=None to draw once for each example.",
+                    fix="Give over=t to draw at every step, or over=None to draw once for each example.",
                 )
             )
         axes = axes if over is ... else frozenset(axes_of(over) if over is not None else ())

@@ -202,7 +202,7 @@ class Binder:
             self._ends_of[names] = used_ends(self.system, {*self.needed, *values})
         for end in self._ends_of[names]:
             if end not in lengths:
-                raise LengthError(f"no array tells the length {end}: pass {end}=..., the number of steps")
+                raise LengthError(f"the length {end} is unknown: pass {end}=..., the number of steps")
         if not extras.ends or len(self.user.axes) > 1:  # along one axis alone it is enough that each example fits
             self._fits(lengths)
         told = None if extras.batch is None else batch_size(extras.batch)
@@ -281,7 +281,7 @@ class Binder:
             if one and name in self.user.decls and not exists(self.user, name, steps, lengths):
                 at = ", ".join(f"{end} = {n}" for end, n in lengths.items())
                 asked = f"{name}{str(ref).removeprefix(ref.name)}"
-                raise LengthError(f"{asked} is asked for, and at {at} that step does not exist")
+                raise LengthError(f"{asked} is requested, and at {at} that step does not exist")
         self._fitting.put(key, True)
 
     def _each_fits(self, lengths: Mapping[str, int], ends: Mapping[str, Sequence[int]]) -> None:
@@ -357,20 +357,20 @@ def _batch(
         raise ArrayError(f"the batch sizes differ: {listed}")
     told = next((len(steps) for steps in ends.values()), None)
     if known is not None:
-        for what, n in [*((f"{n} holds", b or 1) for n, b in batches.items()), ("lengths tells", told or known)]:
+        for what, n in [*((f"{n} holds", b or 1) for n, b in batches.items()), ("lengths= has", told or known)]:
             if n != known:
                 raise ArrayError(f"{what} {n} example{'s' * (n != 1)}, and there are {known}")
         return known, False
     if not sizes and (batches or told is None):
         if told not in (None, 1):
-            raise LengthError(f"lengths tells {told} examples, and {next(iter(batches))} has no batch axis")
+            raise LengthError(f"lengths= has {told} examples, and {next(iter(batches))} has no batch axis")
         return 1, True
     batch = next(iter(sizes.values()), told)
     assert batch is not None
     if told not in (None, batch):
-        raise LengthError(f"lengths tells {told} examples, and {next(iter(sizes))} has {batch}")
+        raise LengthError(f"lengths= has {told} examples, and {next(iter(sizes))} has {batch}")
     if batch == 0:
-        by = f"{next(iter(sizes))} holds" if sizes else "lengths= tells of"
+        by = f"{next(iter(sizes))} holds" if sizes else "lengths= has"
         raise ArrayError(f"the batch is empty: {by} no example")
     return batch, False
 

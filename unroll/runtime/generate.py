@@ -181,4 +181,4 @@ def _all_given(step: System, needed: Collection[str], arrays: Mapping[str, Any])
     rows = {str(flow.out): (writer.equation(flow.equation), flow.equation.source) for flow, _ in found}
     read = ", ".join(dict.fromkeys(str(ref) for _, ref in found)) or ", ".join(missing)
     fix = f"Have the template read what it makes itself, or give {missing[0]}=..., as many steps as may run."
-    raise ArrayError(message(f"free running reads {read}, which nobody hands over", *rows.values(), fix=fix))
+    raise ArrayError(message(f"free running reads {read}, which was not passed", *rows.values(), fix=fix))

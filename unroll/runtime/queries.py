@@ -84,7 +84,7 @@ class Asked:
             ref = Ref(name, tuple(running(a) for a in decl.axes) or (running(TIME),))
             only = "only boundaries of it are defined" if written else "no equation defines it"
             raise UndefinedError(
-                message(f"{name} is asked for, and {only}", (f"variable {name}", decl.source), fix=f"Add {ref} = ...")
+                message(f"{name} is requested, and {only}", (f"variable {name}", decl.source), fix=f"Add {ref} = ...")
             )
 
     def wrt(self, wrt: Any) -> tuple[Key, ...]:

@@ -65,11 +65,11 @@ class Reader:
                         f"lengths: example {b} has {n} steps along {self._t(end)}, and in {by[end]} {own}"
                     )
             if len(ends) != len(found.setdefault(end, ends)):
-                raise LengthError(f"lengths tells {len(ends)} examples, and {by[end]} has {len(found[end])}")
+                raise LengthError(f"lengths= has {len(ends)} examples, and {by[end]} has {len(found[end])}")
         counts = {len(ends): end for end, ends in found.items()}
         if len(counts) > 1:
             listed = ", ".join(f"{len(ends)} along {self._t(end)}" for end, ends in found.items())
-            raise LengthError(f"lengths tells different numbers of examples: {listed}")
+            raise LengthError(f"lengths= has different numbers of examples: {listed}")
         arrays = {n: self._array(n, v) for n, v in padded[0].items()}
         short = tuple(axis for end, axis in self.axes.items() if end in found and self._short(end, found, arrays))
         return Told(arrays, padded[1], found, Along(tuple(a for end, a in self.axes.items() if end in found), short))

@@ -87,7 +87,7 @@ class Stream:
         known = stepper.user.decls
         for name in arrays:
             if name in known and TIME in known[name].axes:
-                raise ArrayError(f"input {name} has a value at each step: hand it to the stream, stream({name}=...)")
+                raise ArrayError(f"input {name} has a value at each step: pass it to the stream, stream({name}=...)")
         if TIME.end in arrays:
             raise LengthError(f"a stream has no length {TIME.end}: each call runs as many steps as it is given")
         draws = any(isinstance(d.detail, Noise) for d in stepper.noise.automatic.values())
@@ -137,7 +137,7 @@ class Stream:
         for name in arrays:
             decl = made.user.decls.get(name)
             if decl is not None and decl.kind == "input" and TIME not in decl.axes:
-                raise ArrayError(f"input {name} has no steps: hand it over once, net.stream(params, {name}=...)")
+                raise ArrayError(f"input {name} has no steps: pass it once, net.stream(params, {name}=...)")
         size = context.batch if self._state is not None else None
         bound = made.inputs({}, {**context.lengths, **arrays}, None, Extras(batch=size))
         others = {end: steps for end, steps in bound.lengths.items() if end != TIME.end}

@@ -85,7 +85,7 @@ def _place(g: Template, end: Any, name: str) -> tuple[Expr, Expr]:
         count[t] = count[t - 1] + 1
         return ops.equal(count[t], end), count[t] <= end
     fix = 'Give g.input("last", dtype="bool")[t], true at the last step, or g.input("n", over=None, dtype="int").'
-    what = f"the true end is told by a bool at each step or an int per example; got {end}"
+    what = f"end is a bool at each step or an int per example; got {end}"
     raise DTypeError(message(what, here(), fix=fix))
 
 

@@ -237,7 +237,7 @@ def _comparable(system: System, name: str, truth: str) -> None:
 def _pairs(forced: object) -> list[tuple[str, str]]:
     """The variables and what is read in their place. Raises TemplateError."""
     if not isinstance(forced, Mapping) or not forced:
-        raise TemplateError(f'what is read in place of a variable is told by a dict, {{"o": "y"}}; got {forced!r}')
+        raise TemplateError(f'forced is a dict, {{"o": "y"}}: variable -> what is read instead; got {forced!r}')
     return list(forced.items())
 
 

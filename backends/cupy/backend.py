@@ -36,7 +36,7 @@ class CudaExecutable(AbstractExecutable):
     def __init__(self, system: System, options: Options, make: Make) -> None:
         self.system = system
         without = [name for name in options.without if name not in Cuda.optional]
-        self.program = compile_system(system, without=("pack", *without))  # `fuse` makes wider kernels
+        self.program = compile_system(system, without=("vectorize", *without))  # `fuse` makes wider kernels
         self.plan = emit(self.program, options.dtype, options.precision, PERSISTENT not in options.without)
         self._machine = make(self.plan, options)
         self._idle = Idle(self._machine.room)

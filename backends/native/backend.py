@@ -88,7 +88,8 @@ class NativeExecutable(AbstractExecutable):
         self.system = system
         self.dtype, self._options = np.dtype(options.dtype), options
         start()
-        self.program = compile_system(apart(system), without=("pack", *options.without))  # `fuse` makes wider kernels
+        # Without `vectorize`, for `fuse` makes wider kernels.
+        self.program = compile_system(apart(system), without=("vectorize", *options.without))
         self.emitted = emit(self.program, options.dtype, vector_bytes(), helpers(), "panels" not in options.without)
         self._compiled = self._callable()
         system = self.program.system  # with the names that the passes made

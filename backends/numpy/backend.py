@@ -49,7 +49,7 @@ class NumpyExecutable(AbstractExecutable):
     def __init__(self, system: System, options: Options) -> None:
         self.system = system
         # What is found by debug_nans has the user's own name, and is found where it arises.
-        as_written = ("merge", "pack", "fuse") if options.debug_nans else ()
+        as_written = ("merge", "vectorize", "fuse") if options.debug_nans else ()
         self.program = compile_system(system, without=(*as_written, *options.without), loops=False)
         self.options = options
         emitted = Emitter(self.program, options.dtype, options.debug_nans, SCAN not in options.without).emit()

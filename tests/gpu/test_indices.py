@@ -21,7 +21,7 @@ s, S = axis("s")
 
 def plan(g: Template) -> Plan:
     """The plan of a template."""
-    return emit(compile_system(g.system, without=("pack",)), "float32")
+    return emit(compile_system(g.system, without=("vectorize",)), "float32")
 
 
 def test_both_widths_give_the_same_bits(emulated: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,7 +27,7 @@ APART = {"many_operations"}
 
 def made(g: Template, grad: bool = True) -> Plan:
     """The plan of a template's adjoint."""
-    return emit(compile_system((g.adjoint() if grad else g).system, without=("pack",)), "float64")
+    return emit(compile_system((g.adjoint() if grad else g).system, without=("vectorize",)), "float64")
 
 
 def elman(hidden: int) -> Template:
@@ -69,7 +69,7 @@ def test_every_loop_that_can_be_one_kernel_is(name: str) -> None:
 
 @pytest.mark.parametrize("precision", ["tf32", "bfloat16"])
 def test_products_that_may_be_less_than_strict_stay_with_cublas(precision: str) -> None:
-    lstm, filter_ = (compile_system(ZOO[n]().system, without=("pack",)) for n in ("lstm_packed", "digital_filter"))
+    lstm, filter_ = (compile_system(ZOO[n]().system, without=("vectorize",)) for n in ("lstm_packed", "digital_filter"))
     assert not emit(lstm, "float32", precision).persistent
     assert emit(filter_, "float32", precision).persistent
 

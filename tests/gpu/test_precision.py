@@ -43,7 +43,7 @@ Convert = Callable[[str, np.ndarray, str], np.ndarray]
 
 def short(g: Template, precision: str = "bfloat16") -> Plan:
     """The plan of a template's adjoint."""
-    return emit(compile_system(g.adjoint().system, without=("pack",)), "float32", precision)
+    return emit(compile_system(g.adjoint().system, without=("vectorize",)), "float32", precision)
 
 
 # -- conversions -----------------------------------------------------------------------------------------------------
@@ -141,7 +141,7 @@ def test_products_take_16_bits_and_sums_stay_in_32(name: str) -> None:
     g = ZOO[name]()
     if g.system.loss is None:
         return
-    made, strict = short(g), emit(compile_system(g.adjoint().system, without=("pack",)), "float32")
+    made, strict = short(g), emit(compile_system(g.adjoint().system, without=("vectorize",)), "float32")
     products = [[p for p in flat(x.actions) if isinstance(p, Product)] for x in (made, strict)]
     assert len(products[0]) == len(products[1])
     for p in products[0]:
@@ -160,8 +160,9 @@ def test_what_a_loop_adds_up_stays_in_32_bits() -> None:
     h[0] = 0
     h[t] = ops.tanh(M @ h[t - 1] + x[t])
     g.loss = ops.sum(ops.sum(h[t]), over=t)
-    for left_out, kind in ((), "bfloat16"), (("hoist", "sink"), "float32"):  # M~ in one product, or in one a step
-        system = compile_system(g.adjoint(wrt=["M"]).system, without=("pack", *left_out))
+    # M~ in one product, or in one a step
+    for left_out, kind in ((), "bfloat16"), (("hoist", "rematerialize"), "float32"):
+        system = compile_system(g.adjoint(wrt=["M"]).system, without=("vectorize", *left_out))
         made = emit(system, "float32", "bfloat16")
         assert made.kind("h") == "bfloat16"
         assert made.kind("M~") == kind

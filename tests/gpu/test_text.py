@@ -88,7 +88,7 @@ def leaky(width: int) -> Template:
 def plan(g: Template, dtype: str = "float32", grad: bool = False, whole: bool = True) -> Plan:
     """The plan of a template, or of its adjoint."""
     system = (g.adjoint() if grad else g).system
-    return emit(compile_system(system, without=("pack",)), dtype, whole=whole)
+    return emit(compile_system(system, without=("vectorize",)), dtype, whole=whole)
 
 
 def test_one_kernel_letter_by_letter() -> None:

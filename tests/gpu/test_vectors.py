@@ -77,7 +77,7 @@ def template(*builds: Build) -> Template:
 
 @pytest.mark.parametrize("build", [*TOGETHER, *APART], ids=lambda f: f.__name__)
 def test_loads_follow_from_where_things_lie(build: Build) -> None:
-    text = emit(compile_system(template(build).system, without=("pack",)), "float32").text
+    text = emit(compile_system(template(build).system, without=("vectorize",)), "float32").text
     assert ("for (int lane = 0; lane < 4; lane++)" in text) == (build in TOGETHER)
 
 
@@ -107,7 +107,7 @@ def test_nvidias_compiler_makes_one_load_of_16_bytes(precision: str, instruction
     h[t], y[t], r[t] = ops.tanh(x[t] + h[t - 1]), ops.tanh(h[t]), ops.tanh(y[t] + r[t + 1])
     g.output("r", r[t])
     g.output("y", y[t])
-    text = emit(compile_system(g.system, without=("pack",)), "float32", precision).text
+    text = emit(compile_system(g.system, without=("vectorize",)), "float32", precision).text
     made = nvrtc.assembly(library, text, "compute_90")
     found = re.findall(r"(?:ld|st)\.global\S*|cvt\.\S*", made)
     moves = {"ld", "st"}

@@ -16,18 +16,21 @@ from .fuse import fuse
 from .lower import lower
 from .merge_products import merge
 from .program import Program
-from .reassociate import regroup
-from .rematerialize import sink
-from .vectorize import pack
+from .reassociate import reassociate
+from .rematerialize import rematerialize
+from .vectorize import vectorize
 from .verify import check_program
 
 PASSES: tuple[tuple[str, Callable[[Any], Any]], ...] = (
-    ("merge", merge),  # System -> System: products that share an operand, or that add up, are one product
-    ("regroup", regroup),  # System -> System: reassociation; addends that do not recur are summed outside the loop
-    ("pack", pack),  # System -> System: SLP vectorisation; equations of one form over adjacent vectors are one
-    ("lower", lower),  # System -> Program: loop-invariant code motion, loops, views, buffers
-    ("sink", sink),  # Program -> Program: rematerialisation of cheap values in the one loop that reads them
-    ("fuse", fuse),  # Program -> Program: pointwise statements over the same points are one kernel
+    # System -> System
+    ("merge", merge),  # products that share an operand, or that add up, are one product
+    ("reassociate", reassociate),  # addends that do not recur are summed outside the loop
+    ("vectorize", vectorize),  # SLP: equations of one form over adjacent vectors are one
+    # System -> Program
+    ("lower", lower),  # loop-invariant code motion, loops, views, buffers
+    # Program -> Program
+    ("rematerialize", rematerialize),  # cheap values are computed again in the one loop that reads them
+    ("fuse", fuse),  # pointwise statements over the same points are one kernel
 )
 HOIST = "hoist"
 OPTIONAL = (*(name for name, _ in PASSES if name != "lower"), HOIST)
@@ -47,7 +50,7 @@ def compile_system(
     """
     stage: Any = system
     for name, run in PASSES:
-        if name in without or (name == "sink" and not loops):
+        if name in without or (name == "rematerialize" and not loops):
             continue
         if name == "lower":
             stage = lower(stage, HOIST not in without)

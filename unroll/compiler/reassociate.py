@@ -15,7 +15,7 @@ from ..ir.system import Equation, Operand, Ref, System
 from ..ops.shapes import broadcast
 
 
-def regroup(system: System) -> System:
+def reassociate(system: System) -> System:
     """The system with every chain of additions inside a recurrence split in two: outside, inside."""
     flows = operations(system)
     edges = dependences(flows)

@@ -22,7 +22,7 @@ CHEAP = frozenset({
 POWERS = (2, 3, 1, 0.5)
 
 
-def sink(program: Program) -> Program:
+def rematerialize(program: Program) -> Program:
     """The program with cheap pointwise statements inside the loops that need them."""
     steps = list(program.steps)
     readers: dict[str, list[tuple[int, Compute, bool]]] = {}

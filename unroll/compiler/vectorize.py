@@ -33,7 +33,7 @@ PRODUCTS = ("matmul", "dot", "outer", "einsum")
 """What reads a vector faster where it lies by itself."""
 
 
-def pack(system: System) -> System:
+def vectorize(system: System) -> System:
     """The system with its pointwise equations packed."""
     if not any(e.op in ("slice", "concat") and len(system.decls[e.out.name].shape) == 1 for e in system.equations):
         return system

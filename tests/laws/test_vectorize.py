@@ -51,11 +51,11 @@ def lstm(order: str) -> Template:
 @pytest.mark.parametrize("order", ["".join(p) for p in permutations("fioz")][::8])
 def test_gates_of_one_kind_are_one_statement_in_whatever_order(order: str) -> None:
     assert pointwise(run_program(lstm(order))) == (8, 8)
-    assert pointwise(run_program(lstm(order), "pack")) == (13, 11)
+    assert pointwise(run_program(lstm(order), "vectorize")) == (13, 11)
 
 
 def test_the_gated_recurrent_unit() -> None:
-    packed, plain = (pointwise(run_program(CELLS["gru_reset_after"](), *w)) for w in ((), ("pack",)))
+    packed, plain = (pointwise(run_program(CELLS["gru_reset_after"](), *w)) for w in ((), ("vectorize",)))
     assert packed[0] == plain[0] - 2, "two gates: one addition, one logistic function"
     assert packed[1] < plain[1]
 
@@ -65,7 +65,7 @@ def test_every_bit_is_the_same(name: str) -> None:
     g = ZOO[name[4:]]() if name.startswith("zoo ") else CELLS[name]()
     rng = np.random.default_rng(1)
     params = params_for(g, rng)
-    nets = [g.compile("numpy", dtype="float64", without=w) for w in ((), ("pack",))]
+    nets = [g.compile("numpy", dtype="float64", without=w) for w in ((), ("vectorize",))]
     for steps in (0, 1, 4):
         arrays = arrays_for(g, lengths_for(g, steps), 3, rng)
         (value, grads), (want, want_grads) = (net.value_and_grad(params, **arrays) for net in nets)
@@ -90,7 +90,7 @@ def test_nothing_is_packed_where_forms_differ() -> None:
         two(lambda v, _: ops.sigmoid(v), f) for f in (lambda v, _: ops.sigmoid(v), lambda v, _: ops.tanh(v))
     )
     assert pointwise(run_program(same))[0] == 2
-    assert pointwise(run_program(differ))[0] == pointwise(run_program(differ, "pack"))[0] == 3
+    assert pointwise(run_program(differ))[0] == pointwise(run_program(differ, "vectorize"))[0] == 3
 
 
 def test_no_member_waits_for_another() -> None:
@@ -101,7 +101,7 @@ def test_no_member_waits_for_another() -> None:
     first = ops.tanh(a + ops.cos(h[t - 1]))
     h[t] = ops.tanh(b + ops.cos(first))
     g.loss = ops.sum(ops.sum(h[t]), over=t)
-    assert pointwise(run_program(g))[0] == pointwise(run_program(g, "pack"))[0] == 6
+    assert pointwise(run_program(g))[0] == pointwise(run_program(g, "vectorize"))[0] == 6
 
 
 def test_a_part_of_every_example_is_added_up() -> None:

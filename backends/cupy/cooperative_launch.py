@@ -1,8 +1,9 @@
 """Cooperative launch: loops as one kernel, whether one fits a device, and what to say if one is stuck.
 
-Every wait inside such a kernel is for the other blocks, and ends after `LIMIT` seconds with a flag that makes all of
-them leave: nothing else in it is without an end, so that it cannot hang a process. It relies on CUDA 11.1, since which
-a stream that is being captured takes a cooperative launch as a node of its graph. It has not run on a device yet.
+Every wait inside such a kernel is for the other blocks, and ends after `tuning.BARRIER_TIMEOUT_S` with a flag that
+makes all of them leave: nothing else in it is without an end, so that it cannot hang a process. It relies on CUDA 11.1,
+since which a stream that is being captured takes a cooperative launch as a node of its graph. It has not run on a
+device yet.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...errors import BackendError
-from .grid_barrier import LIMIT, THREADS
+from . import tuning
 from .persistent import fit
 from .plan import Fit, Plan, Whole
 
@@ -36,8 +37,8 @@ class Meeting:
         """Raise BackendError, which says what is lost, where a block is known to have come too late."""
         if self.told[0]:
             raise BackendError(
-                f"a loop that ran as one kernel gave up: some of its blocks waited over {LIMIT} s for the others. "
-                f"The results of {lost} are lost: call again; {WAY_OUT}"
+                f"a loop that ran as one kernel gave up: some of its blocks waited {tuning.BARRIER_TIMEOUT_S} s for "
+                f"the others. The results of {lost} are lost: call again; {WAY_OUT}"
             )
 
 
@@ -67,7 +68,7 @@ class Cooperative:
                 continue
             kernel = kernels[loop.kernel]
             kernel.max_dynamic_shared_size_bytes = room  # of all frames that share it
-            if resident(kernel.kernel.ptr, THREADS, made.shared) >= 1:
+            if resident(kernel.kernel.ptr, tuning.THREADS_PER_BLOCK, made.shared) >= 1:
                 self.fits[loop.kernel] = made
         told = (ctypes.c_uint * 1).from_buffer(cupy.cuda.alloc_pinned_memory(4))  # the device writes to it as it is
         told[0] = 0
@@ -87,8 +88,8 @@ class Cooperative:
         self.cupy.cuda.runtime.memsetAsync(words, 0, 4, stream)  # they count from 0 in every launch
         try:
             driver.launchCooperativeKernel(
-                self.kernels[call.kernel].kernel.ptr, call.fit.blocks, 1, 1, THREADS, 1, 1, call.fit.shared, stream,
-                ctypes.addressof(table),
+                self.kernels[call.kernel].kernel.ptr, call.fit.blocks, 1, 1, tuning.THREADS_PER_BLOCK, 1, 1,
+                call.fit.shared, stream, ctypes.addressof(table),
             )  # fmt: skip
         except driver.CUDADriverError as error:
             raise BackendError(f"the driver refuses a loop as one kernel ({error}); {WAY_OUT}") from error

@@ -12,7 +12,7 @@ from ..common.gemm_grouping import NOTHING, Group, grouped
 from ..common.memory_layout import Layout, Lives, layouts, lives, zeros
 from ..common.symbolic_size import BATCH, EXAMPLES, ONE, ZERO, Key, Size, count
 from ..numpy.kernels import letters
-from . import sums
+from . import sums, tuning
 from .cuda_source import Operand, Where, operand, prelude
 from .kernels import Writer, by_row
 from .mixed_precision import CONVERSIONS, narrow, shortened, written
@@ -202,13 +202,13 @@ class _Emitter:
         if shared is None:
             return [launch]
         self.room(scratch, shared)
-        alone, several = sums.times_over(launch, 1), sums.times_over(launch, sums.PIECES)
+        alone, several = sums.times_over(launch, 1), sums.times_over(launch, tuning.BLOCKS_PER_SUM)
         joined = sums.joined(second, step, scratch)
         self.texts.append(second.k.text())
         long, few = shared.needs
         return [
             replace(alone, needs=(replace(long, above=-1, upto=long.above),)),
-            replace(alone, needs=(long, replace(few, above=sums.FEW, upto=None))),
+            replace(alone, needs=(long, replace(few, above=tuning.MAX_SHARED_SUMS, upto=None))),
             replace(several, needs=shared.needs),
             replace(joined, needs=shared.needs),
         ]

@@ -9,16 +9,7 @@ drops what the first-level cache still holds. What must never stand in these ker
 
 from __future__ import annotations
 
-THREADS = 256
-"""Threads of a block, in every kernel of points and sums, and in a loop as one kernel."""
-STAGE = 4352
-"""Numbers that a product puts aside in shared memory, for itself alone."""
-TALLEST, WIDEST = 64, 1024
-"""Rows and columns of a product that one block takes at most."""
-TURNS = 16
-"""Blocks' worth of points or rows that one block takes at most in a phase."""
-LIMIT = 10
-"""Seconds that a block waits for the others."""
+from . import tuning
 
 HARDWARE = """\
 __device__ inline whole nanoseconds() {
@@ -47,7 +38,7 @@ __device__ inline bool meet(unsigned* meeting, volatile unsigned* told, unsigned
             if (looks % 1024) continue;
             whole now = nanoseconds();
             if (!begin) begin = now;
-            late = look(meeting + 1) || now - begin > {LIMIT}000000000ll;
+            late = look(meeting + 1) || now - begin > {tuning.BARRIER_TIMEOUT_S}000000000ll;
         }}
         if (late) {{
             atomicExch(meeting + 1, 1u);
@@ -64,7 +55,7 @@ __device__ __noinline__ int load(
     extern __shared__ Four room[];
     int across = gridDim.x / down, padded = share(deep, 1), some = share(units, across), wide = some * gates;
     whole first = (whole)(blockIdx.x % across) * some;
-    for (int n = threadIdx.x; n < padded * wide; n += {THREADS}) {{
+    for (int n = threadIdx.x; n < padded * wide; n += {tuning.THREADS_PER_BLOCK}) {{
         int k = n / wide, c = n % wide;
         whole unit = first + c % some, column = c / some * units + unit;
         ((real*)room)[panel + n] = k < deep && unit < units ? weights[k * by_deep + column * by_column] : (real)0;
@@ -77,7 +68,7 @@ __device__ inline void fetch(
 ) {{
     #pragma unroll
     for (int i = 0; i < 16; i++) {{
-        int n = threadIdx.x + i * {THREADS}, row = n >> shift, k = from + (n & ((1 << shift) - 1));
+        int n = threadIdx.x + i * {tuning.THREADS_PER_BLOCK}, row = n >> shift, k = from + (n & ((1 << shift) - 1));
         ahead[i] = n < cells && row < rows && k < deep ? state[row * by_row + k * by_deep] : (real)0;
     }}
 }}
@@ -95,9 +86,10 @@ __device__ __noinline__ void multiply(
     whole row = blockIdx.x / across * each, end = smaller(rows, row + each);
     if (first >= units || row >= end) return;
     int tall = 4, shift = 2;
-    while (tall < {TALLEST} && tall < end - row && tall / 2 * groups <= {THREADS}) tall *= 2;
-    while ((1 << shift) < padded && (tall << shift) < 16 * {THREADS}) shift++;
-    int chunk = 1 << shift, pitch = chunk + 4, tiles = tall / 4 * groups, slices = {THREADS} / tiles;
+    while (tall < {tuning.MAX_TILE_ROWS} && tall < end - row && tall / 2 * groups <= {tuning.THREADS_PER_BLOCK})
+        tall *= 2;
+    while ((1 << shift) < padded && (tall << shift) < 16 * {tuning.THREADS_PER_BLOCK}) shift++;
+    int chunk = 1 << shift, pitch = chunk + 4, tiles = tall / 4 * groups, slices = {tuning.THREADS_PER_BLOCK} / tiles;
     int tile = threadIdx.x % tiles, slice = threadIdx.x / tiles, up = tile / groups * 4, side = tile % groups * 4;
     bool works = slice < slices;
     for (; row < end; row += tall) {{
@@ -109,7 +101,7 @@ __device__ __noinline__ void multiply(
             __syncthreads();
             #pragma unroll
             for (int i = 0; i < 16; i++) {{
-                int n = threadIdx.x + i * {THREADS};
+                int n = threadIdx.x + i * {tuning.THREADS_PER_BLOCK};
                 if (n < tall << shift) stage[(n >> shift) * pitch + (n & (chunk - 1))] = ahead[i];
             }}
             __syncthreads();
@@ -135,7 +127,7 @@ __device__ __noinline__ void multiply(
             #pragma unroll
             for (int r = 0; r < 4; r++) ((Four*)stage)[(slice * tiles + tile) * 4 + r] = total[r];
         __syncthreads();
-        for (int n = threadIdx.x; n < tall * wide; n += {THREADS}) {{
+        for (int n = threadIdx.x; n < tall * wide; n += {tuning.THREADS_PER_BLOCK}) {{
             int r = n / wide, c = n % wide;
             whole unit = first + c % some, column = c / some * units + unit;
             if (row + r >= end || unit >= units) continue;

@@ -9,19 +9,11 @@ from ...compiler.program import Access, Compute, Row
 from ...ops.shapes import negative_axes
 from ..common.memory_layout import Layout
 from ..common.symbolic_size import BATCH, EXAMPLES, ONE, Key, Size, count, product
+from . import tuning
 from .cuda_source import Kernel, Points, Where, operand, times
-from .grid_barrier import THREADS
 from .plan import ITEM, Launch, Owner
 from .scalar_expressions import POINTWISE, Typed, Values, convert
 from .vectors import PLAIN, lanes, same
-
-FEWEST = 64
-"""Threads of a block at least, where each takes several elements: as many blocks as if it took one."""
-
-SHORTS = 8
-"""Numbers of 16 bits that a thread stores at once."""
-WARP = 32
-"""Threads that run side by side."""
 
 Segment = list[Compute]
 
@@ -38,7 +30,7 @@ def total_of(dims: Points) -> Size:
 
 def block(width: int) -> int:
     """The threads for a row: a power of two."""
-    return min(THREADS, max(WARP, 1 << (width - 1).bit_length()))
+    return min(tuning.THREADS_PER_BLOCK, max(tuning.WARP, 1 << (width - 1).bit_length()))
 
 
 def by_row(step: Compute, values: Values) -> bool:
@@ -94,7 +86,7 @@ class Writer:
         n = lanes(body, inner, shape[-1], self.item(body, inner), self.values.operand) if shape else 1
         groups = (*shape[:-1], shape[-1] // n) if shape else ()
         dims = [*lead, *features(groups)]
-        threads = max(THREADS // n, FEWEST)
+        threads = max(tuning.THREADS_PER_BLOCK // n, tuning.MIN_THREADS_VECTORIZED)
         k.each = threads
         k.line(f"if (point >= {k.size(total_of(dims))}) return;")
         found = k.coordinates("point", dims)
@@ -194,8 +186,11 @@ class Writer:
     def narrowed(self, host: str, copy: str, elements: Size) -> Launch:
         """A host copied to one of 16 bits."""
         k = self.k
-        n = 1 if elements.factor % SHORTS else SHORTS
-        threads, points = max(THREADS // n, FEWEST), Size(elements.factor // n, elements.symbols)
+        n = 1 if elements.factor % tuning.HALVES_PER_STORE else tuning.HALVES_PER_STORE
+        threads, points = (
+            max(tuning.THREADS_PER_BLOCK // n, tuning.MIN_THREADS_VECTORIZED),
+            Size(elements.factor // n, elements.symbols),
+        )
         k.each = threads
         k.line(f"if (point >= {k.size(points)}) return;")
         source, target = k.given("host", host, host), k.scratch(copy, "brief", written=True)

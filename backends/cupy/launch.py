@@ -23,6 +23,7 @@ from ...ops.integers import integer
 from ..base import Options
 from ..common.memory_budget import sizes_text
 from ..common.symbolic_size import BATCH_END
+from . import tuning
 from .arrays import DeviceArrays
 from .backend import GRAPH, Cuda
 from .cooperative_launch import Cooperative
@@ -36,14 +37,10 @@ from .transfer import ALIGNED, Carrier, Pinned
 INSTEAD = "or choose backend='native'"
 INSTALL = "pip install 'unroll-graph[cuda12]' (or [cuda13])"
 PACKAGES = ("cupy", "cupy-cuda11x", "cupy-cuda12x", "cupy-cuda13x")
-NODES = 2**18
-"""Calls beyond which a run is no graph: a node takes a kilobyte or so, on the device too."""
 AMPERE = 80
 """The first compute capability that rounds to bfloat16."""
 CAPTURE_ERROR, ENDED = "STREAMCAPTURE", "STREAMCAPTUREINVALIDATED"
 """What the names of errors hold: of all that have to do with captures, and where one was ended from outside."""
-LARGEST = 2**31
-"""What a grid and the sizes that cuBLAS takes stay below."""
 
 
 def obstacle() -> str:
@@ -286,7 +283,7 @@ class Frame(AbstractFrame):
 
     def _run(self, stream: Any) -> None:
         """The graph; the first run is eager, so that every library is loaded before the capture."""
-        if self.graph is None and 0 < self.issued <= NODES and self.wanted:
+        if self.graph is None and 0 < self.issued <= tuning.MAX_GRAPH_NODES and self.wanted:
             self.pause -= 1
             self.graph = self._issued(self._captured) if self.pause < 0 else None
         if self.graph is not None:
@@ -344,7 +341,7 @@ class Frame(AbstractFrame):
                 self.loops.launch(call, where, self.own.ptr)
                 continue
             sizes = (call.blocks,) if isinstance(call, Call) else (*call.sizes, *call.strides, call.count)
-            if max(sizes) >= LARGEST:
+            if max(sizes) >= tuning.MAX_GRID:
                 raise BackendError(f"{max(sizes):,} is beyond what one launch takes: give fewer examples at once")
             if isinstance(call, Call):
                 given = tuple(np.uintp(where[x]) if isinstance(x, str) else self.index(x) for x in call.arguments)

@@ -22,8 +22,9 @@ from ...ir.axes import Axis, Index
 from ..common.memory_layout import Layout
 from ..common.python_source import linear
 from ..common.symbolic_size import BATCH, ONE, Size
+from . import tuning
 from .cuda_source import Kernel
-from .grid_barrier import GRID, HARDWARE, STAGE, TALLEST, THREADS, TURNS, WIDEST
+from .grid_barrier import GRID, HARDWARE
 from .plan import Action, Fit, Launch, Loop, Panel, Persistent, Place, Product, every, flat
 
 Hosts = frozenset[str]
@@ -174,7 +175,7 @@ class _Loops:
         k.line("extern __shared__ Four room[];")
         k.line("unsigned target = 0;")
         k.line("if (look(meeting + 1)) return;")
-        free = str(STAGE)
+        free = str(tuning.STAGED_NUMBERS)
         for p in self.products:
             self.panels.append(k.names.fresh("panel"))
             k.line(f"int {self.panels[-1]} = {free};")
@@ -191,7 +192,7 @@ class _Loops:
         steps = {("step", axis) for axis in self.axes}
         shown = [text for text, key in zip(k.parameters(), k.arguments, strict=True) if key not in steps]
         given = ", ".join(["unsigned* meeting", "unsigned* told", "int down", *shown])
-        head = f'extern "C" __global__ void __launch_bounds__({THREADS}, 1) {k.name}({given}) {{'
+        head = f'extern "C" __global__ void __launch_bounds__({tuning.THREADS_PER_BLOCK}, 1) {k.name}({given}) {{'
         return "\n".join([head, *k.lines, "}", ""])
 
     def loops(self, loop: Loop) -> None:
@@ -230,7 +231,10 @@ class _Loops:
         given = [self.given(what, which) for what, which in action.arguments]
         k.line("#pragma unroll 1")
         if action.alone:
-            start, step = f"(place)blockIdx.x * {THREADS} + threadIdx.x", f"(place)gridDim.x * {THREADS}"
+            start, step = (
+                f"(place)blockIdx.x * {tuning.THREADS_PER_BLOCK} + threadIdx.x",
+                f"(place)gridDim.x * {tuning.THREADS_PER_BLOCK}",
+            )
             with k.block(f"for (place point = {start}; point < {k.size(action.points)}; point += {step})"):
                 k.line(f"{action.kernel}_body({', '.join(['point', *given])});")
             return
@@ -271,7 +275,7 @@ class _Loops:
             k.line(f"int {first} = blockIdx.x % {across} * {some}, {each} = share({rows}, down);")
             k.line(f"int {start} = blockIdx.x / {across} * {each};")
             k.line("#pragma unroll 1")
-            with k.block(f"for (int {n} = threadIdx.x; {n} < {each} * {some}; {n} += {THREADS})"):
+            with k.block(f"for (int {n} = threadIdx.x; {n} < {each} * {some}; {n} += {tuning.THREADS_PER_BLOCK})"):
                 k.line(f"place {row} = {start} + {n} / {some}, {unit} = {first} + {n} % {some};")
                 given = ", ".join([f"{row} * {units} + {unit}", *(self.given(*what) for what in action.arguments)])
                 k.line(f"if ({row} < {rows} && {unit} < {units}) {action.kernel}_body({given});")
@@ -323,26 +327,26 @@ def fit(loop: Persistent, numbers: Mapping[str, int], processors: int, room: int
     item        bytes of a number
 
     The rows are shared as far as the room allows, since every block reads its rows of the state anew at each step. A
-    block with more rows than `TALLEST`, or more turns than `TURNS` in one phase, would have so much to do that a launch
-    costs next to nothing, while kernels of their own fill a device better.
+    block with more rows than `tuning.MAX_TILE_ROWS`, or more turns than `tuning.MAX_TURNS_PER_PHASE` in a phase, would
+    have so much to do that a launch costs next to nothing, while kernels of their own fill a device better.
     """
     panels = [(p.deep.at(numbers), p.units.at(numbers), p.gates, p.rows.at(numbers)) for p in loop.panels]
     turns = [-(-points.at(numbers) // each) for points, each in loop.tasks]
-    if max(turns, default=0) > TURNS * processors:
+    if max(turns, default=0) > tuning.MAX_TURNS_PER_PHASE * processors:
         return None
     blocks = min(processors, max([1, *turns, *(-(-rows // 4) * -(-units // 4) for _, units, _, rows in panels)]))
-    base = max(STAGE * item if panels else 0, THREADS * 8)
+    base = max(tuning.STAGED_NUMBERS * item if panels else 0, tuning.THREADS_PER_BLOCK * 8)
     down = min([blocks, max([1, *(-(-rows // 4) for *_, rows in panels)])])
     while True:
         across = blocks // down
         shares = [(share(deep, 1), share(units, across) * gates) for deep, units, gates, _ in panels]
         shared = base + sum(deep * wide * item for deep, wide in shares)
-        if shared <= room and all(wide <= WIDEST for _, wide in shares):
+        if shared <= room and all(wide <= tuning.MAX_TILE_COLUMNS for _, wide in shares):
             break
         if down == 1:
             return None
         down //= 2
-    low = all(share(rows, down) <= TALLEST for *_, rows in panels)
+    low = all(share(rows, down) <= tuning.MAX_TILE_ROWS for *_, rows in panels)
     return Fit(blocks, down, shared) if low else None
 
 

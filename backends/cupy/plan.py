@@ -13,9 +13,7 @@ from ...ir.axes import Axis, Index
 from ...ir.system import System
 from ..common.memory_layout import Layout, Lives, offsets
 from ..common.symbolic_size import Size
-
-REACH = 2**31 - 2**20
-"""What indices of 32 bits count up to, with room for a last block and for steps beyond an end."""
+from . import tuning
 
 ITEM = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8, "int64": 8, "bool": 1}
 """Bytes of an element."""
@@ -233,7 +231,7 @@ class Plan:
         """True where indices need 64 bits: the text is then compiled with the macro `cuda_source.WIDE`."""
         sizes = {size for launch in self.launches for size in (launch.points, *launch.sizes)}
         counts = [*(size.at(numbers) for size in sizes), *(self.elements(h, numbers) for h in self.hosts)]
-        return max(counts, default=0) > REACH
+        return max(counts, default=0) > tuning.MAX_INT32_INDEX
 
     @property
     def persistent(self) -> tuple[Persistent, ...]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from ...compiler.program import Access, Compute
 from ..common.symbolic_size import EXAMPLES
+from . import tuning
 from .cuda_source import operand
-from .grid_barrier import THREADS
-from .kernels import WARP, Writer, total_of
+from .kernels import Writer, total_of
 from .plan import Launch
 from .scalar_expressions import CONTRACTIONS, Values, convert
 
-ROWS = THREADS // WARP
+ROWS = tuning.THREADS_PER_BLOCK // tuning.WARP
 """Products of a block."""
 
 
@@ -21,7 +21,7 @@ def long(step: Compute, values: Values) -> bool:
         return False
     first, second = (values.shape(a) for a in step.args)
     whole = values.k.layouts[e.out.name].shape
-    return first == second and len(first) == 1 and first[0] >= WARP and not whole
+    return first == second and len(first) == 1 and first[0] >= tuning.WARP and not whole
 
 
 def dots(w: Writer, step: Compute) -> Launch:
@@ -30,18 +30,18 @@ def dots(w: Writer, step: Compute) -> Launch:
     out, (width,) = w.layouts[e.out.name], w.values.shape(step.args[0])
     running = set(e.out.running)
     dims = [(key, size) for key, size in w.spans(out.batched) if key == EXAMPLES or key in running]
-    k.shares("real", "part", THREADS)
-    k.line(f"int lane = threadIdx.x % {WARP}, slice = threadIdx.x / {WARP};")
+    k.shares("real", "part", tuning.THREADS_PER_BLOCK)
+    k.line(f"int lane = threadIdx.x % {tuning.WARP}, slice = threadIdx.x / {tuning.WARP};")
     k.line(f"place point = block * {ROWS} + slice;")
     k.line(f"bool inside = point < {k.size(total_of(dims))};")
     found = k.coordinates("point", dims)
     total = k.new("float", "0", "sum")
     k.line("#pragma unroll 4")  # four loads on their way at once
-    with k.block(f"for (place next = lane; inside && next < {width}; next += {WARP})"):
+    with k.block(f"for (place next = lane; inside && next < {width}; next += {tuning.WARP})"):
         x, y = (convert(w.values.read(a, found, ["next"]), "float") for a in step.args)
         k.line(f"{total} += {x} * {y};")
     k.line(f"part[threadIdx.x] = {total};")
-    with k.block(f"for (int half = {WARP // 2}; half; half /= 2)"):
+    with k.block(f"for (int half = {tuning.WARP // 2}; half; half /= 2)"):
         k.line("__syncthreads();")
         k.line("if (lane < half) part[threadIdx.x] += part[threadIdx.x + half];")
     with k.block("if (inside && lane == 0)"):
@@ -49,4 +49,4 @@ def dots(w: Writer, step: Compute) -> Launch:
         if step.mode == "add":
             value = w.joined(step, w.before(step, found, []), value)
         k.store(operand(w.layouts, Access(e.out), w.where), found, [], value)
-    return w.launch(total_of(dims), ROWS, THREADS)
+    return w.launch(total_of(dims), ROWS, tuning.THREADS_PER_BLOCK)

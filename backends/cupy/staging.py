@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 
+from . import tuning
 from .mixed_precision import CONVERSIONS
 
 BRIEF = """\
@@ -17,8 +18,6 @@ __device__ inline float widened(brief x) { return x.bits; }
 THREADS = 256
 CHUNK = THREADS * 16 * 4
 """Bytes that a block moves."""
-MANY = 64
-"""Arrays that one launch takes: their addresses are an argument, and arguments have 4 KiB at most."""
 FIELDS = 11
 
 COPIED, SHARED, MEAN = 0, 1, 2
@@ -98,7 +97,7 @@ def text(dtype: str, precision: str = "float32") -> str:
     return TEXT.format(
         conversions=conversions,
         real=real,
-        many=MANY,
+        many=tuning.MAX_ARRAYS_PER_LAUNCH,
         threads=THREADS,
         fields=FIELDS,
         chunk=CHUNK,
@@ -140,9 +139,9 @@ def carried(parts: Sequence[Part]) -> list[Carried]:
     that lie together, the strides of rows and columns, what becomes of it, and whether it becomes wider.
     """
     found = []
-    for start in range(0, len(parts), MANY):
+    for start in range(0, len(parts), tuning.MAX_ARRAYS_PER_LAUNCH):
         rows, block = [], 0
-        for n, part in enumerate(parts[start : start + MANY]):
+        for n, part in enumerate(parts[start : start + tuning.MAX_ARRAYS_PER_LAUNCH]):
             for offset, address, sizes, strides in _pieces(part):
                 rows.append(
                     (
@@ -158,7 +157,7 @@ def carried(parts: Sequence[Part]) -> list[Carried]:
                 )
                 block += 1 if part.how == MEAN else -(-math.prod(sizes) // CHUNK)
         if rows:
-            found.append(Carried(tuple(rows), block, slice(start, start + MANY)))
+            found.append(Carried(tuple(rows), block, slice(start, start + tuning.MAX_ARRAYS_PER_LAUNCH)))
     return found
 
 

@@ -12,22 +12,11 @@ from dataclasses import dataclass, replace
 
 from ...compiler.program import Access, Compute
 from ..common.symbolic_size import EXAMPLES, Key, Size
+from . import tuning
 from .cuda_source import TYPES, Points, operand, times
-from .grid_barrier import THREADS
 from .kernels import Writer, features, total_of
 from .plan import Launch, Need, Scratch
 from .scalar_expressions import convert
-
-LANES = 32
-"""Sums of a block, side by side, where there are as many; threads that share one meet in a tree."""
-PIECES = 32
-"""Blocks that share a long sum."""
-LONG = 32
-"""Terms of one thread above which a sum counts as long."""
-FEW = 8192
-"""Sums up to which blocks share them: more of them fill a device by themselves."""
-TILE = 1024
-"""Entries of a table's gradient that a block compares with its row before it adds up those that are the row's."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +40,7 @@ class Shape:
     def lanes(self) -> int | None:
         """Sums of a block; None where their number is not known."""
         points = self.points
-        return min(LANES, 1 << max(points.factor - 1, 0).bit_length()) if points.known else None
+        return min(tuning.SUMS_PER_BLOCK, 1 << max(points.factor - 1, 0).bit_length()) if points.known else None
 
 
 def shape_of(w: Writer, step: Compute) -> Shape:
@@ -69,11 +58,11 @@ def shape_of(w: Writer, step: Compute) -> Shape:
 def shared(w: Writer, step: Compute) -> Scratch | None:
     """Where the sums of pieces go, and at which sizes there are any; None where blocks never share these sums."""
     s = shape_of(w, step)
-    if s.points.known and s.points.factor > FEW:
+    if s.points.known and s.points.factor > tuning.MAX_SHARED_SUMS:
         return None
-    slices = 1 if step.equation.op == "scatter" else THREADS // (s.lanes or LANES)
-    needs = Need(total_of(s.gone), LONG * slices), Need(s.points, upto=FEW)
-    return Scratch(Size(PIECES) * s.points, _kind(w, step), needs)
+    slices = 1 if step.equation.op == "scatter" else tuning.THREADS_PER_BLOCK // (s.lanes or tuning.SUMS_PER_BLOCK)
+    needs = Need(total_of(s.gone), tuning.MIN_TERMS_LONG_SUM * slices), Need(s.points, upto=tuning.MAX_SHARED_SUMS)
+    return Scratch(Size(tuning.BLOCKS_PER_SUM) * s.points, _kind(w, step), needs)
 
 
 def _kind(w: Writer, step: Compute) -> str:
@@ -106,8 +95,8 @@ def _side_by_side(w: Writer, step: Compute, scratch: str) -> Launch:
     k, e = w.k, step.equation
     s, kind = shape_of(w, step), _kind(w, step)
     points = k.size(s.points)
-    k.shares(TYPES[kind], "part", THREADS)
-    k.line(f"int lanes = {s.lanes or f'fitting({points})'}, slices = {THREADS} / lanes;")
+    k.shares(TYPES[kind], "part", tuning.THREADS_PER_BLOCK)
+    k.line(f"int lanes = {s.lanes or f'fitting({points})'}, slices = {tuning.THREADS_PER_BLOCK} / lanes;")
     k.line("int lane = threadIdx.x % lanes, slice = threadIdx.x / lanes;")
     block, first, stop = _part(w, s.gone, scratch)
     k.line(f"place point = {block} * lanes + lane;")
@@ -128,7 +117,7 @@ def _side_by_side(w: Writer, step: Compute, scratch: str) -> Launch:
         k.line(f"if (slice < half) part[threadIdx.x] = {other};")
     with k.block("if (inside && slice == 0)"):
         _store(w, step, found, place, "part[lane]", which, scratch)
-    return w.launch(s.points, s.lanes or LANES, THREADS)
+    return w.launch(s.points, s.lanes or tuning.SUMS_PER_BLOCK, tuning.THREADS_PER_BLOCK)
 
 
 def _rows_of_a_table(w: Writer, step: Compute, scratch: str) -> Launch:
@@ -138,12 +127,12 @@ def _rows_of_a_table(w: Writer, step: Compute, scratch: str) -> Launch:
     s = shape_of(w, step)
     rows, *rest = w.layouts[step.equation.out.name].shape
     width = math.prod(rest)
-    blocks = [*s.kept, ("row", Size(rows)), ("chunk", Size(-(-width // THREADS)))]
-    k.shares("unsigned", "hits", TILE // 32)
+    blocks = [*s.kept, ("row", Size(rows)), ("chunk", Size(-(-width // tuning.THREADS_PER_BLOCK)))]
+    k.shares("unsigned", "hits", tuning.TABLE_TILE // 32)
     block, first, stop = _part(w, s.gone, scratch)
     k.line(f"place point = {block};")
     found = k.coordinates("point", blocks)
-    column = k.new("index", f"{found['chunk']} * {THREADS} + threadIdx.x", "column")
+    column = k.new("index", f"{found['chunk']} * {tuning.THREADS_PER_BLOCK} + threadIdx.x", "column")
     k.line(f"bool inside = {column} < {width};")
     across = k.coordinates(k.new("index", column, "at"), features(rest))
     place = [across[key] for key, _ in features(rest)]
@@ -153,16 +142,17 @@ def _rows_of_a_table(w: Writer, step: Compute, scratch: str) -> Launch:
         deep = k.coordinates(k.new("index", number, "entry"), s.gone)
         return {**found, **deep}, [deep[key] for key, _ in s.gone if isinstance(key, str) and key.startswith("|")]
 
-    with k.block(f"for (place tile = {first}; tile < {stop}; tile += {TILE})"):
-        k.line(f"if (threadIdx.x < {TILE // 32}) hits[threadIdx.x] = 0;")
+    with k.block(f"for (place tile = {first}; tile < {stop}; tile += {tuning.TABLE_TILE})"):
+        k.line(f"if (threadIdx.x < {tuning.TABLE_TILE // 32}) hits[threadIdx.x] = 0;")
         k.line("__syncthreads();")
-        with k.block(f"for (int spot = threadIdx.x; spot < {TILE} && tile + spot < {stop}; spot += {THREADS})"):
+        inside = f"spot < {tuning.TABLE_TILE} && tile + spot < {stop}"
+        with k.block(f"for (int spot = threadIdx.x; {inside}; spot += {tuning.THREADS_PER_BLOCK})"):
             lead, inner = entry("tile + spot")
             row = w.values.index(which, lead, inner, rows)
             k.line(f"if ({row} == {found['row']}) atomicOr(&hits[spot / 32], 1u << spot % 32);")
         k.line("__syncthreads();")
         with (
-            k.block(f"for (int word = 0; word < {TILE // 32}; word++)"),
+            k.block(f"for (int word = 0; word < {tuning.TABLE_TILE // 32}; word++)"),
             k.block("for (unsigned left = inside ? hits[word] : 0; left; left &= left - 1)"),
         ):
             lead, inner = entry("tile + word * 32 + __ffs(left) - 1")
@@ -176,7 +166,7 @@ def _rows_of_a_table(w: Writer, step: Compute, scratch: str) -> Launch:
                 before = f"({before} * {k.size(size)} + {found[key]})"
             flat = f"({before} * {width} + {column})"
         _store(w, step, found, [found["row"], *place], total, flat, scratch)
-    return w.launch(total_of(blocks), 1, THREADS)
+    return w.launch(total_of(blocks), 1, tuning.THREADS_PER_BLOCK)
 
 
 def _store(
@@ -199,15 +189,15 @@ def joined(w: Writer, step: Compute, scratch: str) -> Launch:
     """The sums of pieces added up, in their order."""
     k, kind, s = w.k, _kind(w, step), shape_of(w, step)
     points = k.size(s.points)
-    k.each = THREADS
+    k.each = tuning.THREADS_PER_BLOCK
     k.line(f"if (point >= {points}) return;")
     host = k.scratch(scratch, kind)
     meets = k.new(kind, f"{host}[point]", "sum")
     k.line("#pragma unroll")
-    with k.block(f"for (int piece = 1; piece < {PIECES}; piece++)"):
+    with k.block(f"for (int piece = 1; piece < {tuning.BLOCKS_PER_SUM}; piece++)"):
         part = f"{host}[{times('piece', points)} + point]"
         k.line(f"{meets} = {w.joined(step, meets, part)};")
     found = k.coordinates("point", s.dims)
     place = [found[key] for key, _ in s.dims if isinstance(key, str) and key.startswith(".")]
     _store(w, step, found, place, meets, "", "")
-    return w.launch(s.points, THREADS, THREADS)
+    return w.launch(s.points, tuning.THREADS_PER_BLOCK, tuning.THREADS_PER_BLOCK)

@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from .staging import COPIED, MANY, THREADS, Carried, Part, carried
+from . import tuning
+from .staging import COPIED, THREADS, Carried, Part, carried
 
 ALIGNED = 256
 NOTHING: Set[int] = frozenset()
 
 
-STRUCT = np.dtype([("at", np.uint64, (MANY,))])
+STRUCT = np.dtype([("at", np.uint64, (tuning.MAX_ARRAYS_PER_LAUNCH,))])
 """An argument of several numbers: CuPy hands over by value what is a NumPy array of one element."""
 
 
@@ -37,7 +38,7 @@ class Carrier:
         self.launches: list[tuple[Carried, Any, np.int64]] = [
             (c, cupy.asarray(np.array(c.rows, np.int64)), np.int64(len(c.rows))) for c in found
         ]
-        self.at = np.zeros(MANY, np.uint64)
+        self.at = np.zeros(tuning.MAX_ARRAYS_PER_LAUNCH, np.uint64)
         self.argument = self.at.view(STRUCT)
 
     def __call__(self, addresses: list[int]) -> None:

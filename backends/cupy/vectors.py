@@ -7,12 +7,11 @@ from collections.abc import Callable, Sequence
 from ...compiler.program import Access, Compute
 from ..common.memory_layout import ALIGNED
 from ..common.symbolic_size import ONE, ZERO
+from . import tuning
 from .cuda_source import Operand
 from .scalar_expressions import POINTWISE
 
-BYTES = 16
-"""The widest load of a thread."""
-assert ALIGNED % BYTES == 0
+assert ALIGNED % tuning.VECTOR_BYTES == 0
 
 See = Callable[[Access], Operand]
 PLAIN = {*POINTWISE, "broadcast_to"}
@@ -30,7 +29,9 @@ def lanes(body: Sequence[Compute], inner: Sequence[str], width: int, item: int, 
 
 def widths(item: int) -> tuple[int, ...]:
     """The numbers of elements to try: 16 bytes of the smallest float, or half as many where it has but two bytes."""
-    return (BYTES // item,) if item > 2 else (BYTES // item, BYTES // item // 2)
+    return (
+        (tuning.VECTOR_BYTES // item,) if item > 2 else (tuning.VECTOR_BYTES // item, tuning.VECTOR_BYTES // item // 2)
+    )
 
 
 def same(x: Operand) -> bool:

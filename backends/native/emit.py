@@ -24,7 +24,7 @@ from ...ir.system import Ref, System
 from ...ops.shapes import elementwise
 from ..common.memory_layout import Layout, Lives, layouts, lives, zeros
 from ..common.symbolic_size import BATCH, BATCH_END, EXAMPLES, PART, Size, count
-from . import runtime_library
+from . import runtime_library, tuning
 from .data_ops import METHODS, Operations
 from .ir_builder import I1, I64, POINTER, Code, Value
 from .jit import Compiled
@@ -35,12 +35,6 @@ from .pointwise import NAMES
 from .products import Products
 from .tasks import Job, Sharing
 
-GRAIN = 4
-"""The examples of a share are a multiple of this."""
-ENOUGH_OF_A_LOOP = 2**22
-"""Multiplications in a loop worth waking a thread for."""
-POINTWISE = 8
-"""Multiplications of a product that take as long as one pointwise operation."""
 CONTRACTIONS = ("matmul", "dot", "outer", "einsum")
 
 
@@ -180,8 +174,8 @@ class _Emitter:
         threads = self.sharing.helpers + 1
         lo, hi = (self.memory.step(i, Where({}, (), False)) for i in loop.steps)
         work = c.b.mul(c.b.sub(hi, lo), c.b.mul(c.inputs[BATCH_END], c.i64(sum(map(self.work, inside)))))
-        many = c.b.icmp_signed(">=", c.inputs[BATCH_END], c.i64(threads * GRAIN))
-        large = c.b.and_(many, c.b.icmp_signed(">=", work, c.i64(ENOUGH_OF_A_LOOP)))
+        many = c.b.icmp_signed(">=", c.inputs[BATCH_END], c.i64(threads * tuning.EXAMPLES_PER_SHARE))
+        large = c.b.and_(many, c.b.icmp_signed(">=", work, c.i64(tuning.MIN_FLOPS_LOOP_TASK)))
         shares = c.b.select(large, c.i64(threads), c.i64(1))
         helped = c.b.select(large, self.sharing.nobody(), self.sharing.helped)
 
@@ -191,8 +185,10 @@ class _Emitter:
             (count,) = job.sizes
             self.enter(table, sizes)
             e = c.entry
-            unit = e.mul(count, c.i64(GRAIN))
-            each = e.mul(e.sdiv(e.add(c.inputs[BATCH_END], e.sub(unit, c.i64(1))), unit), c.i64(GRAIN))
+            unit = e.mul(count, c.i64(tuning.EXAMPLES_PER_SHARE))
+            each = e.mul(
+                e.sdiv(e.add(c.inputs[BATCH_END], e.sub(unit, c.i64(1))), unit), c.i64(tuning.EXAMPLES_PER_SHARE)
+            )
             start = c.least(e.mul(job.share, each), c.inputs[BATCH_END], e)
             c.inputs[PART] = c.least(e.sub(c.inputs[BATCH_END], start), each, e)
             for host in self.hosts:
@@ -215,7 +211,7 @@ class _Emitter:
         """How long a statement takes for one example, in multiplications of a product."""
         shapes = [access_shape(self.system, a) for a in step.args if isinstance(a, Access)]
         most = max((math.prod(s) for s in (*shapes, self.layouts[step.equation.out.name].shape)), default=1)
-        return most if step.equation.op in CONTRACTIONS else POINTWISE * most
+        return most if step.equation.op in CONTRACTIONS else tuning.FLOPS_PER_POINTWISE * most
 
     def prepare(self, loop: Repeat) -> None:
         """Before a loop: pack the matrices that stay the same in it."""

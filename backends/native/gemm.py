@@ -10,21 +10,10 @@ from collections.abc import Sequence
 
 from ..common.gemm_grouping import Group
 from ..common.symbolic_size import ONE, Size
-from . import runtime_library
+from . import runtime_library, tuning
 from .ir_builder import I64, POINTER, Code, Value
 from .packing import copy, every, multiply, occurring, pack, parted, table
-from .tasks import ENOUGH, Job, Sharing
-
-DEEP = 1024
-"""Bytes of a block along the inner dimension."""
-VECTORS = 36
-"""Vectors of columns in a block: whole panels of three, of two, and both."""
-ROWS = 64
-"""Rows in a block."""
-LONG = 2048
-"""Numbers that are added up one by one, at most, where nothing is packed."""
-FEW = 8
-"""Rows for which packing the other operand is not worth while."""
+from .tasks import Job, Sharing
 
 
 class Gemm:
@@ -35,11 +24,11 @@ class Gemm:
 
     def room(self, rows: Group, columns: Group, deep: Group) -> int:
         """Elements of memory that a product needs for its blocks."""
-        if columns.right == ONE and rows.extent.known and rows.extent.factor <= FEW:
+        if columns.right == ONE and rows.extent.known and rows.extent.factor <= tuning.MAX_M_UNPACKED:
             return 0
-        k = _most(deep.extent, DEEP // self.c.bytes["float"])
-        n = -(-_most(columns.extent, VECTORS * self.c.width) // self.c.width) * self.c.width
-        return (k * n + k * ROWS) * (self.sharing.helpers + 1)
+        k = _most(deep.extent, tuning.BLOCK_K_BYTES // self.c.bytes["float"])
+        n = -(-_most(columns.extent, tuning.BLOCK_N_VECTORS * self.c.width) // self.c.width) * self.c.width
+        return (k * n + k * tuning.BLOCK_M_ROWS) * (self.sharing.helpers + 1)
 
     def product(
         self, rows: Group, columns: Group, deep: Group, x: Value, y: Value, z: Value, room: Value, adds: bool
@@ -47,7 +36,7 @@ class Gemm:
         """``z (+)= x @ y``, columns of z side by side; zeros where nothing is summed."""
         c, parts = self.c, self.sharing.parts
         total = c.b.mul(c.size(rows.extent), c.b.mul(c.size(columns.extent), c.size(deep.extent)))
-        large = c.b.icmp_signed(">=", total, c.i64(self.sharing.worth(ENOUGH)))
+        large = c.b.icmp_signed(">=", total, c.i64(self.sharing.worth(tuning.MIN_FLOPS_PER_TASK)))
         sizes = (
             rows.extent, columns.extent, deep.extent, rows.left, deep.left, columns.right, deep.right, rows.out,
             parts, self.sharing.outer, c.i64(int(adds)),
@@ -61,7 +50,11 @@ class Gemm:
             return every()
         total = -(-columns.factor // self.c.width)
         shares = [r for n in range(1, self.sharing.helpers + 2) for r in parted(total, n)]
-        blocks = [(a, min(a + VECTORS, past)) for start, past in shares for a in range(start, past, VECTORS)]
+        blocks = [
+            (a, min(a + tuning.BLOCK_N_VECTORS, past))
+            for start, past in shares
+            for a in range(start, past, tuning.BLOCK_N_VECTORS)
+        ]
         return occurring(columns.factor, self.c.width, [*shares, *blocks])
 
 
@@ -91,14 +84,14 @@ class _Share:
         self.adds = c.b.icmp_signed("!=", adds, c.i64(0))
         zero, lanes = c.i64(0), c.i64(c.width)
         self.vectors = c.b.sdiv(c.b.add(self.n, c.i64(c.width - 1)), lanes)
-        by_rows = c.b.icmp_signed(">=", self.m, c.b.mul(parts, c.i64(FEW)))
-        rows, columns = self._part(job, parts, self.m, FEW), self._part(job, parts, self.vectors, 1)
+        by_rows = c.b.icmp_signed(">=", self.m, c.b.mul(parts, c.i64(tuning.MAX_M_UNPACKED)))
+        rows, columns = self._part(job, parts, self.m, tuning.MAX_M_UNPACKED), self._part(job, parts, self.vectors, 1)
         self.rows = c.b.select(by_rows, rows[0], zero), c.b.select(by_rows, rows[1], self.m)
         self.columns = c.b.select(by_rows, zero, columns[0]), c.b.select(by_rows, self.vectors, columns[1])
-        self.block = DEEP // c.bytes["float"]
+        self.block = tuning.BLOCK_K_BYTES // c.bytes["float"]
         depth = c.least(self.k, c.i64(self.block))
-        widest = c.b.mul(c.least(self.vectors, c.i64(VECTORS)), lanes)
-        size = c.b.mul(depth, c.b.add(widest, c.i64(ROWS)))
+        widest = c.b.mul(c.least(self.vectors, c.i64(tuning.BLOCK_N_VECTORS)), lanes)
+        size = c.b.mul(depth, c.b.add(widest, c.i64(tuning.BLOCK_M_ROWS)))
         self.panels = c.moved(room, "float", c.b.mul(c.b.add(outer, job.share), size))
         self.lines = c.moved(self.panels, "float", c.b.mul(depth, widest))
 
@@ -113,27 +106,27 @@ class _Share:
     def write(self) -> None:
         """All blocks of the share."""
         c = self.c
-        few = c.b.icmp_signed("<=", self.m, c.i64(FEW))
+        few = c.b.icmp_signed("<=", self.m, c.i64(tuning.MAX_M_UNPACKED))
         beside = c.b.icmp_signed("==", self.step, c.i64(1))
         first, past = self.columns
         with c.b.if_else(c.b.and_(few, beside)) as (direct, packed):
             with direct:
                 panels = c.moved(self.y, "float", c.b.mul(first, c.i64(c.width)))
                 some = c.b.select(c.b.icmp_signed(">", self.k, c.i64(0)), self.k, c.i64(1))  # zeros are written too
-                with c.loop(c.i64(0), some, LONG) as k:
+                with c.loop(c.i64(0), some, tuning.MAX_K_UNPACKED) as k:
                     place = c.moved(panels, "float", c.b.mul(k, self.apart))
-                    count = c.least(c.i64(LONG), c.b.sub(self.k, k))
+                    count = c.least(c.i64(tuning.MAX_K_UNPACKED), c.b.sub(self.k, k))
                     self._rows((place, c.i64(c.width), self.apart), (first, past), self.rows, k, count)
             with packed:
                 some = c.b.select(c.b.icmp_signed(">", self.k, c.i64(0)), self.k, c.i64(1))  # zeros are written too
-                with c.loop(first, past, VECTORS) as j, c.loop(c.i64(0), some, self.block) as k:
-                    end = c.least(c.b.add(j, c.i64(VECTORS)), past)
+                with c.loop(first, past, tuning.BLOCK_N_VECTORS) as j, c.loop(c.i64(0), some, self.block) as k:
+                    end = c.least(c.b.add(j, c.i64(tuning.BLOCK_N_VECTORS)), past)
                     count = c.least(c.i64(self.block), c.b.sub(self.k, k))
                     source = c.moved(self.y, "float", c.b.mul(k, self.apart))
                     pack(c, [self.panels, source, self.step, self.apart, self.n, count, j, end])
                     panels = self.panels, c.b.mul(c.i64(c.width), count), c.i64(0)
-                    with c.loop(*self.rows, ROWS) as i:
-                        stop = c.least(c.b.add(i, c.i64(ROWS)), self.rows[1])
+                    with c.loop(*self.rows, tuning.BLOCK_M_ROWS) as i:
+                        stop = c.least(c.b.add(i, c.i64(tuning.BLOCK_M_ROWS)), self.rows[1])
                         self._turned(panels, (j, end), (i, stop), k, count)
 
     def _turned(self, panels: Panels, columns: Ends, rows: Ends, k: Value, count: Value) -> None:
@@ -144,7 +137,7 @@ class _Share:
             with turned:
                 start, stop = rows
                 x = c.moved(self.x, "float", c.b.add(start, c.b.mul(k, self.along)))
-                copy(c, [self.lines, c.i64(ROWS), x, c.b.sub(stop, start), c.i64(1), count, self.along])
+                copy(c, [self.lines, c.i64(tuning.BLOCK_M_ROWS), x, c.b.sub(stop, start), c.i64(1), count, self.along])
                 self._rows(panels, columns, rows, k, count, self.lines)
             with plain:
                 self._rows(panels, columns, rows, k, count)
@@ -155,7 +148,7 @@ class _Share:
         """Rows by panels, or, where they were copied, `lines`."""
         c = self.c
         start, stop = rows
-        x, across, along = lines, c.i64(1), c.i64(ROWS)
+        x, across, along = lines, c.i64(1), c.i64(tuning.BLOCK_M_ROWS)
         if lines is None:
             x = c.moved(self.x, "float", c.b.add(c.b.mul(start, self.across), c.b.mul(k, self.along)))
             across, along = self.across, self.along

@@ -12,9 +12,10 @@ from ...ir.axes import Axis, Index, Range
 from ...ir.system import Const
 from ..common.memory_layout import Layout, seen, through
 from ..common.symbolic_size import BATCH, EXAMPLES, ZERO, Key, Size, count
+from . import tuning
 from .ir_builder import Code, Dims, Point, Strided, Value, can_be_wide, collapsed
 from .pointwise import Typed, convert, larger, pointwise
-from .sums import STEPS, Blocks, long, reduced, region
+from .sums import Blocks, long, reduced, region
 
 
 @dataclass(frozen=True)
@@ -261,7 +262,7 @@ class Statements:
 
             if combine.identity == 0 and long([last], target):
                 sums = Partial(c, target.kind, widths, combine)
-                block, size = STEPS * widths[0], c.size(last[1])
+                block, size = tuning.SUM_BLOCK * widths[0], c.size(last[1])
                 with c.loop(c.i64(0), size, block) as start:
                     c.nest([last], inner, at, wide, (start, c.least(c.b.add(start, c.i64(block)), size)))
                     sums.take(partial)

@@ -11,14 +11,8 @@ from typing import Any
 
 from llvmlite import ir
 
-from . import runtime_library
+from . import runtime_library, tuning
 from .ir_builder import I1, I64, POINTER, Code, Value
-
-WIDEST = 3
-"""Vectors in a panel: with eight rows as many sums as keep both units busy, and few enough for the registers."""
-UNROLLED = 4
-"""Steps of the inner dimension at once where a single row leaves registers free."""
-
 
 KINDS = (POINTER, I64, POINTER, I64, I64, POINTER, I64, I64, I64, I64, I1)
 
@@ -82,7 +76,7 @@ class _Strip:
     ) -> None:
         """A block of rows by a panel."""
         c, vectors = self.c, self.vectors
-        unrolled = UNROLLED if len(lines) == 1 else 1
+        unrolled = tuning.UNROLL_K if len(lines) == 1 else 1
         each = len(lines) * vectors
         cuts = [None] * (vectors - 1) + [mask]
 

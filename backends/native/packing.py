@@ -6,12 +6,10 @@ from collections.abc import Callable, Iterable, Sequence
 
 from llvmlite import ir
 
-from . import runtime_library
+from . import runtime_library, tuning
 from .ir_builder import I1, I64, POINTER, Code, Value
-from .microkernel import KINDS, WIDEST, strip
+from .microkernel import KINDS, strip
 
-COPIED = 16
-"""Elements along the inner dimension that are copied before the next column where a matrix lies the other way."""
 Kind = tuple[int, bool]
 """Vectors of a panel, and whether the last of them is cut."""
 
@@ -90,9 +88,9 @@ def _copy(c: Code, args: Sequence[Value]) -> None:
                         c.store(value, c.moved(target, "float", j), "float", width)
         with (  # a few neighbours of a column at a time: what is read and written both stay in the nearest cache
             apart,
-            c.loop(c.i64(0), deep, COPIED) as begin,
+            c.loop(c.i64(0), deep, tuning.COPY_K) as begin,
             c.loop(c.i64(0), columns) as j,
-            c.loop(begin, c.least(c.b.add(begin, c.i64(COPIED)), deep)) as k,
+            c.loop(begin, c.least(c.b.add(begin, c.i64(tuning.COPY_K)), deep)) as k,
         ):
             source = c.moved(matrix, "float", c.b.add(c.b.mul(j, step), c.b.mul(k, along)))
             target = c.moved(into, "float", c.b.add(c.b.mul(k, lane), j))
@@ -102,10 +100,10 @@ def _copy(c: Code, args: Sequence[Value]) -> None:
 def _over(c: Code, columns: Value, first: Value, past: Value, write: Callable[[Value, int, Value], None]) -> None:
     """``write(first vector, vectors, cut)`` for panels of three vectors, or two where one would be left, or one."""
     vectors = c.b.sub(past, first)
-    single = c.b.icmp_signed("==", c.b.srem(vectors, c.i64(WIDEST)), c.i64(1))
+    single = c.b.icmp_signed("==", c.b.srem(vectors, c.i64(tuning.PANEL_VECTORS)), c.i64(1))
     several = c.b.icmp_signed(">", vectors, c.i64(1))
     fewer = c.b.zext(c.b.and_(single, several), I64)
-    threes = c.b.mul(c.b.sub(c.b.sdiv(vectors, c.i64(WIDEST)), fewer), c.i64(WIDEST))
+    threes = c.b.mul(c.b.sub(c.b.sdiv(vectors, c.i64(tuning.PANEL_VECTORS)), fewer), c.i64(tuning.PANEL_VECTORS))
     twos = c.b.add(threes, c.b.and_(c.b.sub(vectors, threes), c.i64(-2)))
     ends = [first, c.b.add(first, threes), c.b.add(first, twos), past]
     for count, start, stop in zip((3, 2, 1), ends, ends[1:], strict=False):
@@ -120,7 +118,7 @@ def table(c: Code, kinds: Iterable[Kind]) -> Value:
     name = "strips" + "".join(f"_{n}{'_cut' if cut else ''}" for n, cut in wanted)
     found = c.module.globals.get(name)
     if found is None:
-        places = [(n, cut) for n in range(1, WIDEST + 1) for cut in (False, True)]
+        places = [(n, cut) for n in range(1, tuning.PANEL_VECTORS + 1) for cut in (False, True)]
         values = [strip(c, *kind).bitcast(POINTER) if kind in wanted else ir.Constant(POINTER, None) for kind in places]
         kind = ir.ArrayType(POINTER, len(places))
         found = ir.GlobalVariable(c.module, kind, name)
@@ -136,12 +134,12 @@ def parted(vectors: int, shares: int) -> list[tuple[int, int]]:
 
 def occurring(columns: int, width: int, ranges: Iterable[tuple[int, int]]) -> set[Kind]:
     """The kinds of panels that ranges of the vectors of so many columns are made of."""
-    total = -(-columns // width)
+    total, widest = -(-columns // width), tuning.PANEL_VECTORS
     found = set()
     for start, past in ranges:
         while start < past:
             left = past - start
-            n = WIDEST if left >= WIDEST and left != WIDEST + 1 else min(left, 2)
+            n = widest if left >= widest and left != widest + 1 else min(left, 2)
             start += n
             found.add((n, start == total and columns % width != 0))
     return found
@@ -149,4 +147,4 @@ def occurring(columns: int, width: int, ranges: Iterable[tuple[int, int]]) -> se
 
 def every() -> set[Kind]:
     """All kinds of panels, for columns whose number is not known."""
-    return {(n, cut) for n in range(1, WIDEST + 1) for cut in (False, True)}
+    return {(n, cut) for n in range(1, tuning.PANEL_VECTORS + 1) for cut in (False, True)}

@@ -7,13 +7,10 @@ from dataclasses import replace
 from math import gcd
 
 from ..common.symbolic_size import Size, product
+from . import tuning
 from .ir_builder import Code, Dims, Strided, Value
 from .tasks import Job, Sharing
 
-ENOUGH = 2**14
-"""Cycles of a kernel worth sharing with another thread, at every step of a loop."""
-LIGHT = 2**10
-"""Cycles of one lane that a kernel takes for an example, so few that to call a function takes as long."""
 PIECE = "part of a dimension"
 """The size of a thread's part, among the ends of axes, none of which has a space."""
 
@@ -37,13 +34,13 @@ class Spread:
         again  whether `nest` can be written a second time: then what is light stands where it is too, for few points
         """
         c = self.c
-        least = -(-self.sharing.worth(ENOUGH) * c.width // max(cost, 1))
+        least = -(-self.sharing.worth(tuning.MIN_CYCLES_PER_TASK) * c.width // max(cost, 1))
         total = product(tuple(n for _, n in dims))
         if not self.sharing.helpers or not dims or (total.known and total.factor < least):
             self.alone(dims, operands, nest)
             return
         large = c.b.icmp_signed(">=", c.size(total), c.i64(least))
-        if again and self.sharing.repeated and cost * total.factor < LIGHT:
+        if again and self.sharing.repeated and cost * total.factor < tuning.MAX_CYCLES_INLINE:
             with c.b.if_else(large) as (many, few):
                 with many:
                     self._shared(dims, operands, large, nest)

@@ -6,13 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..common.gemm_grouping import Group
-from . import runtime_library
+from . import runtime_library, tuning
 from .ir_builder import I1, I64, POINTER, Code, Value
 from .packing import multiply, occurring, pack, parted, table
-from .tasks import ENOUGH, Job, Sharing
-
-WORTH_PACKING = 2**15
-"""Elements whose packing is worth sharing."""
+from .tasks import Job, Sharing
 
 
 @dataclass(frozen=True)
@@ -39,14 +36,14 @@ class Packer:
         """Copy a matrix into panels."""
         c, panels = self.c, Panels(host, deep.extent.factor, columns.extent.factor)
         sizes = (columns.right, deep.right, columns.extent, deep.extent, c.i64(self.shares))
-        large = I1(panels.deep * panels.columns >= WORTH_PACKING)
+        large = I1(panels.deep * panels.columns >= tuning.MIN_ELEMENTS_PARALLEL_PACKING)
         self.sharing.call(share_of_packing(c), (into, matrix), sizes, c.i64(self.shares), large)
         return panels
 
     def product(self, panels: Panels, pointer: Value, rows: Group, deep: Group, x: Value, z: Value, adds: bool) -> None:
         """``z (+)= x @ matrix``."""
         c = self.c
-        least = -(-ENOUGH // (panels.deep * panels.columns))
+        least = -(-tuning.MIN_FLOPS_PER_TASK // (panels.deep * panels.columns))
         large = c.b.icmp_signed(">=", c.size(rows.extent), c.i64(least))
         total = -(-panels.columns // c.width)
         strips = table(c, occurring(panels.columns, c.width, parted(total, self.shares)))

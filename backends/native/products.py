@@ -8,6 +8,7 @@ from ...compiler.program import Access, Compute
 from ..common.gemm_grouping import NOTHING, grouped
 from ..common.symbolic_size import ONE, ZERO, Size
 from ..numpy.kernels import letters
+from . import tuning
 from .gemm import Gemm, share_of_product
 from .ir_builder import Code, Dims, Point, Strided
 from .loop_nest import Statements, Where, keys
@@ -16,9 +17,6 @@ from .pointwise import Typed
 from .prepacked_gemm import Packer, Panels, share_of_packed, share_of_packing
 from .sums import long, reduced, region
 from .tasks import Sharing
-
-SMALLEST = 64
-"""Elements of a matrix worth packing."""
 
 
 class Products:
@@ -45,7 +43,9 @@ class Products:
             rows, columns, deep = columns.turned(), rows.turned(), deep.turned()
         if not steady[0 if turned else 1] or not columns.extent.known or not deep.extent.known:
             return
-        if columns is NOTHING or columns.out != ONE or deep.extent.factor * columns.extent.factor < SMALLEST:
+        if columns is NOTHING or columns.out != ONE:
+            return
+        if deep.extent.factor * columns.extent.factor < tuning.MIN_ELEMENTS_PACKING:
             return
         matrix = left.pointer if turned else right.pointer
         host = self.room(self.packer.elements(deep.extent.factor, columns.extent.factor))

@@ -22,11 +22,10 @@ from llvmlite import ir
 
 from ...errors import BackendError
 from ..common.forks import across_forks, after_fork
+from . import tuning
 from .ir_builder import Code, Value
 from .jit import Compiled, publish
 
-HANDOVER = 0.0002
-"""Seconds until the thread that writes a program lets one that compiles go on."""
 CALLED = re.compile(r'^declare [^\n]*@"(unroll_[^"]+)"', re.MULTILINE)
 
 _lock = across_forks(RLock())
@@ -152,7 +151,7 @@ class _Pace:
         with _lock:
             if not self.threads:
                 self.usual = sys.getswitchinterval()
-                sys.setswitchinterval(HANDOVER)
+                sys.setswitchinterval(tuning.SWITCH_INTERVAL)
             self.threads += 1
 
     def __exit__(self, *raised: object) -> None:

@@ -13,14 +13,8 @@ from ...ir.axes import running
 from ...ir.system import Decl, Ref, System
 from ...language.builder import Builder
 from ..common.symbolic_size import ONE, ZERO, Key, Size, product
+from . import tuning
 from .ir_builder import Code, Dims, Point, Strided, Value, can_be_wide
-
-STEPS = 128
-"""Steps in a block: to add a block up once more costs as much as one of them."""
-BLOCKS = 32
-"""Blocks in a block of blocks."""
-SHORT = 1024
-"""Numbers that may be added up one by one."""
 
 Nest = Callable[[Dims, Sequence[Strided]], None]
 """Writes a nest whose last operand is added to."""
@@ -58,7 +52,7 @@ def reduced(dims: Dims, target: Strided) -> list[Key]:
 def long(dims: Dims, target: Strided) -> bool:
     """True where more numbers may meet in one element than are added up one by one."""
     meet = product(tuple(n for key, n in dims if target.along(key) == ZERO))
-    return target.kind == "float" and not (meet.known and meet.factor <= SHORT)
+    return target.kind == "float" and not (meet.known and meet.factor <= tuning.MAX_RUNNING_SUM)
 
 
 def region(dims: Dims, target: Strided) -> Size | None:
@@ -100,22 +94,22 @@ class Blocks:
         memory = self.room(elements * Size(2))
         one, two = memory, c.moved(memory, "float", c.size(elements))
         self._set(two, elements)
-        with c.loop(c.i64(0), steps, STEPS) as start:
+        with c.loop(c.i64(0), steps, tuning.SUM_BLOCK) as start:
             first = c.b.icmp_signed("==", start, c.i64(0))
             with c.unless(first):
                 self._set(one, elements)
             into = c.b.select(first, target.pointer, one)
-            stop = c.least(c.b.add(start, c.i64(STEPS)), steps)
+            stop = c.least(c.b.add(start, c.i64(tuning.SUM_BLOCK)), steps)
             with c.loop(start, stop) as n:
                 here = [replace(o, pointer=c.moved(o.pointer, o.kind, c.times(n, o.along(key)))) for o in operands[:-1]]
                 nest(inner, [*here, replace(target, pointer=into)])
             with c.unless(first):
                 self._add(one, two, elements)
-            whole = c.b.srem(stop, c.i64(STEPS * BLOCKS))
+            whole = c.b.srem(stop, c.i64(tuning.SUM_BLOCK * tuning.SUM_BLOCKS))
             with c.when(c.b.icmp_signed("==", whole, c.i64(0))):
                 self._add(two, target.pointer, elements)
                 self._set(two, elements)
-        with c.when(c.b.icmp_signed(">", steps, c.i64(STEPS))):
+        with c.when(c.b.icmp_signed(">", steps, c.i64(tuning.SUM_BLOCK))):
             self._add(two, target.pointer, elements)
 
     def _set(self, place: Value, elements: Size) -> None:

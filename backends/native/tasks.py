@@ -9,13 +9,9 @@ from typing import Any
 from llvmlite import ir
 
 from ..common.symbolic_size import Size
+from . import tuning
 from .constant_folding import number
 from .ir_builder import I1, I64, POINTER, Code, Value
-
-ENOUGH = 2**17
-"""Multiplications worth sharing with another thread: some microseconds."""
-ONCE = 16
-"""How much more work must be that is done once, not at every step: to wake a thread takes as long as much of it."""
 
 _SERIAL = count(1)
 
@@ -62,7 +58,7 @@ class Sharing:
 
     def worth(self, enough: int) -> int:
         """How much work is worth sharing, here, if so much is at every step of a loop."""
-        return enough if self.repeated else enough * ONCE
+        return enough if self.repeated else enough * tuning.WAKE_UP_FACTOR
 
     def begin(self) -> None:
         """At the entry of the program: nobody was asked."""

@@ -14,10 +14,9 @@ from contextlib import suppress
 from functools import cache
 
 from ..common.forks import after_fork
-from . import runtime_library
+from . import runtime_library, tuning
 from .jit import Compiled
 
-LARGEST = 8
 LIMITS = ("UNROLL_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 """Environment variables that say how many threads to use, the first that is set."""
 
@@ -175,9 +174,9 @@ def threads() -> int:
     for name in LIMITS:
         value = os.environ.get(name, "").split(",")[0]
         if value.isdecimal() and int(value) > 0:
-            return min(int(value), LARGEST)
+            return min(int(value), tuning.MAX_THREADS)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, LARGEST)
+    return min(cores, tuning.MAX_THREADS)
 
 
 NAMES = ("unroll_pool_run", "unroll_pool_end")

@@ -21,15 +21,14 @@ from ..common.host_arrays import NumpyArrays
 from ..common.memory_budget import Idle, afford, elements, numbers_of
 from ..common.python_source import load
 from ..common.symbolic_size import BATCH_END
+from . import tuning
 from .debug import checked, describe
 from .emit import Emitter
-from .kernels import ROWS, compute, rows, scatter_sum
+from .kernels import compute, rows, scatter_sum
 from .scan import scan
 from .sums import total
 
 SCAN = "scan"
-VIEW = 144
-"""Bytes of one of the views that `rows` makes, one for each step: in small networks more than the numbers take."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,8 @@ class NumpyExecutable(AbstractExecutable):
         costs = self.costs(lengths, batch)
         afford(costs.arena + costs.results, {BATCH_END: batch, **lengths})
         arrays = self._allocate(np.empty, *shape)
-        views = self.source.count("= rows(") * min(max(lengths.values(), default=0), ROWS) * VIEW
+        steps = min(max(lengths.values(), default=0), tuning.MAX_PREPARED_VIEWS)
+        views = self.source.count("= rows(") * steps * tuning.VIEW_BYTES
         return Workspace(costs.arena + views, arrays, self._prepare(arrays, *shape))
 
     def costs(self, lengths: Mapping[str, int], batch: int) -> Costs:

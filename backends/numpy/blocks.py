@@ -6,10 +6,8 @@ import math
 
 from ...compiler.program import Access, Fuse, access_shape
 from ...ir.axes import Range, fixed, last
+from . import tuning
 from .source_writer import COUNT, Page, count
-
-ELEMENTS = 2**15
-"""Of the widest array in a block: small enough that a few stay in the second-level cache, and worth the calls."""
 
 
 def blocks(page: Page, step: Fuse) -> tuple[Range, str] | None:
@@ -24,7 +22,7 @@ def blocks(page: Page, step: Fuse) -> tuple[Range, str] | None:
     widest = max(math.prod(access_shape(page.system, a)) for a in accesses)
     others = [count(r) for r in spans[1:]] + [COUNT] * e.batched
     each = f" // max(1, {' * '.join(others)})" if others else ""
-    return spans[0], f"max(1, {max(1, ELEMENTS // max(1, widest))}{each})"
+    return spans[0], f"max(1, {max(1, tuning.BLOCK_ELEMENTS // max(1, widest))}{each})"
 
 
 def local(page: Page, step: Fuse) -> dict[str, str]:

@@ -11,9 +11,7 @@ from math import gcd
 
 from ...compiler.program import Access, Compute, Program, walk
 from ...ops.shapes import elementwise
-
-MOST = 8
-"""Parts beyond which a vector is left as it is."""
+from . import tuning
 
 Piece = tuple[int, int]
 
@@ -105,7 +103,8 @@ class _Units:
     def may(self, name: str) -> bool:
         """True where all that is done with a vector, and with what shares its memory, can be done gate by gate."""
         host = self.program.place(name)[0]
-        return self.unit[name] < self.size[name] <= self.size[host] <= MOST * self.unit[name] and host not in self.apart
+        unit, most = self.unit[name], tuning.MAX_PARTS * self.unit[name]
+        return unit < self.size[name] <= self.size[host] <= most and host not in self.apart
 
 
 class _Groups:

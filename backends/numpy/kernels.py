@@ -16,6 +16,7 @@ import numpy as np
 from ...errors import TemplateError
 from ...ops.core import Op
 from ...ops.shapes import as_slice, parse_einsum
+from . import tuning
 
 Array = Any
 
@@ -94,13 +95,9 @@ COMPLEX: dict[str, Callable[..., Array]] = {
 """
 
 
-ROWS = 2048
-"""Steps up to which every step's view is made beforehand: each takes a fifth of a kilobyte."""
-
-
 def rows(x: Array) -> Any:
     """``x`` to be read step by step: a list of its views, each quicker to have than ``x[k]`` anew; long ones as are."""
-    if len(x) > ROWS:
+    if len(x) > tuning.MAX_PREPARED_VIEWS:
         return x
     return list(x) if x.ndim > 1 else [x[k, ...] for k in range(len(x))]  # of numbers a list would hold copies
 

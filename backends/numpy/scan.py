@@ -18,16 +18,10 @@ from ...compiler.program import Access, Argument, Compute, Program, Repeat
 from ...ir.axes import Axis, Range, running
 from ...ir.system import Ref
 from ...transform.simplify import _within as within
+from . import tuning
 from .operand import GATES, Where
 from .source_writer import COUNT, Page, count
 
-FEWEST, WIDEST, LONGEST = 128, 128, 129
-"""Steps from which, and numbers a step up to which, a scan is quicker; steps in a block. An odd number of them keeps
-the blocks' first steps apart in the cache."""
-GROWTH = 4.0
-"""How large a block's product of coefficients may be: errors grow with it."""
-LARGEST = 24
-"""Nodes in an expression that is written out."""
 TEXTS = {
     "add": "({} + {})", "sub": "({} - {})", "mul": "({} * {})", "div": "np.divide({}, {})", "neg": "(-{})",
     "where": "np.where({}, {}, {})", "copy": "{}", "later": "{}",
@@ -47,7 +41,7 @@ def scan(state: Any, before: Any, coefficient: Any, rest: Any, direction: int) -
     """
     a = np.broadcast_to(np.asarray(coefficient, state.dtype), state.shape)[::direction]
     b, h = np.broadcast_to(rest, state.shape)[::direction], state[::direction]
-    length = min(LONGEST, math.isqrt(len(h)))
+    length = min(tuning.SCAN_BLOCK, math.isqrt(len(h)))
     blocks = len(h) // length
     whole = blocks * length
     inside = (blocks, length, *before.shape)
@@ -57,7 +51,7 @@ def scan(state: Any, before: Any, coefficient: Any, rest: Any, direction: int) -
     for j in range(1, length):
         np.multiply(A[j], product[j - 1], out=product[j])
     sizes = np.abs(product)
-    if not sizes.max(initial=0) <= GROWTH:
+    if not sizes.max(initial=0) <= tuning.MAX_SCAN_GROWTH:
         return False
     kept = state.copy() if np.may_share_memory(rest, state) else None
     np.copyto(H[0], B[0])
@@ -119,7 +113,7 @@ def recurrence(program: Program, loop: Repeat) -> Recurrence | None:
     pasts = {past for value in made.values() for past in value.past}
     name, ago = next(iter(pasts))
     value, decl = made[name], system.decls[name]
-    if len(pasts) > 1 or ago != 1 or not 0 < math.prod(decl.shape) <= WIDEST:
+    if len(pasts) > 1 or ago != 1 or not 0 < math.prod(decl.shape) <= tuning.MAX_SCAN_NUMBERS:
         return None
     if decl.axes != (loop.axis,) or value.past.keys() != pasts:
         return None
@@ -140,7 +134,7 @@ def recurrence(program: Program, loop: Repeat) -> Recurrence | None:
     forms = value.past[name, 1], ZERO if value.rest is None else value.rest
     there = {name} if mine[0].mode == "add" else set()
     for form, known in zip(forms, (set[str](), there), strict=True):
-        if isinstance(form, Node) and form.size > LARGEST:
+        if isinstance(form, Node) and form.size > tuning.MAX_SCAN_NODES:
             return None
         if any(n.op not in TEXTS if isinstance(n, Node) else _name(n) in made.keys() - known for n in _all(form)):
             return None
@@ -199,11 +193,11 @@ def call(page: Page, found: Recurrence) -> str | None:
     texts = [_text(page, form, where, len(decl.shape), axis) for form in (found.coefficient, found.rest)]
     numbers = " * ".join([COUNT] * decl.batched + [str(math.prod(decl.shape))])
     run = f"scan({state.text}, {before.text}, {', '.join(texts)}, {found.direction})"
-    return f"{count(found.steps)} >= {FEWEST} and {numbers} <= {WIDEST} and {run}"
+    return f"{count(found.steps)} >= {tuning.MIN_SCAN_STEPS} and {numbers} <= {tuning.MAX_SCAN_NUMBERS} and {run}"
 
 
 def _text(page: Page, form: Form, where: Where, rank: int, axis: Axis, by: int = 0) -> str:
-    """A form over all steps as source; it is no deeper than `LARGEST`."""
+    """A form over all steps as source; it is no deeper than `tuning.MAX_SCAN_NODES`."""
     if isinstance(form, Node):
         return TEXTS[form.op].format(*(_text(page, f, where, rank, axis, by + form.by) for f in form.args))
     if isinstance(form, Access):

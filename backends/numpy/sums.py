@@ -8,11 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from . import tuning
+
 Array = Any
-BLOCK = 128
-"""So many numbers are added one after another."""
-MOST = 1024
-"""So many are left to `numpy.sum`, which begins sooner, and adds up one after another along all axes but the last."""
 
 
 def total(values: Array, axis: int | tuple[int, ...], out: Array | None = None) -> Array:
@@ -21,21 +19,21 @@ def total(values: Array, axis: int | tuple[int, ...], out: Array | None = None) 
     Float64 is added as NumPy does: a million numbers cost six of its sixteen digits at most.
     """
     axes = (axis,) if isinstance(axis, int) else axis
-    if values.dtype != np.float32 or math.prod(values.shape[a] for a in axes) <= MOST:
+    if values.dtype != np.float32 or math.prod(values.shape[a] for a in axes) <= tuning.MAX_RUNNING_SUM:
         return np.sum(values, axis=axis, out=out)
     first, *rest = sorted(a % values.ndim for a in axes)
-    while rest and math.prod(values.shape[a] for a in rest) > BLOCK:
+    while rest and math.prod(values.shape[a] for a in rest) > tuning.SUM_BLOCK:
         last = rest.pop()
         values = np.sum(_short(values, last), axis=last)
     if rest:
-        values = _blocks(values, first, BLOCK // max(1, math.prod(values.shape[a] for a in rest)), rest)
+        values = _blocks(values, first, tuning.SUM_BLOCK // max(1, math.prod(values.shape[a] for a in rest)), rest)
     return np.sum(_short(values, first), axis=first, out=out)
 
 
 def _short(values: Array, axis: int) -> Array:
     """Sums of blocks of blocks along an axis, as few as NumPy may add up; the last axis it adds up in pairs itself."""
-    while values.shape[axis] > BLOCK and not (axis == values.ndim - 1 and values.flags.c_contiguous):
-        values = _blocks(values, axis, BLOCK)
+    while values.shape[axis] > tuning.SUM_BLOCK and not (axis == values.ndim - 1 and values.flags.c_contiguous):
+        values = _blocks(values, axis, tuning.SUM_BLOCK)
     return values
 
 

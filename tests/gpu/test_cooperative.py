@@ -13,7 +13,7 @@ from laws.agreement import EXACT, Arrays, Specimen, executables, poison, same
 from laws.test_zoo import specimen
 
 from unroll import Net, Template, ops, t
-from unroll.backends.cupy import plan as plans
+from unroll.backends.cupy import tuning
 from unroll.errors import BackendError
 
 from .test_launch import back, there
@@ -96,7 +96,7 @@ def test_weights_that_are_more_than_a_kernel_may_share_unasked(cuda: World, rng:
 def test_loops_that_count_in_64_bits(cuda: World, monkeypatch: pytest.MonkeyPatch) -> None:
     it = specimen("elman", 4, 9)
     narrow = run(made(it), it)
-    monkeypatch.setattr(plans, "REACH", 0)
+    monkeypatch.setattr(tuning, "MAX_INT32_INDEX", 0)
     wide = made(it)
     for _ in range(2):
         same(run(wide, it), narrow, 0, "widths")
@@ -148,7 +148,7 @@ def test_a_driver_that_takes_no_loop(cuda: World) -> None:
     same(run(net, it), run(it.net(), it), EXACT, "afterwards")
 
 
-STUCK = r"some of its blocks waited over 10 s for the others\. The results of {} are lost.*without=\(.persistent"
+STUCK = r"some of its blocks waited 10 s for the others\. The results of {} are lost.*without=\(.persistent"
 
 
 @pytest.mark.parametrize("calls", [0, 2])

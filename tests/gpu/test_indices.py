@@ -10,10 +10,10 @@ from laws.test_zoo import specimen
 
 from unroll import Template, axis, ops, t
 from unroll.backends.common.symbolic_size import BATCH_END
-from unroll.backends.cupy import plan as plans
+from unroll.backends.cupy import tuning
 from unroll.backends.cupy.cuda_source import WIDE
 from unroll.backends.cupy.emit import emit
-from unroll.backends.cupy.plan import REACH, Plan
+from unroll.backends.cupy.plan import Plan
 from unroll.compiler.pipeline import compile_system
 
 s, S = axis("s")
@@ -28,7 +28,7 @@ def test_both_widths_give_the_same_bits(emulated: str, monkeypatch: pytest.Monke
     it = specimen("many_operations", 3)
     net = it.template.compile(emulated, dtype="float64")
     narrow, grads = net.value_and_grad(it.params, it.floats, **it.arrays)
-    monkeypatch.setattr(plans, "REACH", 0)
+    monkeypatch.setattr(tuning, "MAX_INT32_INDEX", 0)
     (executable,) = executables(net)
     executable._idle.clear()
     wide, wide_grads = net.value_and_grad(it.params, it.floats, **it.arrays)
@@ -42,7 +42,7 @@ def test_a_host_beyond_32_bits() -> None:
     h[0] = 0
     h[t] = h[t - 1] + x[t]
     g.output("h", h[t])
-    most = REACH // 1024
+    most = tuning.MAX_INT32_INDEX // 1024
     assert not plan(g).wide({BATCH_END: 1, "T": most - 1})
     assert plan(g).wide({BATCH_END: 1, "T": most})  # its slot for step 0 is one more
     assert plan(g).wide({BATCH_END: most, "T": 1})

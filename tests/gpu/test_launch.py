@@ -15,7 +15,7 @@ from laws.agreement import EXACT, Arrays, Specimen, executables, poison, same
 from laws.test_zoo import specimen
 
 from unroll import Net, Template, ops, t
-from unroll.backends.cupy import launch
+from unroll.backends.cupy import launch, tuning
 from unroll.errors import BackendError, MemoryLimitError
 
 
@@ -100,7 +100,7 @@ def test_without_a_graph_nothing_changes(cuda: World) -> None:
 def test_a_run_of_too_many_calls_is_no_graph(cuda: World, monkeypatch: pytest.MonkeyPatch) -> None:
     one, few, many = net(), made(2), made(40)
     run(one, PARAMS, many)
-    monkeypatch.setattr(launch, "NODES", 100)
+    monkeypatch.setattr(tuning, "MAX_GRAPH_NODES", 100)
     for inputs in (few, few, many, many):
         same(run(one, PARAMS, inputs), want(inputs), EXACT, "few or many")
     assert cuda.calls["graph"] == 1

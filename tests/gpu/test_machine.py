@@ -17,7 +17,7 @@ from helpers import fakecuda, fakecupy, nvrtc
 from helpers.fakecuda import World
 
 from unroll import Template, t
-from unroll.backends.cupy import launch, staging
+from unroll.backends.cupy import launch, staging, tuning
 from unroll.backends.cupy.transfer import Carrier
 from unroll.cli import info
 from unroll.errors import BackendError
@@ -136,7 +136,7 @@ def test_arrays_of_every_layout_and_kind(cuda: World, rng: np.random.Generator) 
             whole = fakecupy.made((rng.standard_normal(shape) * 9).astype(kind))
             parts.append(whole[(*place, ...)])
             plain.append(fakecupy.made((rng.standard_normal(parts[-1].shape) * 9).astype(kind)))
-    while len(parts) < staging.MANY + 3:  # two launches
+    while len(parts) < tuning.MAX_ARRAYS_PER_LAUNCH + 3:  # two launches
         parts.append(fakecupy.made(rng.standard_normal(2)))
         plain.append(fakecupy.made(rng.standard_normal(2)))
     carrier(parts, 0, {})([p.data.ptr for p in plain])

@@ -14,8 +14,8 @@ from laws.test_zoo import specimen
 
 from unroll import Template, ops, t
 from unroll.backends.common.symbolic_size import BATCH_END
+from unroll.backends.cupy import tuning
 from unroll.backends.cupy.emit import emit
-from unroll.backends.cupy.grid_barrier import STAGE, THREADS
 from unroll.backends.cupy.persistent import fit, share
 from unroll.backends.cupy.plan import Fit, Loop, Plan
 from unroll.compiler.pipeline import compile_system
@@ -135,7 +135,7 @@ def test_what_a_device_has_room_for() -> None:
     whole = fit(loop, numbers, 132, 227 * 1024, 4)
     assert whole is not None
     assert (whole.blocks, whole.down) == (132, 16)
-    assert whole.shared == 4 * (STAGE + 256 * share(256, 132 // 16))
+    assert whole.shared == 4 * (tuning.STAGED_NUMBERS + 256 * share(256, 132 // 16))
     small = fit(loop, numbers, 132, 32 * 1024, 4)
     assert small is not None
     assert small.down < whole.down, "fewer parts of the rows, and so fewer columns for each"
@@ -143,7 +143,7 @@ def test_what_a_device_has_room_for() -> None:
     assert fit(loop, numbers, 132, 20 * 1024, 4) is None, "no room for the weights"
     assert fit(loop, {BATCH_END: 20_000, "T": 9}, 132, 227 * 1024, 4) is None, "products that are large enough alone"
     (points,) = made(ZOO["digital_filter"](), grad=False).persistent
-    assert fit(points, {BATCH_END: 9, "T": 9}, 132, 227 * 1024, 4) == Fit(1, 1, THREADS * 8)
+    assert fit(points, {BATCH_END: 9, "T": 9}, 132, 227 * 1024, 4) == Fit(1, 1, tuning.THREADS_PER_BLOCK * 8)
     assert fit(points, {BATCH_END: 2_000_000, "T": 9}, 132, 227 * 1024, 4) is None, "points that fill the device alone"
 
 
@@ -175,7 +175,7 @@ def test_a_block_that_never_comes_is_an_error_and_the_next_run_works(
     it = specimen("lstm_eight_matrices", 2, 64)
     net = it.template.compile(emulated, dtype="float64")
     monkeypatch.setattr(Emulator, "absent", 1)
-    with pytest.raises(BackendError, match=r'waited over 10 s for the others.*without=\("persistent",\)'):
+    with pytest.raises(BackendError, match=r'waited 10 s for the others.*without=\("persistent",\)'):
         net.loss(it.params, **it.arrays)
     monkeypatch.setattr(Emulator, "absent", 0)
     close(net.loss(it.params, **it.arrays), it.net().loss(it.params, **it.arrays), EXACT, "afterwards")

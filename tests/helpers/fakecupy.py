@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
-from unroll.backends.cupy.grid_barrier import THREADS
+from unroll.backends.cupy import tuning
 
 from . import emulator, fakecuda
 from .fakecuda import (
@@ -269,7 +269,7 @@ def launchCooperativeKernel(
     """All blocks at once; the arguments are read here, each as long as the kernel declares it."""
     fakecuda.WORLD.note("launchCooperativeKernel")
     kernel, on = fakecuda.WORLD.kernels[f], stream_at(stream)
-    assert (grid_dim_y, grid_dim_z, block_dim_x, block_dim_y, block_dim_z) == (1, 1, THREADS, 1, 1)
+    assert (grid_dim_y, grid_dim_z, block_dim_x, block_dim_y, block_dim_z) == (1, 1, tuning.THREADS_PER_BLOCK, 1, 1)
     if not fakecuda.WORLD.processors:
         raise CUDADriverError("CUDA_ERROR_NOT_SUPPORTED: operation not supported")
     if shared_mem_bytes > kernel.max_dynamic_shared_size_bytes:

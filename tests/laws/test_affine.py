@@ -12,7 +12,7 @@ from helpers.zoo import ZOO, arrays_for, lengths_for, params_for
 from laws.agreement import compiled, same
 from laws.test_zoo import specimen
 from unroll import Net, T, Template, axis, ops, t
-from unroll.backends.numpy import scan
+from unroll.backends.numpy import tuning
 
 WIDTH = 3
 MARK = "affine in its own past, element by element"
@@ -162,8 +162,8 @@ def test_a_scan_equals_the_loop(make: Make) -> None:
 
 @pytest.mark.parametrize("name", ZOO)
 def test_short_scans_of_every_recurrence(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scan, "FEWEST", 1)
-    monkeypatch.setattr(scan, "GROWTH", 1e3)
+    monkeypatch.setattr(tuning, "MIN_SCAN_STEPS", 1)
+    monkeypatch.setattr(tuning, "MAX_SCAN_GROWTH", 1e3)
     for steps in (1, 2, 7):
         it = specimen(name, steps)
         net = it.template.compile("numpy", dtype="float64")
@@ -227,7 +227,7 @@ def test_a_cotangent_that_ends_a_step_earlier_than_it_is_read(end: bool, monkeyp
     if end:
         h[T + 1] = x[T]
     g.loss = ops.sum(x[t] * h[t], over=t) + (h[T + 1] if end else 0)
-    monkeypatch.setattr(scan, "FEWEST", 1)
+    monkeypatch.setattr(tuning, "MIN_SCAN_STEPS", 1)
     params = {"a": 0.7, "b": 0.1}
     for steps in (1, 2, 3, 7, 130):
         x = np.linspace(-1, 1, steps)

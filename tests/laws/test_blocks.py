@@ -8,7 +8,7 @@ from helpers.zoo import ZOO, arrays_for, lengths_for, params_for
 
 from laws.test_merge import CELLS
 from unroll import Template, ops, t
-from unroll.backends.numpy import blocks
+from unroll.backends.numpy import tuning
 from unroll.compiler.program import Fuse, walk
 
 NAMES = [*list(CELLS)[::4], *(f"zoo {name}" for name in list(ZOO)[::5]), "zoo attention", "zoo many_operations"]
@@ -20,7 +20,7 @@ def test_every_bit_is_the_same(name: str, elements: int, monkeypatch: pytest.Mon
     g = ZOO[name[4:]]() if name.startswith("zoo ") else CELLS[name]()
     rng = np.random.default_rng(1)
     params = params_for(g, rng)
-    monkeypatch.setattr(blocks, "ELEMENTS", elements)
+    monkeypatch.setattr(tuning, "BLOCK_ELEMENTS", elements)
     blocked, whole = (g.compile("numpy", dtype="float64", without=w) for w in ((), ("fuse",)))
     for steps in (0, 1, 7):
         arrays = arrays_for(g, lengths_for(g, steps), 3, rng)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from unroll.backends.numpy import sums
+from unroll.backends.numpy import sums, tuning
 
 
 @pytest.mark.parametrize(("block", "most"), [(2, 3), (3, 4), (5, 1), (128, 1024)])
 def test_they_are_numpys(block: int, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sums, "BLOCK", block)
-    monkeypatch.setattr(sums, "MOST", most)
+    monkeypatch.setattr(tuning, "SUM_BLOCK", block)
+    monkeypatch.setattr(tuning, "MAX_RUNNING_SUM", most)
     rng = np.random.default_rng(block)
     for _ in range(400):
         rank = int(rng.integers(1, 5))

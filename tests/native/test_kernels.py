@@ -12,11 +12,10 @@ from laws.agreement import EXACT, same
 from laws.test_zoo import SINGLE
 
 from unroll import Template, ops, t
+from unroll.backends.native import tuning
 from unroll.compiler.program import Compute, Fuse, Repeat
 
 pytest.importorskip("llvmlite")
-
-from unroll.backends.native import parallel_nest
 
 
 def norms(width: int) -> Template:
@@ -110,7 +109,7 @@ def test_kernels_shared_between_threads_keep_their_bits(monkeypatch: pytest.Monk
     params, arrays = params_for(g, rng), arrays_for(g, lengths_for(g, 6), 11, rng)
     found = []
     for enough in (2**40, 1):
-        monkeypatch.setattr(parallel_nest, "ENOUGH", enough)
+        monkeypatch.setattr(tuning, "MIN_CYCLES_PER_TASK", enough)
         net = g.compile("native", dtype="float64")
         found += [net.value_and_grad(params, **arrays) for _ in range(20)]
     value, grads = found[0]

@@ -323,14 +323,14 @@ CHECKS: dict[str, Check] = {
 
 def probed(session: Session, case: Case, probe: Probe) -> list[Failure]:
     """Everything in which a backend is not as PyTorch has it. Raises Skip."""
-    scan = importlib.import_module("unroll.backends.numpy.scan")
-    usual, scan.FEWEST = scan.FEWEST, probe.fewest  # a program is made when it is first called
+    tuning = importlib.import_module("unroll.backends.numpy.tuning")
+    usual, tuning.MIN_SCAN_STEPS = tuning.MIN_SCAN_STEPS, probe.fewest  # a program is made when it is first called
     try:
         found = CHECKS[probe.check](session, case, probe)
     except Unexpected as error:
         return [error.failure]
     finally:
-        scan.FEWEST = usual
+        tuning.MIN_SCAN_STEPS = usual
     if found and all(f.kind == "mismatch" for f in found) and session.oracle(case).chaotic():
         raise Skip("rounding grows from step to step")
     undefined = bool(found) and all(f.kind == "mismatch" and "nan" in f.text for f in found)

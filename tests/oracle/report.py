@@ -73,7 +73,8 @@ def arrays_text(arrays: dict[str, Any]) -> str:
 
 def script(case: Case, probe: Probe) -> str:
     """All of it."""
-    few = f"from unroll.backends.numpy import scan\nscan.FEWEST = {probe.fewest}\n" if probe.fewest != FEWEST else ""
+    few = f"from unroll.backends.numpy import tuning\ntuning.MIN_SCAN_STEPS = {probe.fewest}\n"
+    few = few if probe.fewest != FEWEST else ""
     return HEAD + few + source(case.system) + "\n".join(call_text(case, probe)) + "\n"
 
 

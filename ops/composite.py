@@ -7,7 +7,7 @@ from typing import Any
 from .core import composite
 from .errors import DTypeError, ShapeError
 from .pointwise import softplus, sqrt
-from .reduce import _cross_entropy, as_symbol, log_softmax, mean, sum
+from .reduce import as_symbol, cross_entropy_op, log_softmax, mean, sum
 from .shape_ops import pick
 
 
@@ -29,7 +29,7 @@ def cross_entropy(logits: Any, target: Any) -> Any:
     if logits.dtype != "float":
         raise DTypeError(f"cross_entropy takes the logits first and then the target; the logits are {logits.dtype}")
     if target.dtype == "int":
-        return _cross_entropy(logits, target)
+        return cross_entropy_op(logits, target)
     if target.shape != logits.shape:
         raise ShapeError(f"cross_entropy: target probabilities {target.shape} need the logits' shape {logits.shape}")
     return -sum(target * log_softmax(logits), axis=-1)

@@ -12,7 +12,7 @@ from typing import Any
 from .core import composite, define, placed
 from .errors import ShapeError
 from .pointwise import copy, equal, exp, isfinite, log, stop_gradient, where
-from .shape_ops import _reshape, one_hot
+from .shape_ops import one_hot, reshape_op
 from .shapes import Family, Shape, along, extreme, negative_axes, pick_family, reduction
 
 Axis = int | Sequence[int] | None
@@ -21,7 +21,7 @@ Axis = int | Sequence[int] | None
 def _kept(g: Any, x: Any, axis: tuple[int, ...]) -> Any:
     """`g` with the axes that a reduction of `x` dropped, at size 1."""
     rank = len(x.shape)
-    return _reshape(g, shape=tuple(1 if i - rank in axis else n for i, n in enumerate(x.shape)))
+    return reshape_op(g, shape=tuple(1 if i - rank in axis else n for i, n in enumerate(x.shape)))
 
 
 def _finite(x: Any) -> Any:
@@ -42,7 +42,7 @@ def _softmax_rule(g: Any, y: Any, x: Any, axis: tuple[int, ...]) -> Any:
 
 
 def _column(x: Any) -> Any:
-    return _reshape(x, shape=(*x.shape, 1))
+    return reshape_op(x, shape=(*x.shape, 1))
 
 
 def _index_of(shapes: Sequence[Shape], attrs: Any) -> Shape:
@@ -64,7 +64,7 @@ _max = define("max", extreme, _max_rule, analytic=False)
 _logsumexp = define("logsumexp", extreme, _logsumexp_rule)
 _softmax = define("softmax", along, _softmax_rule)
 argmax = define("argmax", Family("argmax", _index_of), None, kinds="f->i", analytic=False, doc=ARGMAX)
-_cross_entropy = define("cross_entropy", pick_family, _cross_entropy_rule, None, kinds="f,i->f")
+cross_entropy_op = define("cross_entropy", pick_family, _cross_entropy_rule, None, kinds="f,i->f")
 
 
 def as_symbol(x: Any) -> Any:

@@ -53,7 +53,7 @@ def _stack_part(position: int, g: Any, y: Any, *args: Any, axis: int) -> Any:
 
 
 # fmt: off
-_reshape: Op = define("reshape", reshape_family, lambda g, y, x, shape: _reshape(g, shape=x.shape), kinds="a->a")
+reshape_op: Op = define("reshape", reshape_family, lambda g, y, x, shape: reshape_op(g, shape=x.shape), kinds="a->a")
 _transpose = define("transpose", transpose_family, _untranspose, kinds="a->a")
 _broadcast_to = define("broadcast_to", broadcast_family, lambda g, y, x, shape: _sum_to(g, shape=x.shape), kinds="a->a")
 _sum_to: Op = define("sum_to", sum_to_family, lambda g, y, x, shape: _broadcast_to(g, shape=x.shape), kinds="f->f")
@@ -69,7 +69,7 @@ _one_hot: Op = define("one_hot", one_hot_family, None, kinds="i->f")
 
 
 def _expand(x: Any) -> Any:
-    return _reshape(x, shape=(*x.shape, 1))
+    return reshape_op(x, shape=(*x.shape, 1))
 
 
 def _sizes(shape: int | Sequence[int]) -> tuple[int, ...]:
@@ -95,7 +95,7 @@ def reshape(x: Any, shape: int | Sequence[int]) -> Any:
         if known == 0 or size(x.shape) % known:
             raise ShapeError(f"cannot reshape {x.shape} ({size(x.shape)} elements) to {shape}")
         shape = tuple(size(x.shape) // known if n == -1 else n for n in shape)
-    return _reshape(x, shape=shape)
+    return reshape_op(x, shape=shape)
 
 
 @placed

@@ -123,6 +123,15 @@ def test_no_import_goes_in_a_circle() -> None:
                 pending.extend(graph[target])
 
 
+@pytest.mark.parametrize("name", FILES)
+def test_no_private_name_crosses_a_module(name: str) -> None:
+    nodes = ast.walk(ast.parse(FILES[name].read_text(encoding="utf-8")))
+    taken = [
+        a.name for node in nodes if isinstance(node, ast.ImportFrom) and node.module != "__future__" for a in node.names
+    ]
+    assert not [n for n in taken if n.startswith("_") and not n.startswith("__")]
+
+
 def test_few_imports_stand_inside_functions() -> None:
     late = Counter(name for name in FILES for target, late in imports(name) if late and target in FILES)
     assert sum(late.values()) <= 5

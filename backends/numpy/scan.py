@@ -16,8 +16,8 @@ import numpy as np
 from ...compiler.linear_recurrence import ZERO, Form, Node, affine
 from ...compiler.program import Access, Argument, Compute, Program, Repeat
 from ...ir.axes import Axis, Range, running
+from ...ir.coverage import within
 from ...ir.system import Ref
-from ...transform.simplify import _within as within
 from . import tuning
 from .operand import GATES, Where
 from .source_writer import COUNT, Page, count

@@ -213,7 +213,7 @@ def unsummed(value: Any, shape: tuple[int, ...]) -> Any:
 TRANSFORMS: dict[str, tuple[Any, str, Any, int, str]] = {
     "an adjoint without delays": (adjoint_module, "_accumulate", unshifted, 5, "linear grid statistics_over_time"),
     "an adjoint without broadcasting": (adjoint_module, "_fit", unsummed, 5, "over_time many_operations"),
-    "every read is inside": (simplify, "_within", lambda *_: True, 0, "last_without_recurrence"),
+    "every read is inside": (simplify, "within", lambda *_: True, 0, "last_without_recurrence"),
 }
 
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from ..ir.coverage import within
 from ..ir.system import Const, Ref
-from ..transform.simplify import _within as within
 from .program import Access, Argument, Compute, Fuse, Program, Repeat, access_shape
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from ..dependence.flows import dependences, operations
 from ..dependence.loop_order import plan
 from ..ir.system import System
-from .lower import Place, _places
+from .lower import Place, places_of
 
 Unit = int | tuple[int, ...]
 """An equation by its number, or a loop by the numbers of the loops around it and its own."""
@@ -26,7 +26,7 @@ class Bodies:
 
     def __init__(self, system: System) -> None:
         flows = operations(system)
-        self.place: dict[int, Place] = _places(plan(flows, system.axes))
+        self.place: dict[int, Place] = places_of(plan(flows, system.axes))
         self.after: dict[Unit, set[Unit]] = {}
         self.known: dict[Unit, Unit] = {}
         for edge in dependences(flows):

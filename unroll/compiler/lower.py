@@ -9,10 +9,9 @@ from itertools import accumulate
 from ..dependence.flows import Flow, operations
 from ..dependence.loop_order import Loop, Once, Plan, plan
 from ..ir.axes import Axis, Index, Range, fixed, last
+from ..ir.coverage import steps_of, within
 from ..ir.system import Equation, Operand, Ref, System, visible
 from ..ops.contract import PRODUCTS
-from ..transform.simplify import _steps as steps_of
-from ..transform.simplify import _within as within
 from .program import Access, Argument, Buffer, Compute, Guard, Program, Repeat, View
 
 VIEWS = ("transpose", "slice")
@@ -33,7 +32,7 @@ def lower(system: System, hoist: bool = True) -> Program:
     views = _views(system)
     work = _Work(system, views, {}, {}, {}, {}, {})
     work.arguments.update({n: tuple(_access(a, views) for a in e.args) for n, e in enumerate(system.equations)})
-    work.places.update(_places(steps))
+    work.places.update(places_of(steps))
     order = [n for n in _in_order(steps) if system.equations[n].out.name not in views]
     writers: dict[str, list[int]] = {}
     reads: dict[str, list[tuple[int, Ref]]] = {}
@@ -131,7 +130,8 @@ def _access(operand: Operand, views: Mapping[str, Equation]) -> Argument:
     return Access(operand, tuple(reversed(through)))
 
 
-def _places(steps: Plan) -> dict[int, Place]:
+def places_of(steps: Plan) -> dict[int, Place]:
+    """The loops around each flow: a number for each, its axis, and the offset at which the flow runs in it."""
     places: dict[int, Place] = {}
     stack: list[tuple[Plan, tuple[tuple[int, Loop], ...]]] = [(steps, ())]
     serial = 0

@@ -14,8 +14,8 @@ from itertools import accumulate, pairwise
 from typing import Any
 
 from ..ir.axes import Range
+from ..ir.coverage import within
 from ..ir.system import Domain, Equation, Ref, System
-from ..transform.simplify import _within as within
 from .split_products import FEW, Draft, Loops, Product, between, split
 
 Group = list[tuple[int, "Member"]]

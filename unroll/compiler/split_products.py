@@ -14,11 +14,9 @@ from typing import Any
 from ..dependence.flows import dependences, live, operations
 from ..dependence.scc import components
 from ..ir.axes import running
+from ..ir.coverage import single, steps_of, within
 from ..ir.system import Decl, Domain, Equation, Ref, System, exact
 from ..ops.core import OPS
-from ..transform.simplify import _single as single
-from ..transform.simplify import _steps as steps_of
-from ..transform.simplify import _within as within
 
 Attrs = tuple[tuple[str, Any], ...]
 FEW = 4
@@ -284,7 +282,7 @@ def _tile(system: System) -> System:
         )
         if not alike:
             continue
-        pieces = sorted((_bounds(system, w) or (-1, -1), n) for w, n in zip(writers, numbers[name], strict=True))
+        pieces = sorted((bounds(system, w) or (-1, -1), n) for w, n in zip(writers, numbers[name], strict=True))
         ends = [0, *(hi for (_, hi), _ in pieces)]
         if [lo for (lo, _), _ in pieces] != ends[:-1] or ends[-1] != system.decls[name].shape[0]:
             continue
@@ -303,7 +301,7 @@ def _numbers(system: System) -> dict[str, list[int]]:
     return numbers
 
 
-def _bounds(system: System, e: Equation) -> tuple[int, int] | None:
+def bounds(system: System, e: Equation) -> tuple[int, int] | None:
     """lo, hi of a slice, or of an unslice, along the only axis of a vector."""
     attrs = dict(e.attrs)
     size = attrs["shape"][0] if e.op == "unslice" else system.decls[e.refs[0].name].shape[0]
@@ -337,14 +335,14 @@ def _narrow(system: System) -> System:
     for name, products in found.items():
         reading = readers[name]
         around = {loops.loop(n) for n in numbers[name]}
-        pieces = sorted(_bounds(system, system.equations[n]) or (0, 0) for n in reading)
+        pieces = sorted(bounds(system, system.equations[n]) or (0, 0) for n in reading)
         if _all_of(pieces, system.decls[name].shape[0]):
             inside = {loops.loop(n) for n in reading}
             if around == {-1} or inside == around:
                 continue
         for n in reading:
             e = system.equations[n]
-            lo, hi = _bounds(system, e) or (0, 0)
+            lo, hi = bounds(system, e) or (0, 0)
             terms = []
             for p, writer in zip(products, system.writers[name], strict=True):
                 matrix = Ref(draft.rows(n, p, lo, hi, inner=False))  # type: ignore[arg-type]
@@ -369,7 +367,7 @@ def _sliced(system: System, name: str, writing: list[Equation], reading: list[Eq
         e.op == "slice"
         and e.combine == "sum"
         and not e.summed
-        and _bounds(system, e) is not None
+        and bounds(system, e) is not None
         and (len(writing) == 1 or system.decls[e.out.name].kind == "cotangent")
         and within(system, e, e.refs[0], first)
         for e in reading

@@ -17,15 +17,12 @@ from functools import cached_property
 from itertools import accumulate, pairwise
 from typing import Any
 
+from ..ir.coverage import covers, single, within
 from ..ir.system import Equation, Ref, System
 from ..ops.shapes import elementwise
-from ..transform.simplify import _single as single
-from ..transform.simplify import _within as within
-from ..transform.simplify import covers
 from .loop_bodies import Bodies
 from .lower import VIEWS
-from .split_products import Draft, between
-from .split_products import _bounds as bounds
+from .split_products import Draft, between, bounds
 
 MOST = 32
 """Equations in one pack."""

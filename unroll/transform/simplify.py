@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from ..dependence.flows import live
-from ..ir.axes import Axis, Index, Range
+from ..ir.axes import Index, Range
+from ..ir.coverage import single, steps_of, within
 from ..ir.system import WHOLE, Const, Equation, Operand, Ref, System, exact
 from ..ops.shapes import broadcast, elementwise
 from .verify import Stages
@@ -59,50 +60,6 @@ def without_dead(system: System, roots: Iterable[str]) -> System:
     return replace(system, decls=decls, equations=tuple(e for e in system.equations if e.out.name in names))
 
 
-def _single(system: System) -> dict[str, Equation]:
-    """Names with one equation that holds at each point by itself, neither summed nor added to."""
-    return {
-        name: equations[0]
-        for name, equations in system.writers.items()
-        if len(equations) == 1
-        and not system.decls[name].given
-        and equations[0].combine == "sum"
-        and system.exclusive(equations[0])
-        and all(i.runs and not i.shift for i in equations[0].out.index)
-    }
-
-
-def covers(system: System, reader: Equation, ref: Ref, writer: Equation) -> bool:
-    """True if every step that `reader` reads of `ref` is one that `writer` writes, whatever the length."""
-    steps = enumerate(system.reads(reader, ref))
-    written = ((lo, hi, *writer.written(position)) for position, (lo, hi) in steps)
-    return all(first.never_after(lo) and hi.never_after(final) for lo, hi, first, final in written)
-
-
-def _within(system: System, reader: Equation, ref: Ref, writer: Equation) -> bool:
-    """True if all that `reader` reads of `ref` is written by `writer`, for every length.
-
-    A step counted from the end counts as written by 1..T, since a template without a boundary there refuses lengths at
-    which it is not; but a cotangent that nobody writes is zero.
-    """
-    zero = system.decls[ref.name].kind == "cotangent"
-    for position, (lo, hi) in enumerate(system.reads(reader, ref)):
-        first, final = writer.written(position)
-        inside = first.never_after(lo) and hi.never_after(final)
-        if not inside and (zero or not _at_end(ref.index[position]) or ref.index[position].shift > 0):
-            return False
-    return True
-
-
-def _at_end(index: Index) -> bool:
-    return index.axis is not None and not index.runs
-
-
-def _steps(out: Ref, ref: Ref) -> dict[Axis, Index]:
-    """How the running steps of `out` read, seen from `ref`."""
-    return {wrote.axis: wanted for wrote, wanted in zip(out.index, ref.index, strict=True) if wrote.axis is not None}
-
-
 def _replace_reads(system: System, change: Callable[[Equation, Ref], Operand]) -> System:
     equations = []
     for e in system.equations:
@@ -115,7 +72,7 @@ def _replace_reads(system: System, change: Callable[[Equation, Ref], Operand]) -
 def _through_copies(system: System, kept: Kept) -> System:
     """A read of a copy becomes a read of what it copies."""
     copies = {}
-    for name, e in _single(system).items():
+    for name, e in single(system).items():
         (source, *_) = e.args
         if e.op != "copy" or e.attrs or name in kept.apart or (isinstance(source, Ref) and source.name == name):
             continue
@@ -133,11 +90,11 @@ def _through_copies(system: System, kept: Kept) -> System:
 
     def change(reader: Equation, ref: Ref) -> Operand:
         e = copies.get(ref.name)
-        if e is None or e is reader or not _within(system, reader, ref, e):
+        if e is None or e is reader or not within(system, reader, ref, e):
             return ref
         source = e.args[0]
         if isinstance(source, Ref):
-            return source.substitute(_steps(e.out, ref))
+            return source.substitute(steps_of(e.out, ref))
         return source if _takes_number(system, reader, ref) else ref
 
     return _replace_reads(system, change)
@@ -150,15 +107,15 @@ def hidden(name: str) -> bool:
 
 def _promote(system: System, kept: Kept) -> System:
     """A temporary that is copied into a named variable becomes the copy, and the variable the original."""
-    single = _single(system)
+    exclusive = single(system)
     swapped: dict[str, Equation] = {}
-    for name, e in single.items():
+    for name, e in exclusive.items():
         (source, *_) = e.args
         if hidden(name) or name in kept.apart or e.op != "copy" or not isinstance(source, Ref):
             continue
-        if source.name not in single:
+        if source.name not in exclusive:
             continue
-        inner = single[source.name]
+        inner = exclusive[source.name]
         alike = system.decls[name].shape == system.decls[source.name].shape
         plain = alike and source.index == inner.out.index == e.out.index and e.domain == inner.domain
         if hidden(source.name) and plain and e.batched == inner.batched and source.name not in swapped:
@@ -181,7 +138,7 @@ def _takes_number(system: System, e: Equation, ref: Ref) -> bool:
 def _fold_numbers(system: System, kept: Kept) -> System:
     """``1 * x`` and ``x - 0`` are x; a cotangent of constant value is that number."""
     equations = []
-    filled = {n: e for n, e in _single(system).items() if hidden(n) and e.op == "copy" and isinstance(e.args[0], Const)}
+    filled = {n: e for n, e in single(system).items() if hidden(n) and e.op == "copy" and isinstance(e.args[0], Const)}
     for e in system.equations:
         operand = _identity(system, _with_numbers(system, e, filled))
         equations.append(e if operand is None else replace(e, op="copy", args=(operand,), attrs=(), label=None))
@@ -192,7 +149,7 @@ def _with_numbers(system: System, e: Equation, filled: Mapping[str, Equation]) -
     """An equation with numbers for arrays that hold one number alone, where all that it reads are such."""
     args = tuple(
         filled[a.name].args[0]
-        if isinstance(a, Ref) and a.name in filled and _within(system, e, a, filled[a.name])
+        if isinstance(a, Ref) and a.name in filled and within(system, e, a, filled[a.name])
         else a
         for a in e.args
     )
@@ -229,11 +186,11 @@ NEUTRAL = {"mul": 1, "div": 1, "add": -0.0, "sub": 0.0}
 
 def _merge_equal(system: System, kept: Kept) -> System:
     """Two temporaries with the same equation become one."""
-    single = _single(system)
+    exclusive = single(system)
     first: dict[object, Equation] = {}
     same: dict[str, str] = {}
     for e in system.equations:
-        if single.get(e.out.name) is not e or system.decls[e.out.name].kind not in ("temporary", "cotangent"):
+        if exclusive.get(e.out.name) is not e or system.decls[e.out.name].kind not in ("temporary", "cotangent"):
             continue
         if e.out.name in kept.roots:
             continue
@@ -273,7 +230,7 @@ def _into_copies(system: System, kept: Kept) -> System:
 
 def _merged(system: System, e: Equation, ref: Ref, inner: Equation) -> Equation | None:
     """`e`, which copies `ref`, with the operation of `inner`, which writes it."""
-    if system.decls[ref.name].shape != system.decls[e.out.name].shape or not _within(system, e, ref, inner):
+    if system.decls[ref.name].shape != system.decls[e.out.name].shape or not within(system, e, ref, inner):
         return None
     if not all(i.runs and not i.shift for i in inner.out.index) or inner.out.name in {r.name for r in inner.refs}:
         return None
@@ -293,7 +250,7 @@ def _merged(system: System, e: Equation, ref: Ref, inner: Equation) -> Equation 
         return None
     if any(a in free for a in inner.summed):
         return None
-    steps = _steps(inner.out, ref)
+    steps = steps_of(inner.out, ref)
     args = tuple(a.substitute(steps) if isinstance(a, Ref) else a for a in inner.args)
     ranges = {**free, **{a: inner.range(a) for a in inner.summed}}
     domain = tuple(ranges[a] for a in system.axes if a in ranges)

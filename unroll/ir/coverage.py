@@ -1,0 +1,50 @@
+"""Coverage: which steps equations write and read, as index ranges that are compared for every length."""
+
+from __future__ import annotations
+
+from .axes import Axis, Index
+from .system import Equation, Ref, System
+
+
+def single(system: System) -> dict[str, Equation]:
+    """Names with one equation that holds at each point by itself, neither summed nor added to."""
+    return {
+        name: equations[0]
+        for name, equations in system.writers.items()
+        if len(equations) == 1
+        and not system.decls[name].given
+        and equations[0].combine == "sum"
+        and system.exclusive(equations[0])
+        and all(i.runs and not i.shift for i in equations[0].out.index)
+    }
+
+
+def covers(system: System, reader: Equation, ref: Ref, writer: Equation) -> bool:
+    """True if every step that `reader` reads of `ref` is one that `writer` writes, whatever the length."""
+    steps = enumerate(system.reads(reader, ref))
+    written = ((lo, hi, *writer.written(position)) for position, (lo, hi) in steps)
+    return all(first.never_after(lo) and hi.never_after(final) for lo, hi, first, final in written)
+
+
+def within(system: System, reader: Equation, ref: Ref, writer: Equation) -> bool:
+    """True if all that `reader` reads of `ref` is written by `writer`, for every length.
+
+    A step counted from the end counts as written by 1..T, since a template without a boundary there refuses lengths at
+    which it is not; but a cotangent that nobody writes is zero.
+    """
+    zero = system.decls[ref.name].kind == "cotangent"
+    for position, (lo, hi) in enumerate(system.reads(reader, ref)):
+        first, final = writer.written(position)
+        inside = first.never_after(lo) and hi.never_after(final)
+        if not inside and (zero or not _at_end(ref.index[position]) or ref.index[position].shift > 0):
+            return False
+    return True
+
+
+def _at_end(index: Index) -> bool:
+    return index.axis is not None and not index.runs
+
+
+def steps_of(out: Ref, ref: Ref) -> dict[Axis, Index]:
+    """How the running steps of `out` read, seen from `ref`."""
+    return {wrote.axis: wanted for wrote, wanted in zip(out.index, ref.index, strict=True) if wrote.axis is not None}

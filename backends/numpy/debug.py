@@ -9,6 +9,7 @@ import numpy as np
 
 from ...errors import code, message
 from ...ir.generated_inputs import Within
+from ...ir.names import direction, is_cotangent, is_hidden, owner, primal
 from ...ir.system import Equation, System
 from ...printing.plain import Writer
 from ...unfold.dag import Node
@@ -26,25 +27,25 @@ def describe(system: System, name: str, steps: Sequence[int], value: Any) -> str
 
     A hidden operation is reported as a part of the variable that it serves.
     """
-    backward = "~" in name
-    owner = name
-    if "." in name:
-        owner = name.partition(".")[0].partition("~")[0] + ("~" if backward else "")
-    known = system.decls.get(owner) or system.decls.get(owner.rstrip("~"))
+    backward = is_cotangent(name)
+    served = name
+    if is_hidden(name):
+        served = direction(owner(name))[0] + ("~" if backward else "")
+    known = system.decls.get(served) or system.decls.get(primal(served))
     where = tuple(steps) if known is None or len(known.axes) == len(steps) else ()
     what = "nan" if np.any(np.isnan(value)) else "an infinity"
     written = [e for e in system.equations if e.out.name == name and _reaches(e, steps)]
     writer = Writer(system)
     made = dict.fromkeys(writer.right(e) for e in written)
-    by = "".join(f"\n    made by {text}" for text in made if "." in name and f"{owner.rstrip('~')}." not in text)
+    by = "".join(f"\n    made by {text}" for text in made if is_hidden(name) and f"{primal(served)}." not in text)
     given = "; it was given so" if system.decls[name].given and not written else ""
-    direction = "backward" if backward else "forward"
+    pass_ = "backward" if backward else "forward"
     rows = [(writer.equation(e), e.source) for e in written]
-    if "." in name:  # the equation that the user wrote there, or else the line of code
+    if is_hidden(name):  # the equation that the user wrote there, or else the line of code
         places = {e.source for e in written}
-        serves = [e for e in system.equations if e.out.name == owner.rstrip("~") and e.source in places]
+        serves = [e for e in system.equations if e.out.name == primal(served) and e.source in places]
         rows = [(writer.equation(e), e.source) for e in serves] or [(code(p), p) for p in places]
-    return message(f"{what} in {Node(owner, where)} ({direction}){given}{by}", *rows)
+    return message(f"{what} in {Node(served, where)} ({pass_}){given}{by}", *rows)
 
 
 def _reaches(equation: Equation, steps: Sequence[int]) -> bool:

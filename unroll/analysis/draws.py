@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from ..errors import TemplateError, message
 from ..ir.axes import Axis, running
+from ..ir.names import is_hidden
 from ..ir.system import Decl, Equation, Ref, System
 from ..printing.plain import Writer
 from ..transform.simplify import simplify
@@ -28,10 +29,10 @@ def named(system: System) -> System:
         )
     system = simplify(system)
     for draw in draws(system):
-        if "." in draw.out.name:
+        if is_hidden(draw.out.name):
             system = _without_copies(system, draw)
     for draw in draws(system):
-        if "." not in draw.out.name and (over := _missing(draw)):
+        if not is_hidden(draw.out.name) and (over := _missing(draw)):
             raise _repeated(system, draw, f"for every {', '.join(a.name for a in over)}")
     return system
 

@@ -10,7 +10,7 @@ from typing import Any
 from .. import ops
 from ..errors import DTypeError, LengthError, ShapeError, TemplateError, UndefinedError, from_call, here, message
 from ..ir.axes import running, whole
-from ..ir.names import substitute_names, unused
+from ..ir.names import is_hidden, substitute_names, unused
 from ..ir.system import Const, Decl, Domain, Equation, Operand, Ref, System
 from ..language.builder import Builder
 from ..language.expression import Expr
@@ -205,7 +205,7 @@ class Model:
         if real(parameter) is not None and family != "categorical":
             return
         told = self.system.decls.get(parameter) if isinstance(parameter, str) else None
-        if told is None or "." in told.name:
+        if told is None or is_hidden(told.name):
             kind = "a name" if family == "categorical" else "a name or a number"
             what = f"no name of template {self.system.name!r}" if isinstance(parameter, str) else f"not {kind}"
             raise UndefinedError(f"{law}: the {role} {parameter!r} is {what}")
@@ -267,7 +267,7 @@ def _laws(system: System) -> Iterator[tuple[str, Distribution]]:
     writer = Writer(system)
     found: dict[Ref, list[Equation]] = {}
     for e in draws(system):
-        if "." not in e.out.name and system.exclusive(e):
+        if not is_hidden(e.out.name) and system.exclusive(e):
             found.setdefault(e.out, []).append(e)
     order = list(system.decls)
     taken = dict.fromkeys(order)

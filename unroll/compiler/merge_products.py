@@ -15,6 +15,7 @@ from typing import Any
 
 from ..ir.axes import Range
 from ..ir.coverage import within
+from ..ir.names import is_cotangent
 from ..ir.system import Domain, Equation, Ref, System
 from .split_products import FEW, Draft, Loops, Product, between, split
 
@@ -50,7 +51,7 @@ def _ranks(system: System) -> Ranks:
     kinds: dict[str, Any] = {}
     for e in system.equations:
         p = draft.product(e)
-        if p is None or _base(draft, p.matrix) in kinds or "~" in e.out.name:
+        if p is None or _base(draft, p.matrix) in kinds or is_cotangent(e.out.name):
             continue
         after, seen = reader.get(e.out.name), 0
         while after is not None and after.op in SUMS and seen < len(SUMS) * FEW:

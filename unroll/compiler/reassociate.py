@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from ..dependence.flows import dependences, operations
 from ..dependence.scc import components
+from ..ir.names import is_hidden
 from ..ir.system import Equation, Operand, Ref, System
 from ..ops.shapes import broadcast
 
@@ -65,7 +66,7 @@ def _terms(
     while pending:
         operand = pending.pop()
         link = None
-        if isinstance(operand, Ref) and readers.get(operand.name) == 1 and "." in operand.name:
+        if isinstance(operand, Ref) and readers.get(operand.name) == 1 and is_hidden(operand.name):
             candidates = writers[operand.name]
             link = candidates[0] if len(candidates) == 1 else None
         if (

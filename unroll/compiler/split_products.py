@@ -15,6 +15,7 @@ from ..dependence.flows import dependences, live, operations
 from ..dependence.scc import components
 from ..ir.axes import running
 from ..ir.coverage import single, steps_of, within
+from ..ir.names import is_cotangent, primal
 from ..ir.system import Decl, Domain, Equation, Ref, System, exact
 from ..ops.core import OPS
 
@@ -95,13 +96,13 @@ class Draft:
     def declare(self, serves: str, mark: str, shape: tuple[int, ...], domain: Domain, batched: bool) -> Ref:
         """A new temporary over the axes of a domain, named after the variable it serves."""
         owner, _, rest = serves.partition(".")
-        owner += "~" if "~" in rest and not owner.endswith("~") else ""
+        owner += "~" if is_cotangent(rest) and not owner.endswith("~") else ""
         name = f"{owner}.{mark}"
         while name in self.decls:
             self.count += 1
             name = f"{owner}.{mark}{self.count}"
         axes = tuple(a for a in self.system.axes if any(r.axis == a for r in domain))
-        self.decls[name] = Decl(name, "temporary", shape, "float", axes, batched, owner.rstrip("~") or None)
+        self.decls[name] = Decl(name, "temporary", shape, "float", axes, batched, primal(owner) or None)
         return Ref(name, tuple(running(a) for a in axes))
 
     def once(self, n: int, op: str, names: Sequence[str], attrs: Attrs) -> str:

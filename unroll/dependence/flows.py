@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..ir.axes import Axis, Index, Range, running
+from ..ir.names import is_hidden
 from ..ir.system import Domain, Equation, Ref, System
 
 
@@ -49,7 +50,7 @@ def collapsed(system: System) -> list[Flow]:
     writers = system.writers
     flows = []
     for equation in system.equations:
-        if "." in equation.out.name:
+        if is_hidden(equation.out.name):
             continue
         kept = tuple(r for r in equation.domain if r.axis not in equation.summed)
         reads: dict[Read, None] = {}
@@ -57,7 +58,7 @@ def collapsed(system: System) -> list[Flow]:
         seen = set(pending)
         while pending:
             read = pending.pop()
-            if "." not in read.ref.name:
+            if not is_hidden(read.ref.name):
                 reads[trimmed(read)] = None
                 continue
             for writer in reversed(writers[read.ref.name]):

@@ -21,6 +21,7 @@ from typing import Any
 
 from ..errors import ArrayError, LengthError, RenderError, UndefinedError
 from ..files import write_atomically
+from ..ir.names import is_hidden
 from ..ir.system import System, visible
 from ..ops.integers import integer
 from ..printing.unicode import system_pretty
@@ -143,7 +144,7 @@ def _column(system: System, slider: str, others: Mapping[str, int]) -> int:
     count = 0
     for name, decl in system.decls.items():
         ends = [a.end for a in decl.axes]
-        if "." not in name and slider in ends and decl.kind not in ("param", "constant"):
+        if not is_hidden(name) and slider in ends and decl.kind not in ("param", "constant"):
             count += math.prod(others[end] for end in ends if end != slider)
     return count
 

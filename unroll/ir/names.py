@@ -13,6 +13,37 @@ PENDING = "."
 """Before the name of an input that a net fills, until the system is finished: no name of a user's holds it."""
 
 
+def is_hidden(name: str) -> bool:
+    """True for what the user has no name for: temporaries and constants, ``h.4``, and their cotangents, ``h.4~``."""
+    return "." in name
+
+
+def is_cotangent(name: str) -> bool:
+    """True for ``h~``, the cotangent of h, and for whatever is named after it."""
+    return "~" in name
+
+
+def primal(name: str) -> str:
+    """What a cotangent is of: h of ``h~``; any other name itself."""
+    return name.rstrip("~")
+
+
+def owner(name: str) -> str:
+    """The declared name that a hidden one serves: h of ``h.4`` and of ``h.4~``; "" where it serves none."""
+    return name.partition(".")[0]
+
+
+def direction(name: str) -> tuple[str, str]:
+    """The name and its role in a derivative: W and "tangent" of ``W~tangent``; "" for what is none."""
+    stem, _, role = name.partition("~")
+    return stem, role
+
+
+def intervened(shown: object) -> str:
+    """The input that sets an instance from outside: ``do(h[3])`` (Pearl 2009)."""
+    return f"do({shown})"
+
+
 def unused(wish: str, taken: Container[str]) -> str:
     """The wish where nobody has that name, else the wish with the first number that makes it free: ``o_fed_2``."""
     name, number = wish, 1
@@ -49,22 +80,22 @@ def renamed(system: System) -> System:
     serves: dict[str, str] = {}
     for equation in reversed(system.equations):
         out = equation.out.name
-        owner = serves.get(out) or (None if system.decls[out].kind == "temporary" else out)
-        if owner is None:
+        served = serves.get(out) or (None if system.decls[out].kind == "temporary" else out)
+        if served is None:
             continue
         for ref in equation.refs:
             if system.decls[ref.name].kind in ("temporary", "constant"):
-                serves.setdefault(ref.name, owner)
+                serves.setdefault(ref.name, served)
     names = settled(system.decls)
     unnamed = [n for n, d in system.decls.items() if d.kind in ("temporary", "constant") and d.of is None]
     taken = set(system.decls).difference(unnamed)
     counts: dict[str, int] = {}
     for name in unnamed:
-        owner = serves.get(name, "")
-        counts[owner] = counts.get(owner, 0) + 1
-        while f"{owner}.{counts[owner]}" in taken:
-            counts[owner] += 1
-        names[name] = f"{owner}.{counts[owner]}"
+        served = serves.get(name, "")
+        counts[served] = counts.get(served, 0) + 1
+        while f"{served}.{counts[served]}" in taken:
+            counts[served] += 1
+        names[name] = f"{served}.{counts[served]}"
     return substitute_names(system, names)
 
 
@@ -77,7 +108,7 @@ def substitute_names(system: System, names: Mapping[str, str]) -> System:
     decls = {}
     for name, decl in system.decls.items():
         new = names.get(name, name)
-        of = (new.partition(".")[0] or None) if "." in new else decl.of
+        of = (owner(new) or None) if is_hidden(new) else decl.of
         decls[new] = replace(decl, name=new, of=of) if name in names else decl
     equations = tuple(
         replace(

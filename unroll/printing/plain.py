@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..ir.axes import Axis, Index, Range, running
+from ..ir.names import is_hidden
 from ..ir.system import Const, Equation, Extent, Label, Operand, Ref, System, visible
 from ..ops.core import Notation
 
@@ -36,7 +37,7 @@ class Writer:
             return
         for equation in ordered(system, writers):
             name = equation.out.name
-            if "." not in name or len(writers[name]) != 1:
+            if not is_hidden(name) or len(writers[name]) != 1:
                 continue
             if any(i.runs and i.shift for i in equation.out.index) or name in self._reserved():
                 continue
@@ -170,13 +171,13 @@ class Writer:
         rows = {id(e): e for e in self.system.equations if e.out.name not in self.inlined}
         writers = self.system.writers
         mentioned: set[str] = set()
-        pending = [e for e in rows.values() if "." not in e.out.name]
+        pending = [e for e in rows.values() if not is_hidden(e.out.name)]
         while pending:  # what stands only inside a labelled expression is not shown
             for token in self.tokens(pending.pop())[0]:
-                if isinstance(token, Ref) and "." in token.name and token.name not in mentioned:
+                if isinstance(token, Ref) and is_hidden(token.name) and token.name not in mentioned:
                     mentioned.add(token.name)
                     pending.extend(writers[token.name])
-        return [e for e in rows.values() if "." not in e.out.name or e.out.name in mentioned]
+        return [e for e in rows.values() if not is_hidden(e.out.name) or e.out.name in mentioned]
 
     def lines(self) -> list[tuple[str, str]]:
         """Each equation that is not written out elsewhere, with its domain."""
@@ -256,7 +257,7 @@ def ordered(system: System, writers: Mapping[str, list[Equation]]) -> list[Equat
             done.add(id(equation))
             stack.append((equation, True))
             for ref in equation.refs:
-                if "." in ref.name:
+                if is_hidden(ref.name):
                     stack.extend((w, False) for w in writers[ref.name] if id(w) not in done)
     return result
 

@@ -7,16 +7,12 @@ from dataclasses import dataclass, replace
 
 from ..dependence.flows import Flow, Read, collapsed, operations, through, trimmed
 from ..ir.axes import Axis, Range
+from ..ir.names import is_hidden
 from ..ir.system import Equation, Ref, System
 from .edge_marks import Cut, cuts, is_shown_input
 
 PRODUCTS = frozenset({"matmul", "mul", "div", "take", "einsum", "outer", "dot"})
 """Operations that stand for "through W" in a diagram when one operand is a param."""
-
-
-def is_hidden(name: str) -> bool:
-    """True for what the user has no name for: temporaries, constants, and their cotangents."""
-    return "." in name
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ..dependence.flows import Flow, Read, through, trimmed
 from ..ir.axes import Axis, Index, running
 from ..ir.generated_inputs import Crossing
+from ..ir.names import is_hidden
 from ..ir.system import Const, Decl, Equation, Ref, System
 
 
@@ -49,7 +50,7 @@ def cuts(system: System, flow: Flow) -> dict[Read, Cut]:
     seen = set(pending)
     while pending:
         read, cut = pending.pop()
-        if "." not in read.ref.name:
+        if not is_hidden(read.ref.name):
             reach.setdefault(trimmed(read), set()).add(cut or _truncated(system, equation, read.ref))
             continue
         for writer in writers[read.ref.name]:
@@ -100,16 +101,16 @@ def switches(system: System) -> dict[str, frozenset[str]]:
     found = {}
     for name, decl in system.decls.items():
         main = [e for e in system.writers[name] if e.out.running or not e.out.index]
-        if decl.kind != "variable" or "." in name or len(main) != 1:
+        if decl.kind != "variable" or is_hidden(name) or len(main) != 1:
             continue
         (equation,) = main
-        while equation.op == "copy" and equation.refs and "." in equation.refs[0].name:
+        while equation.op == "copy" and equation.refs and is_hidden(equation.refs[0].name):
             inner = system.writers[equation.refs[0].name]
             if len(inner) != 1:
                 break
             (equation,) = inner
         ways = equation.args[1:]
-        if equation.op == "where" and all(isinstance(a, Ref) and "." not in a.name for a in ways):
+        if equation.op == "where" and all(isinstance(a, Ref) and not is_hidden(a.name) for a in ways):
             found[name] = _made_of(system, equation.args[0])
     return found
 
@@ -119,7 +120,7 @@ def _made_of(system: System, operand: object) -> frozenset[str]:
     pending = [operand.name] if isinstance(operand, Ref) else []
     while pending:
         name = pending.pop()
-        if "." not in name:
+        if not is_hidden(name):
             names.add(name)
         else:
             pending.extend(r.name for w in system.writers[name] for r in w.refs)

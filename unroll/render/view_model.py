@@ -7,11 +7,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ..ir.axes import Axis, fixed
+from ..ir.names import is_hidden
 from ..ir.system import Const, Equation, Ref, System
 from ..printing.plain import Writer, declaration
 from ..transform.feedback import teacher_forced
 from . import style
-from .arrows import Arrow, arrows, drawn_params, forced_arrows, is_hidden, op_arrows
+from .arrows import Arrow, arrows, drawn_params, forced_arrows, op_arrows
 from .cell_groups import cells, short_names
 from .edge_marks import STOP, is_shown_input, switches
 from .labels import Names, shortened, visible

@@ -12,6 +12,7 @@ from ..dependence.flows import live
 from ..errors import ArrayError, LengthError, MissingError, code, message
 from ..ir.axes import TIME
 from ..ir.generated_inputs import Interval, Noise
+from ..ir.names import is_cotangent, primal
 from ..ir.system import Decl, Equation, Ref, System
 from ..printing.plain import Writer
 from ..transform.label_checks import OPERAND, limit
@@ -276,7 +277,7 @@ class Binder:
         check_reads(self.own, lengths, [r.name for r in self.own.outputs.values()])
         for ref in self.asked:
             steps = [i.shift for i in ref.index if i.axis is None]
-            name = ref.name.removesuffix("~")  # of the gradient by an instance, which exists where that does
+            name = primal(ref.name)  # of the gradient by an instance, which exists where that does
             one = bool(steps) and len(steps) == len(ref.index)
             if one and name in self.user.decls and not exists(self.user, name, steps, lengths):
                 at = ", ".join(f"{end} = {n}" for end, n in lengths.items())
@@ -337,7 +338,7 @@ def _shapes(params: Any, arrays: Mapping[str, Any], lengths: Mapping[str, int]) 
 def _declared(system: System, names: Mapping[str, Any], declared: Mapping[str, Decl], kind: str) -> None:
     for name in names:
         if name not in declared:
-            there = ", ".join(n for n in declared if "~" not in n) or "none"
+            there = ", ".join(n for n in declared if not is_cotangent(n)) or "none"
             other = system.decls.get(name)
             hint = f" ({name} is a {other.kind})" if other is not None and other.kind in ("param", "variable") else ""
             if name.upper() in [a.end for a in system.axes]:

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from ..errors import ArrayError
+from ..ir.names import direction
 from ..ir.system import Decl
 
 FLOATS = ("float32", "float64", "complex128")
@@ -60,7 +61,7 @@ LOST: tuple[tuple[str, Callable[[Any], bool], Callable[[Any], str]], ...] = (
 
 def called(decl: Decl) -> str:
     """``input x``; a direction by what it is for: ``tangent of W``."""
-    name, _, role = decl.name.partition("~")
+    name, role = direction(decl.name)
     return f"{role} of {name}" if role else f"{decl.kind} {name}"
 
 
@@ -80,7 +81,7 @@ def convert(backend: Arrays, decl: Decl, value: Any, dtype: str) -> Any:
     """The array of the declared kind, in the net's precision; no copy where none is needed. Raises ArrayError."""
     if backend.fits(value, precise(decl, dtype)):
         return value
-    what, name = called(decl), decl.name.partition("~")[0]
+    what, name = called(decl), direction(decl.name)[0]
     given = "None" if value is None else f"a {type(value).__name__}"
     for lost, has, way in LOST:
         if has(value):

@@ -15,7 +15,7 @@ from typing import Any
 
 from ..errors import DifferentiationError, ShapeError, UndefinedError, code, message
 from ..ir.axes import Axis, Index, running, whole
-from ..ir.names import renamed
+from ..ir.names import is_hidden, renamed
 from ..ir.system import Const, Equation, Operand, Ref, System
 from ..language.builder import Builder
 from ..language.expression import Expr
@@ -259,8 +259,8 @@ def backward_of(system: System, wrt: Sequence[str] | str | None = None) -> Syste
     names = params_of(system) if wrt is None else (wrt,) if isinstance(wrt, str) else tuple(wrt)
     simple = simplify(system, apart=names)
     for name in names:
-        if name not in simple.decls or "." in name:
-            known = ", ".join(n for n in simple.decls if "." not in n)
+        if name not in simple.decls or is_hidden(name):
+            known = ", ".join(n for n in simple.decls if not is_hidden(n))
             raise UndefinedError(
                 f"there is no {name!r} in template {system.name!r} to differentiate by; it has {known}"
             )

@@ -11,7 +11,7 @@ from dataclasses import replace
 from ..errors import AxisError, LengthError, TemplateError, message
 from ..ir.axes import Axis, running, whole
 from ..ir.generated_inputs import Every, Interval, Noise
-from ..ir.names import unused
+from ..ir.names import is_hidden, unused
 from ..ir.system import Decl, Equation, Operand, Ref, System, Truncation
 from ..language.builder import Builder
 from ..language.expression import Expr
@@ -217,7 +217,7 @@ def _comparable(system: System, name: str, truth: str) -> None:
     """Raises TemplateError unless the one can stand for the other."""
     for asked, what in ((name, "variable"), (truth, "truth")):
         decl = system.decls.get(asked)
-        if decl is None or "." in asked or (what == "variable" and decl.kind != "variable"):
+        if decl is None or is_hidden(asked) or (what == "variable" and decl.kind != "variable"):
             kinds = ("variable",) if what == "variable" else ("input", "variable")
             known = ", ".join(n for n, d in system.decls.items() if d.kind in kinds and d.axes)
             raise TemplateError(f"there is no {what} {asked!r} in template {system.name!r}; it has {known}")

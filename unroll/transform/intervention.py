@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from ..errors import LengthError, UndefinedError, message
 from ..ir.axes import Index, Range, fixed
+from ..ir.names import intervened
 from ..ir.system import Decl, Domain, Equation, Ref, System
 from ..language.builder import Builder
 from ..language.validate import check
@@ -49,7 +50,7 @@ def _set(builder: Builder, name: str, steps: tuple[int, ...]) -> str:
     if all(left[id(e)] == [e] for e in own):
         raise LengthError(message(f"{Ref(name, at)} is clamped, and that step does not exist", decl.source))
     builder.equations = [part for e in builder.equations for part in left.get(id(e), [e])]
-    given, source = builder.unused(f"do({Ref(name, at)})"), own[0].source
+    given, source = builder.unused(intervened(Ref(name, at))), own[0].source
     builder.declare(Decl(given, "input", decl.shape, decl.dtype, (), batched=True, of=name, source=source))
     builder.add(Ref(name, at), builder.read(Ref(given)), (), True, source)
     return given

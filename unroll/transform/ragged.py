@@ -19,7 +19,7 @@ from typing import Any
 
 from ..ir.axes import Axis, Range, running, whole
 from ..ir.generated_inputs import Crossing, Every, Within
-from ..ir.names import renamed
+from ..ir.names import is_hidden, renamed
 from ..ir.system import Const, Domain, Equation, Extent, Operand, Ref, System
 from ..language.builder import Builder
 from ..language.expression import Expr
@@ -27,7 +27,7 @@ from ..ops.contract import PRODUCTS
 from ..ops.pointwise import logical_and
 from .label_checks import OPERAND
 from .ragged_ends import Reads, choose, ref_of
-from .simplify import hidden, reduced
+from .simplify import reduced
 from .verify import check_pass
 
 
@@ -100,7 +100,7 @@ class _Ragged:
         self.reads.finish()
         for name, decl in self.b.decls.items():
             beyond = self.axes & set(decl.axes) and decl.kind in ("temporary", "cotangent")
-            if beyond and (hidden(name) or not self.everywhere):
+            if beyond and (is_hidden(name) or not self.everywhere):
                 self.b.decls[name] = replace(decl, detail=Within())  # what it holds beyond the end is no finding
         return renamed(replace(self.b.draft(), outputs=outputs))
 
@@ -140,7 +140,7 @@ class _Ragged:
     def _shows(self, e: Equation, axis: Axis) -> bool:
         """True if what an equation writes after its own last step would be taken for something."""
         name = e.out.name
-        if self.everywhere and not hidden(name):
+        if self.everywhere and not is_hidden(name):
             return True
         if name not in self.reads.zero:
             return False

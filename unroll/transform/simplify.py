@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from ..dependence.flows import live
 from ..ir.axes import Index, Range
 from ..ir.coverage import single, steps_of, within
+from ..ir.names import is_hidden
 from ..ir.system import WHOLE, Const, Equation, Operand, Ref, System, exact
 from ..ops.shapes import broadcast, elementwise
 from .verify import Stages
@@ -85,7 +86,7 @@ def _through_copies(system: System, kept: Kept) -> System:
             steps = system.truncations and not all(
                 i.runs and not i.shift for i in source.index
             )  # each counts as it stands
-            if alike and not steps and (hidden(name) or not hidden(source.name)):
+            if alike and not steps and (is_hidden(name) or not is_hidden(source.name)):
                 copies[name] = e
 
     def change(reader: Equation, ref: Ref) -> Operand:
@@ -100,25 +101,20 @@ def _through_copies(system: System, kept: Kept) -> System:
     return _replace_reads(system, change)
 
 
-def hidden(name: str) -> bool:
-    """True for temporaries, constants and their cotangents: what the user has no name for."""
-    return "." in name
-
-
 def _promote(system: System, kept: Kept) -> System:
     """A temporary that is copied into a named variable becomes the copy, and the variable the original."""
     exclusive = single(system)
     swapped: dict[str, Equation] = {}
     for name, e in exclusive.items():
         (source, *_) = e.args
-        if hidden(name) or name in kept.apart or e.op != "copy" or not isinstance(source, Ref):
+        if is_hidden(name) or name in kept.apart or e.op != "copy" or not isinstance(source, Ref):
             continue
         if source.name not in exclusive:
             continue
         inner = exclusive[source.name]
         alike = system.decls[name].shape == system.decls[source.name].shape
         plain = alike and source.index == inner.out.index == e.out.index and e.domain == inner.domain
-        if hidden(source.name) and plain and e.batched == inner.batched and source.name not in swapped:
+        if is_hidden(source.name) and plain and e.batched == inner.batched and source.name not in swapped:
             swapped[name] = replace(inner, out=e.out, source=e.source)
             swapped[source.name] = replace(e, out=inner.out, args=(e.out,), label=None)
     return replace(system, equations=tuple(swapped.get(e.out.name, e) for e in system.equations))
@@ -138,7 +134,9 @@ def _takes_number(system: System, e: Equation, ref: Ref) -> bool:
 def _fold_numbers(system: System, kept: Kept) -> System:
     """``1 * x`` and ``x - 0`` are x; a cotangent of constant value is that number."""
     equations = []
-    filled = {n: e for n, e in single(system).items() if hidden(n) and e.op == "copy" and isinstance(e.args[0], Const)}
+    filled = {
+        n: e for n, e in single(system).items() if is_hidden(n) and e.op == "copy" and isinstance(e.args[0], Const)
+    }
     for e in system.equations:
         operand = _identity(system, _with_numbers(system, e, filled))
         equations.append(e if operand is None else replace(e, op="copy", args=(operand,), attrs=(), label=None))
@@ -197,7 +195,7 @@ def _merge_equal(system: System, kept: Kept) -> System:
         key = system.form(e)
         known = first.setdefault(key, e)
         if known is not e:
-            keep, drop = (e, known) if hidden(known.out.name) and not hidden(e.out.name) else (known, e)
+            keep, drop = (e, known) if is_hidden(known.out.name) and not is_hidden(e.out.name) else (known, e)
             first[key] = keep
             same[drop.out.name] = keep.out.name
     if not same:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from ..errors import CausalityError, message
 from ..ir.axes import TIME, Axis, Index, fixed, last, running, whole
-from ..ir.names import unused
+from ..ir.names import is_hidden, unused
 from ..ir.system import Decl, Equation, Extent, Operand, Ref, System
 from ..printing.plain import Writer
 
@@ -134,7 +134,7 @@ class _Needs:
                 written = self.bracket(e.out)
                 if wanted is not None and written is not None and wanted != written:
                     continue
-                reader = named if "." in e.out.name and named is not None else e
+                reader = named if is_hidden(e.out.name) and named is not None else e
                 each = wanted is not None and wanted.runs
                 self._computable(e, reader)
                 (self.steps if each else self.once).add(self._places[id(e)])

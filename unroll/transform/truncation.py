@@ -23,6 +23,7 @@ from dataclasses import replace
 
 from ..ir.axes import Axis, Index, fixed, last, whole
 from ..ir.generated_inputs import Crossing
+from ..ir.names import is_hidden
 from ..ir.system import Domain, Equation, Operand, Ref, System, Truncation
 from ..language.builder import Builder
 from ..language.expression import Expr
@@ -139,7 +140,7 @@ def _once(system: System, axis: Axis) -> set[str]:
     able = {
         n
         for n, d in decls.items()
-        if "." in n and d.kind == "temporary" and d.dtype == "float" and axis not in d.axes
+        if is_hidden(n) and d.kind == "temporary" and d.dtype == "float" and axis not in d.axes
         if not any(axis in w.axes for w in system.writers[n])
     }
     readers: dict[str, list[str]] = {}
@@ -220,7 +221,7 @@ class _Windows:
         """The names of the copies of a name, by the steps that are left."""
         made = {}
         for left in sorted(self.lefts[name]):
-            made[left] = self.builder.fresh() if "." in name else self.builder.unused(f"{name}^{left}")
+            made[left] = self.builder.fresh() if is_hidden(name) else self.builder.unused(f"{name}^{left}")
             self.builder.decls[made[left]] = replace(self.system.decls[name], name=made[left], of=None)
         return made
 

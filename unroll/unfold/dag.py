@@ -11,6 +11,7 @@ from ..dependence.flows import Flow, Read, collapsed, operations
 from ..dependence.scc import to_networkx
 from ..errors import UndefinedError, from_call
 from ..ir.axes import Axis, Index, bracket, fixed
+from ..ir.names import is_hidden
 from ..ir.system import Equation, Ref, System, visible
 from ..ops.integers import integer
 from ..printing.plain import Writer
@@ -91,7 +92,7 @@ class Dag:
 
     @cached_property
     def _shown(self) -> dict[str, None]:
-        shown = [n for n in self.system.decls if self.detail == "ops" or "." not in n]
+        shown = [n for n in self.system.decls if self.detail == "ops" or not is_hidden(n)]
         return {n: None for n in shown if self.system.decls[n].given or n in self._writers}
 
     def steps(self, name: str) -> Iterator[Steps]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
-from .core import composite
+from .core import Array, Operand, Symbolic, composite
 from .errors import DTypeError, ShapeError
 from .pointwise import softplus, sqrt
 from .reduce import as_symbol, cross_entropy_op, log_softmax, mean, sum
@@ -12,7 +12,7 @@ from .shape_ops import pick
 
 
 @composite
-def cross_entropy(logits: Any, target: Any) -> Any:
+def cross_entropy(logits: Symbolic, target: Symbolic | Array) -> Symbolic:
     """Minus the log-probability that softmax(logits) gives to the target (book sections 6.2.2.3 and 10.2.2).
 
     Shapes: logits (..., n); target an integer index (...), or probabilities (..., n) -> (...). In nats.
@@ -36,13 +36,13 @@ def cross_entropy(logits: Any, target: Any) -> Any:
 
 
 @composite
-def nll(log_probability: Any, target: Any) -> Any:
+def nll(log_probability: Operand, target: Operand) -> Symbolic:
     """Minus the log-probability of an integer target, from log-probabilities. Shapes: (..., n), (...) -> (...)."""
     return -pick(log_probability, target)
 
 
 @composite
-def bce_with_logits(logit: Any, target: Any) -> Any:
+def bce_with_logits(logit: Operand, target: Operand) -> Symbolic:
     """Binary cross-entropy of sigmoid(logit), element by element, without overflow. In nats.
 
     The target is a probability, of kind float, or bool.
@@ -51,13 +51,19 @@ def bce_with_logits(logit: Any, target: Any) -> Any:
 
 
 @composite
-def mse(prediction: Any, target: Any) -> Any:
+def mse(prediction: Operand, target: Operand) -> Symbolic:
     """Mean squared difference over the per-example axes -> one number."""
-    return mean((prediction - target) ** 2)
+    return mean(as_symbol((prediction - target) ** 2))
 
 
 @composite
-def layer_norm(x: Any, gain: Any = None, bias: Any = None, axis: Any = -1, eps: float = 1e-5) -> Any:
+def layer_norm(
+    x: Symbolic,
+    gain: Operand | None = None,
+    bias: Operand | None = None,
+    axis: int | Sequence[int] = -1,
+    eps: float = 1e-5,
+) -> Symbolic:
     """Shift and scale x to mean 0 and variance 1 over `axis`, then times gain, plus bias (Ba et al. 2016)."""
     centred = x - mean(x, axis, keepdims=True)
     y = centred * (1 / sqrt(mean(centred * centred, axis, keepdims=True) + eps))

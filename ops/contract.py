@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import cast as typed
 
-from .core import define, infix
+from .core import Binary, Operand, Symbolic, define, infix
 from .shape_ops import transpose
 from .shapes import dot_family, einsum_family, matmul_family, outer_family, parse_einsum
 
 
-def _left(g: Any, y: Any, a: Any, b: Any) -> Any:
+def _left(g: Symbolic, y: Symbolic, a: Symbolic, b: Symbolic) -> Symbolic:
     if b.ndim == 1:
         return g * b if a.ndim == 1 else outer(g, b)
     return b @ g if a.ndim == 1 else g @ transpose(b)
 
 
-def _right(g: Any, y: Any, a: Any, b: Any) -> Any:
+def _right(g: Symbolic, y: Symbolic, a: Symbolic, b: Symbolic) -> Symbolic:
     if a.ndim == 1:
         return g * a if b.ndim == 1 else outer(a, g)
     return transpose(a) @ g
 
 
-def _einsum_left(g: Any, y: Any, a: Any, b: Any, spec: str) -> Any:
+def _einsum_left(g: Symbolic, y: Symbolic, a: Symbolic, b: Symbolic, spec: str) -> Symbolic:
     i, j, out = parse_einsum(spec, (a.shape, b.shape))
     return _einsum(g, b, spec=f"{out},{j}->{i}")
 
 
-def _einsum_right(g: Any, y: Any, a: Any, b: Any, spec: str) -> Any:
+def _einsum_right(g: Symbolic, y: Symbolic, a: Symbolic, b: Symbolic, spec: str) -> Symbolic:
     i, j, out = parse_einsum(spec, (a.shape, b.shape))
     return _einsum(g, a, spec=f"{out},{i}->{j}")
 
@@ -44,15 +44,15 @@ are none of them: a param multiplies every example. Raises ShapeError.
 DOT = "Inner product of two vectors: (n,), (n,) -> ()."
 OUTER = "All products of two vectors: (m,), (n,) -> (m, n)."
 
-matmul = define("matmul", matmul_family, _left, _right, notation=infix("@", 20), doc=MATMUL)
-dot = define("dot", dot_family, lambda g, y, a, b: g * b, lambda g, y, a, b: g * a, doc=DOT)
-outer = define("outer", outer_family, lambda g, y, a, b: g @ b, lambda g, y, a, b: a @ g, doc=OUTER)
+matmul = typed(Binary, define("matmul", matmul_family, _left, _right, notation=infix("@", 20), doc=MATMUL))
+dot = typed(Binary, define("dot", dot_family, lambda g, y, a, b: g * b, lambda g, y, a, b: g * a, doc=DOT))
+outer = typed(Binary, define("outer", outer_family, lambda g, y, a, b: g @ b, lambda g, y, a, b: a @ g, doc=OUTER))
 _einsum = define("einsum", einsum_family, _einsum_left, _einsum_right)
 
 PRODUCTS = frozenset({"matmul", "dot", "outer", "einsum"})
 
 
-def einsum(spec: str, a: Any, b: Any) -> Any:
+def einsum(spec: str, a: Operand, b: Operand) -> Symbolic:
     """Einstein summation of two operands over per-example axes, ``einsum("ij,j->i", A, x)``.
 
     Every letter stands in at least two of the three places, and no letter stands twice in one.

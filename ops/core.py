@@ -12,16 +12,23 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import wraps
+from inspect import Parameter, Signature
 from keyword import iskeyword
-from typing import Any, cast
+from typing import Any, NoReturn, ParamSpec, TypeVar, cast
 
 from .errors import DifferentiationError, DTypeError, ShapeError
 from .integers import integer
 from .shapes import Family
 from .symbolic import OPERATIONS
+from .symbolic import Array as Array
+from .symbolic import Operand as Operand
 from .symbolic import Symbolic as Symbolic
 
 Rule = Callable[..., Any]
+OPERANDS = {1: ("x",), 2: ("a", "b"), 3: ("a", "b", "c")}
+"""What operands are called where an operation is shown, by their number."""
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,8 +61,13 @@ class Op:
         if self.doc:
             object.__setattr__(self, "__doc__", self.doc)
         object.__setattr__(self, "__name__", self.name)
+        names = ("condition", "a", "b") if self.name == "where" else OPERANDS.get(len(self.vjp), ())
+        names = () if "*" in self.kinds else names
+        if names:  # what `help` and an editor show
+            known = [Parameter(n, Parameter.POSITIONAL_ONLY) for n in names]
+            object.__setattr__(self, "__signature__", Signature(known))
 
-    def __call__(self, *args: Any, **attrs: Any) -> Any:
+    def __call__(self, *args: Operand, **attrs: object) -> Symbolic:
         if attrs and self.family.name == "elementwise" and self.compute is None and self.body is None:
             raise TypeError(f"ops.{self.name} takes no {next(iter(attrs))}=")
         return first_symbol(self.name, args).__op__(self, args, {name: _plain(v) for name, v in attrs.items()})
@@ -80,6 +92,24 @@ class Op:
         return self.vjp[position]
 
 
+class Unary(Op):
+    """How a type checker and an editor see an operation of one operand."""
+
+    def __call__(self, x: Operand) -> Symbolic: ...  # type: ignore[override,empty-body]
+
+
+class Binary(Op):
+    """How a type checker and an editor see an operation of two operands."""
+
+    def __call__(self, a: Operand, b: Operand) -> Symbolic: ...  # type: ignore[override,empty-body]
+
+
+class Ternary(Op):
+    """How a type checker and an editor see a choice between two operands."""
+
+    def __call__(self, condition: Operand, a: Operand, b: Operand) -> Symbolic: ...  # type: ignore[override,empty-body]
+
+
 OPS = cast("dict[str, Op]", OPERATIONS)
 """Every operation by name: the closed table that templates, backends and tests read."""
 
@@ -100,7 +130,7 @@ def acting_for(symbol: Symbolic) -> Iterator[None]:
         _acting_for.reset(token)
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     """What an operation is told besides its operands, with Python's integers."""
     if isinstance(value, tuple):
         return tuple(map(_plain, value))
@@ -108,7 +138,7 @@ def _plain(value: Any) -> Any:
     return value if number is None else number
 
 
-def first_symbol(name: str, args: Sequence[Any]) -> Symbolic:
+def first_symbol(name: str, args: Sequence[object]) -> Symbolic:
     """The first symbolic operand, or the one that is acted for. Raises TypeError where there is none."""
     for arg in (*args, _acting_for.get()):
         if isinstance(arg, Symbolic):
@@ -120,11 +150,11 @@ def first_symbol(name: str, args: Sequence[Any]) -> Symbolic:
     )
 
 
-def placed(function: Callable[..., Any]) -> Callable[..., Any]:
+def placed(function: Callable[P, R]) -> Callable[P, R]:
     """Have a function from expressions refuse what holds none, and show the user's line in what it complains about."""
 
     @wraps(function)
-    def call(*args: Any, **attrs: Any) -> Any:
+    def call(*args: P.args, **attrs: P.kwargs) -> R:
         listed = args[0] if args and isinstance(args[0], (list, tuple)) else args
         symbol = first_symbol(function.__name__, [*listed, *attrs.values()])
         try:
@@ -197,14 +227,16 @@ def define(
     return op
 
 
-def composite(function: Callable[..., Any]) -> Callable[..., Any]:
+def composite(function: Callable[P, R]) -> Callable[P, R]:
     """Mark a function from expressions to an expression, so that a template prints its name and not its inside."""
     inner = placed(function)
 
     @wraps(function)
-    def call(*args: Any, **attrs: Any) -> Any:
+    def call(*args: P.args, **attrs: P.kwargs) -> R:
         result = inner(*args, **attrs)
-        return result.__label__(function.__name__, args, attrs) if isinstance(result, Symbolic) else result
+        if isinstance(result, Symbolic):
+            return cast(R, result.__label__(function.__name__, args, attrs))
+        return result
 
     return call
 
@@ -212,7 +244,7 @@ def composite(function: Callable[..., Any]) -> Callable[..., Any]:
 def undefined(reason: str) -> Rule:
     """A derivative rule that raises `DifferentiationError` with `reason` when it is asked for."""
 
-    def rule(g: Any, y: Any, *args: Any, **attrs: Any) -> Any:
+    def rule(*args: object, **attrs: object) -> NoReturn:
         raise DifferentiationError(reason)
 
     return rule

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from typing import Any
+from typing import cast as typed
 
-from .core import Notation, Op, Rule, composite, define, infix
+from .core import Binary, Notation, Operand, Rule, Symbolic, Ternary, Unary, composite, define, infix
 from .shapes import elementwise
 
 REALS = "f,f->f"
@@ -18,50 +19,50 @@ SMALLER = "The smaller of two; equal operands share the derivative."
 CHOICE = "where(condition, a, b): a where the condition holds, else b."
 
 
-def _power_base(g: Any, y: Any, a: Any, b: Any) -> Any:
+def _power_base(g: Symbolic, y: Symbolic, a: Operand, b: Operand) -> Operand:
     if isinstance(b, (int, float)):  # keeps x**2 exact, and 0**0 free of nan
         return 0 if b == 0 else g if b == 1 else 2 * g * a if b == 2 else g * b * power(a, b - 1)
     return g * b * power(where(logical_and(equal(a, 0), equal(b, 0)), 1, a), b - 1)
 
 
-def _power_exponent(g: Any, y: Any, a: Any, b: Any) -> Any:
+def _power_exponent(g: Symbolic, y: Symbolic, a: Operand, b: Operand) -> Operand:
     if isinstance(a, (int, float)):
         return g * y * math.log(a) if a > 0 else 0
     return g * y * log(where(greater(a, 0), a, 1))
 
 
-def _tied(g: Any, chosen: Any, other: Any) -> Any:
+def _tied(g: Symbolic, chosen: Symbolic, other: Symbolic) -> Symbolic:
     """The cotangent goes to the chosen operand; two equal ones share it."""
     return where(greater(chosen, other), g, where(equal(chosen, other), 0.5 * g, 0))
 
 
-def _where_true(g: Any, y: Any, condition: Any, a: Any, b: Any) -> Any:
+def _where_true(g: Symbolic, y: Symbolic, condition: Symbolic, a: Symbolic, b: Symbolic) -> Symbolic:
     return where(condition, g, 0)
 
 
-def _where_false(g: Any, y: Any, condition: Any, a: Any, b: Any) -> Any:
+def _where_false(g: Symbolic, y: Symbolic, condition: Symbolic, a: Symbolic, b: Symbolic) -> Symbolic:
     return where(condition, 0, g)
 
 
-def _one(name: str, rule: Rule | None, doc: str = "", **more: Any) -> Op:
-    return define(name, elementwise, rule, doc=doc, **more)
+def _one(name: str, rule: Rule | None, doc: str = "", **more: Any) -> Unary:
+    return typed(Unary, define(name, elementwise, rule, doc=doc, **more))
 
 
-def _two(name: str, left: Rule, right: Rule, kinds: str = "n,n->n", **more: Any) -> Op:
-    return define(name, elementwise, left, right, kinds=kinds, **more)
+def _two(name: str, left: Rule, right: Rule, kinds: str = "n,n->n", **more: Any) -> Binary:
+    return typed(Binary, define(name, elementwise, left, right, kinds=kinds, **more))
 
 
-def _choice(name: str, left: Rule, right: Rule, doc: str) -> Op:
-    return define(name, elementwise, left, right, kinds="n,n->n", analytic=False, doc=doc)
+def _choice(name: str, left: Rule, right: Rule, doc: str) -> Binary:
+    return typed(Binary, define(name, elementwise, left, right, kinds="n,n->n", analytic=False, doc=doc))
 
 
-def _test(name: str, symbol: str, doc: str, strength: int = 5, kinds: str = "n,n->b") -> Op:
+def _test(name: str, symbol: str, doc: str, strength: int = 5, kinds: str = "n,n->b") -> Binary:
     notation = infix(symbol, strength)
-    return define(name, elementwise, None, None, kinds=kinds, analytic=False, notation=notation, doc=doc)
+    return typed(Binary, define(name, elementwise, None, None, kinds=kinds, analytic=False, notation=notation, doc=doc))
 
 
-def _kink(name: str, rule: Rule | None, doc: str, kinds: str = "f->f") -> Op:
-    return define(name, elementwise, rule, kinds=kinds, analytic=False, doc=doc)
+def _kink(name: str, rule: Rule | None, doc: str, kinds: str = "f->f") -> Unary:
+    return typed(Unary, define(name, elementwise, rule, kinds=kinds, analytic=False, doc=doc))
 
 
 # fmt: off
@@ -88,22 +89,31 @@ log = _one("log", lambda g, y, x: g / x, "Natural logarithm.", draw=POSITIVE)
 log1p = _one("log1p", lambda g, y, x: g / (1 + x), "log(1 + x), exact near 0.", draw=((-0.5, 2.0),))
 sqrt = _one("sqrt", lambda g, y, x: g / (2 * y), "Square root.", draw=POSITIVE)
 sin = _one("sin", lambda g, y, x: g * cos(x), "Sine; x in radians.")
-cos: Op = _one("cos", lambda g, y, x: -g * sin(x), "Cosine; x in radians.")
+cos: Unary = _one("cos", lambda g, y, x: -g * sin(x), "Cosine; x in radians.")
 tanh = _one("tanh", lambda g, y, x: g * (1 - y**2), "Hyperbolic tangent.")
 sigmoid = _one("sigmoid", lambda g, y, x: g * (y * (1 - y)), "1 / (1 + exp(-x)), free of overflow.")
 softplus = _one("softplus", lambda g, y, x: g * sigmoid(x), "log(1 + exp(x)), exact on both sides, with no threshold.")
 
 relu = _kink("relu", lambda g, y, x: where(greater(x, 0), g, 0), "max(x, 0); its derivative at 0 is 0.")
 abs = _kink("abs", lambda g, y, x: g * sign(x), "Absolute value; its derivative at 0 is 0.", "n->n")
-sign: Op = _kink("sign", None, "-1, 0 or 1.", "n->n")
+sign: Unary = _kink("sign", None, "-1, 0 or 1.", "n->n")
 stop_gradient = _kink("stop_gradient", None, "x itself, with derivative zero.")
 isfinite = _kink("isfinite", None, "True where x is neither infinite nor nan.", "f->b")
 cast = _one("cast", lambda g, y, x: g, "int or bool as float.", kinds="a->f")
 maximum = _choice("maximum", lambda g, y, a, b: _tied(g, a, b), lambda g, y, a, b: _tied(g, b, a), LARGER)
 minimum = _choice("minimum", lambda g, y, a, b: _tied(g, b, a), lambda g, y, a, b: _tied(g, a, b), SMALLER)
-where: Op = define("where", elementwise, None, _where_true, _where_false, kinds="b,n,n->n", analytic=False, doc=CHOICE)
+where: Ternary = typed(Ternary, define(
+    "where",
+    elementwise,
+    None,
+    _where_true,
+    _where_false,
+    kinds="b,n,n->n",
+    analytic=False,
+    doc=CHOICE,
+))
 
-greater: Op = _test("greater", ">", "``a > b``, element by element; a bool.")
+greater: Binary = _test("greater", ">", "``a > b``, element by element; a bool.")
 greater_equal = _test("greater_equal", ">=", "``a >= b``, element by element; a bool.")
 less = _test("less", "<", "``a < b``, element by element; a bool.")
 less_equal = _test("less_equal", "<=", "``a <= b``, element by element; a bool.")
@@ -111,12 +121,14 @@ equal = _test("equal", "==", "``a == b``, element by element; a bool. ``==`` its
 not_equal = _test("not_equal", "!=", "``a != b``, element by element; a bool. ``!=`` itself compares no expressions.")
 logical_and = _test("logical_and", "&", "``a & b``: true where both are; bools alone.", 8, "b,b->b")
 logical_or = _test("logical_or", "|", "``a | b``: true where one is; bools alone.", 7, "b,b->b")
-logical_not = define("logical_not", elementwise, None, kinds="b->b", analytic=False, notation=NOT)
+NEGATION = "``~a``: true where a is false; bools alone."
+_not = define("logical_not", elementwise, None, kinds="b->b", analytic=False, notation=NOT, doc=NEGATION)
+logical_not = typed(Unary, _not)
 # fmt: on
 
 
 @composite
-def leaky_relu(x: Any, slope: float = 0.01) -> Any:
+def leaky_relu(x: Operand, slope: float = 0.01) -> Symbolic:
     """The value x where it is positive, slope * x elsewhere (Maas et al. 2013).
 
     >>> from unroll import Template, ops, t
@@ -126,14 +138,14 @@ def leaky_relu(x: Any, slope: float = 0.01) -> Any:
 
 
 @composite
-def elu(x: Any, alpha: float = 1.0) -> Any:
+def elu(x: Operand, alpha: float = 1.0) -> Symbolic:
     """The value x where it is positive, alpha * (exp(x) - 1) elsewhere (Clevert et al. 2016)."""
     above = greater(x, 0)
     return where(above, x, alpha * expm1(where(above, 0, x)))  # minimum would halve the slope at 0
 
 
 @composite
-def gelu(x: Any) -> Any:
+def gelu(x: Operand) -> Symbolic:
     """The value x times the normal distribution function, in its tanh form (Hendrycks and Gimpel 2016, section 2).
 
     The same as ``approximate="tanh"`` in PyTorch and the default of JAX; at most 5e-4 away from the exact form.
@@ -144,6 +156,6 @@ def gelu(x: Any) -> Any:
 
 
 @composite
-def clip(x: Any, low: float, high: float) -> Any:
+def clip(x: Operand, low: float, high: float) -> Symbolic:
     """The value x kept between `low` and `high`; the derivative is 1 inside (the ends included) and 0 outside."""
     return where(less(x, low), low, where(greater(x, high), high, x))

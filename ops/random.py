@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .core import Op, composite, define, first_symbol
+from .core import Op, Operand, Symbolic, composite, define, first_symbol
 from .errors import DTypeError, ShapeError
 from .integers import real
 from .pointwise import log, where
@@ -23,18 +23,18 @@ DISCRETE = ("bernoulli", "categorical")
 """Draws without derivatives."""
 
 
-def _uniformly(low: Any, high: Any, u: Any) -> Any:
+def _uniformly(low: Symbolic, high: Symbolic, u: Symbolic) -> Symbolic:
     drawn = (low / 2 + (high / 2 - low / 2) * u) * 2  # the width of an interval may be beyond all numbers
     beyond = ((high > low) & (drawn >= high)) | ((high <= low) & (drawn <= high))  # by rounding
     return where(beyond, low, drawn)
 
 
-def _by_gumbel(logits: Any, u: Any) -> Any:
+def _by_gumbel(logits: Symbolic, u: Symbolic) -> Symbolic:
     tiny = 1e-30  # a draw of exactly 0 is the smallest, not an infinity
     return argmax(logits - log(tiny - log(u + tiny)))
 
 
-def _label(shapes: Sequence[Shape], attrs: Any) -> Shape:
+def _label(shapes: Sequence[Shape], attrs: object) -> Shape:
     logits = broadcast(shapes)
     if not logits or not logits[-1]:
         raise ShapeError(f"categorical draws one of the labels along the last axis, and these are logits of {logits}")
@@ -89,12 +89,12 @@ _categorical = define(
 )
 
 
-def _drawn(op: Op, kind: str, parameters: Sequence[Any], over: Any) -> Any:
+def _drawn(op: Op, kind: str, parameters: Sequence[Operand], over: object) -> Symbolic:
     return op(*parameters, first_symbol(op.name, parameters).__noise__(kind, parameters, over))
 
 
 @composite
-def uniform(low: Any, high: Any, *, over: Any = ...) -> Any:
+def uniform(low: Operand, high: Operand, *, over: object = ...) -> Symbolic:
     """A draw from the uniform distribution on [low, high), element by element.
 
     >>> from unroll import Template, ops, t
@@ -106,7 +106,7 @@ def uniform(low: Any, high: Any, *, over: Any = ...) -> Any:
 
 
 @composite
-def normal(mean: Any, deviation: Any, *, over: Any = ...) -> Any:
+def normal(mean: Operand, deviation: Operand, *, over: object = ...) -> Symbolic:
     """A draw from the normal distribution of that mean and standard deviation, element by element.
 
     >>> from unroll import Template, ops, t
@@ -118,7 +118,7 @@ def normal(mean: Any, deviation: Any, *, over: Any = ...) -> Any:
 
 
 @composite
-def bernoulli(p: Any, *, over: Any = ...) -> Any:
+def bernoulli(p: Operand, *, over: object = ...) -> Symbolic:
     """True with probability p, element by element; of kind bool. No derivative passes to p.
 
     A p below 0 counts as 0, above 1 as 1.
@@ -132,7 +132,7 @@ def bernoulli(p: Any, *, over: Any = ...) -> Any:
 
 
 @composite
-def categorical(logits: Any, temperature: Any = 1.0, *, over: Any = ...) -> Any:
+def categorical(logits: Operand, temperature: Operand = 1.0, *, over: object = ...) -> Symbolic:
     """A label drawn with the probabilities softmax(logits / temperature); of kind int. No derivative passes to them.
 
     Shapes: logits (..., n) -> (...). By the largest of the logits plus Gumbel noise (Gumbel 1954). As the temperature
@@ -152,7 +152,7 @@ def categorical(logits: Any, temperature: Any = 1.0, *, over: Any = ...) -> Any:
 
 
 @composite
-def dropout(x: Any, rate: float, *, over: Any = ...) -> Any:
+def dropout(x: Operand, rate: float, *, over: object = ...) -> Symbolic:
     """X with each element zeroed with probability `rate`, and the rest divided by 1 - rate (Srivastava et al. 2014).
 
     ``over=None`` zeroes the same elements at every step (Gal and Ghahramani 2016). `Template.inference` takes it out.
@@ -166,7 +166,7 @@ def dropout(x: Any, rate: float, *, over: Any = ...) -> Any:
     return x * keep(x, rate, over=over)
 
 
-def keep(like: Any, rate: Any, *, over: Any = ...) -> Any:
+def keep(like: Operand, rate: Any, *, over: object = ...) -> Symbolic:
     """What `dropout` multiplies with: 0 with probability `rate`, else 1/(1-rate), in the shape of `like`.
 
     With it zoneout (Krueger et al. 2017) is ``h[t-1] + (1-rate) * keep(n, rate) * (n - h[t-1])``.

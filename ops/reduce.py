@@ -7,9 +7,9 @@ per-example axes (``axis=``) it is an operation of this file.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import cast as typed
 
-from .core import composite, define, placed
+from .core import Operand, Symbolic, Unary, composite, define, placed
 from .errors import ShapeError
 from .pointwise import copy, equal, exp, isfinite, log, stop_gradient, where
 from .shape_ops import one_hot, reshape_op
@@ -18,34 +18,34 @@ from .shapes import Family, Shape, along, extreme, negative_axes, pick_family, r
 Axis = int | Sequence[int] | None
 
 
-def _kept(g: Any, x: Any, axis: tuple[int, ...]) -> Any:
+def _kept(g: Symbolic, x: Symbolic, axis: tuple[int, ...]) -> Symbolic:
     """`g` with the axes that a reduction of `x` dropped, at size 1."""
     rank = len(x.shape)
     return reshape_op(g, shape=tuple(1 if i - rank in axis else n for i, n in enumerate(x.shape)))
 
 
-def _finite(x: Any) -> Any:
+def _finite(x: Symbolic) -> Symbolic:
     return where(isfinite(x), x, 0)
 
 
-def _max_rule(g: Any, y: Any, x: Any, axis: tuple[int, ...], keepdims: bool) -> Any:
+def _max_rule(g: Symbolic, y: Symbolic, x: Symbolic, axis: tuple[int, ...], keepdims: bool) -> Symbolic:
     chosen = where(equal(x, _kept(y, x, axis)), 1.0, 0.0)
     return chosen * _kept(g / _sum(chosen, axis=axis, keepdims=keepdims), x, axis)
 
 
-def _logsumexp_rule(g: Any, y: Any, x: Any, axis: tuple[int, ...], keepdims: bool) -> Any:
+def _logsumexp_rule(g: Symbolic, y: Symbolic, x: Symbolic, axis: tuple[int, ...], keepdims: bool) -> Symbolic:
     return _kept(g, x, axis) * _softmax(x, axis=axis)
 
 
-def _softmax_rule(g: Any, y: Any, x: Any, axis: tuple[int, ...]) -> Any:
+def _softmax_rule(g: Symbolic, y: Symbolic, x: Symbolic, axis: tuple[int, ...]) -> Symbolic:
     return y * (g - _sum(g * y, axis=axis, keepdims=True))
 
 
-def _column(x: Any) -> Any:
+def _column(x: Symbolic) -> Symbolic:
     return reshape_op(x, shape=(*x.shape, 1))
 
 
-def _index_of(shapes: Sequence[Shape], attrs: Any) -> Shape:
+def _index_of(shapes: Sequence[Shape], attrs: object) -> Shape:
     if not shapes[0] or not shapes[0][-1]:
         raise ShapeError(
             f"argmax takes the index of an element along the last axis, and a value of {shapes[0]} has none"
@@ -53,7 +53,7 @@ def _index_of(shapes: Sequence[Shape], attrs: Any) -> Shape:
     return shapes[0][:-1]
 
 
-def _cross_entropy_rule(g: Any, y: Any, o: Any, i: Any) -> Any:
+def _cross_entropy_rule(g: Symbolic, y: Symbolic, o: Symbolic, i: Symbolic) -> Symbolic:
     return _column(g) * (_softmax(o, axis=(-1,)) - one_hot(i, o.shape[-1]))
 
 
@@ -63,27 +63,27 @@ _sum = define("sum", reduction, lambda g, y, x, axis, keepdims: _kept(g, x, axis
 _max = define("max", extreme, _max_rule, analytic=False)
 _logsumexp = define("logsumexp", extreme, _logsumexp_rule)
 _softmax = define("softmax", along, _softmax_rule)
-argmax = define("argmax", Family("argmax", _index_of), None, kinds="f->i", analytic=False, doc=ARGMAX)
+argmax = typed(Unary, define("argmax", Family("argmax", _index_of), None, kinds="f->i", analytic=False, doc=ARGMAX))
 cross_entropy_op = define("cross_entropy", pick_family, _cross_entropy_rule, None, kinds="f,i->f")
 
 
-def as_symbol(x: Any) -> Any:
+def as_symbol(x: Operand) -> Symbolic:
     """A value that has a shape: a number stands for the expression that is one."""
     if isinstance(x, (list, tuple)):
         raise TypeError("a reduction takes one value: ops.stack([a, b]) makes one of several")
-    return copy(x) if isinstance(x, (int, float)) else x
+    return copy(x) if isinstance(x, (int, float)) else typed(Symbolic, x)
 
 
-def _axes(x: Any, axis: Axis) -> tuple[int, ...]:
+def _axes(x: Operand, axis: Axis) -> tuple[int, ...]:
     return negative_axes(axis, len(as_symbol(x).shape))
 
 
-def _empty(x: Any, axis: Axis) -> bool:
+def _empty(x: Operand, axis: Axis) -> bool:
     """True where a reduction along these axes has nothing to reduce."""
     return 0 in [as_symbol(x).shape[a] for a in _axes(x, axis)]
 
 
-def _one_way(axis: Axis, over: Any, name: str, keepdims: Any = False) -> None:
+def _one_way(axis: Axis, over: object, name: str, keepdims: object = False) -> None:
     if over is not None and keepdims:
         raise TypeError(f"{name} keeps the axes of axis= with keepdims=; a time axis of over= is none of them")
     if axis is not None and over is not None:
@@ -91,7 +91,7 @@ def _one_way(axis: Axis, over: Any, name: str, keepdims: Any = False) -> None:
 
 
 @placed
-def sum(x: Any, axis: Axis = None, *, over: Any = None, keepdims: bool = False) -> Any:
+def sum(x: Symbolic, axis: Axis = None, *, over: object = None, keepdims: bool = False) -> Symbolic:
     """The sum over per-example axes (all, or those of `axis`), or over the time axes `over`.
 
     Over a time axis of no steps it is 0.
@@ -109,7 +109,7 @@ def sum(x: Any, axis: Axis = None, *, over: Any = None, keepdims: bool = False) 
 
 
 @placed
-def max(x: Any, axis: Axis = None, *, over: Any = None, keepdims: bool = False) -> Any:
+def max(x: Symbolic, axis: Axis = None, *, over: object = None, keepdims: bool = False) -> Symbolic:
     """The maximum; elements that share it share the derivative. Over a time axis of no steps it is -inf."""
     _one_way(axis, over, "max", keepdims)
     if over is not None:
@@ -119,13 +119,13 @@ def max(x: Any, axis: Axis = None, *, over: Any = None, keepdims: bool = False) 
 
 
 @composite
-def min(x: Any, axis: Axis = None, *, over: Any = None, keepdims: bool = False) -> Any:
+def min(x: Symbolic, axis: Axis = None, *, over: object = None, keepdims: bool = False) -> Symbolic:
     """The minimum; elements that share it share the derivative. Over a time axis of no steps it is inf."""
     return -max(-x, axis, over=over, keepdims=keepdims)
 
 
 @composite
-def mean(x: Any, axis: Axis = None, *, over: Any = None, keepdims: bool = False) -> Any:
+def mean(x: Symbolic, axis: Axis = None, *, over: object = None, keepdims: bool = False) -> Symbolic:
     """The mean; over a time axis of no steps it is nan, as 0 / 0."""
     _one_way(axis, over, "mean", keepdims)
     if over is not None:
@@ -138,7 +138,7 @@ def mean(x: Any, axis: Axis = None, *, over: Any = None, keepdims: bool = False)
 
 
 @composite
-def logsumexp(x: Any, axis: Axis = -1, *, over: Any = None, keepdims: bool = False) -> Any:
+def logsumexp(x: Symbolic, axis: Axis = -1, *, over: object = None, keepdims: bool = False) -> Symbolic:
     """log(sum(exp(x))) without overflow; where every x is -inf, or there is none, it is -inf, with derivative 0."""
     if over is None and _empty(x, axis):
         return sum(x, axis, keepdims=keepdims) + float("-inf")
@@ -151,7 +151,7 @@ def logsumexp(x: Any, axis: Axis = -1, *, over: Any = None, keepdims: bool = Fal
 
 
 @composite
-def softmax(x: Any, axis: Axis = -1, *, over: Any = None) -> Any:
+def softmax(x: Symbolic, axis: Axis = -1, *, over: object = None) -> Symbolic:
     """exp(x) normalised to sum to 1 (book section 6.2.2.3); where every x is -inf it is 0."""
     if over is None and _empty(x, axis):
         return x
@@ -163,7 +163,7 @@ def softmax(x: Any, axis: Axis = -1, *, over: Any = None) -> Any:
 
 
 @composite
-def log_softmax(x: Any, axis: Axis = -1, *, over: Any = None) -> Any:
+def log_softmax(x: Symbolic, axis: Axis = -1, *, over: object = None) -> Symbolic:
     """log(softmax(x)), without taking the logarithm of a rounded number; what all x have in common is lost first."""
     if over is not None:
         x = x - stop_gradient(_finite(x.__over__("max", over)))

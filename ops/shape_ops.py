@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import accumulate
 from operator import index
-from typing import Any
 
-from .core import Op, Symbolic, define, placed
+from .core import Op, Operand, Symbolic, define, placed
 from .errors import ShapeError
 from .integers import integer
 from .shapes import (
@@ -29,7 +28,7 @@ from .shapes import (
 )
 
 
-def _untranspose(g: Any, y: Any, x: Any, axes: tuple[int, ...] | None = None) -> Any:
+def _untranspose(g: Symbolic, y: Symbolic, x: Symbolic, axes: tuple[int, ...] | None = None) -> Symbolic:
     if axes is None:
         return _transpose(g)
     rank = len(axes)
@@ -39,14 +38,14 @@ def _untranspose(g: Any, y: Any, x: Any, axes: tuple[int, ...] | None = None) ->
     return _transpose(g, axes=tuple(inverse))
 
 
-def _concat_part(position: int, g: Any, y: Any, *args: Any, axis: int) -> Any:
+def _concat_part(position: int, g: Symbolic, y: Symbolic, *args: Symbolic, axis: int) -> Symbolic:
     ends = [0, *accumulate(arg.shape[axis] for arg in args)]
     parts: list[Part] = [(None, None, None)] * len(y.shape)
     parts[axis] = (ends[position], ends[position + 1], None)
     return _slice(g, parts=tuple(parts[: len(parts) + axis + 1]))
 
 
-def _stack_part(position: int, g: Any, y: Any, *args: Any, axis: int) -> Any:
+def _stack_part(position: int, g: Symbolic, y: Symbolic, *args: Symbolic, axis: int) -> Symbolic:
     parts: list[Part] = [(None, None, None)] * len(y.shape)
     parts[axis] = position
     return _slice(g, parts=tuple(parts[: len(parts) + axis + 1]))
@@ -68,7 +67,7 @@ _one_hot: Op = define("one_hot", one_hot_family, None, kinds="i->f")
 # fmt: on
 
 
-def _expand(x: Any) -> Any:
+def _expand(x: Symbolic) -> Symbolic:
     return reshape_op(x, shape=(*x.shape, 1))
 
 
@@ -77,14 +76,14 @@ def _sizes(shape: int | Sequence[int]) -> tuple[int, ...]:
     return tuple(map(index, shape)) if one is None else (one,)  # type: ignore[arg-type]
 
 
-def _rank(values: Sequence[Any], name: str) -> int:
+def _rank(values: Sequence[Operand], name: str) -> int:
     if isinstance(values, Symbolic):
         raise TypeError(f"ops.{name} takes a list, ops.{name}([a, b])")
     return next(len(value.shape) for value in values if isinstance(value, Symbolic))
 
 
 @placed
-def reshape(x: Any, shape: int | Sequence[int]) -> Any:
+def reshape(x: Symbolic, shape: int | Sequence[int]) -> Symbolic:
     """The elements of x in the per-example shape `shape`; one size may be -1.
 
     Raises ShapeError where the numbers of elements differ.
@@ -99,7 +98,7 @@ def reshape(x: Any, shape: int | Sequence[int]) -> Any:
 
 
 @placed
-def transpose(x: Any, axes: Sequence[int] | None = None) -> Any:
+def transpose(x: Symbolic, axes: Sequence[int] | None = None) -> Symbolic:
     """The value with its per-example axes permuted (reversed where `axes` is None)."""
     if axes is None:
         return _transpose(x)
@@ -110,13 +109,13 @@ def transpose(x: Any, axes: Sequence[int] | None = None) -> Any:
 
 
 @placed
-def broadcast_to(x: Any, shape: int | Sequence[int]) -> Any:
+def broadcast_to(x: Symbolic, shape: int | Sequence[int]) -> Symbolic:
     """A value repeated to the per-example shape `shape` under NumPy's rule."""
     return _broadcast_to(x, shape=_sizes(shape))
 
 
 @placed
-def concat(values: Sequence[Any], axis: int = -1) -> Any:
+def concat(values: Sequence[Operand], axis: int = -1) -> Symbolic:
     """The values joined along a per-example axis, e.g. ``[h, x]`` of the book's gated cells.
 
     Shapes: equal but for `axis`. Raises ShapeError.
@@ -126,13 +125,13 @@ def concat(values: Sequence[Any], axis: int = -1) -> Any:
 
 
 @placed
-def stack(values: Sequence[Any], axis: int = 0) -> Any:
+def stack(values: Sequence[Operand], axis: int = 0) -> Symbolic:
     """The values, all of one shape, joined along a new per-example axis."""
     rank = _rank(values, "stack")
     return _stack(*values, axis=negative_axes(axis, rank + 1)[0])
 
 
-def take(table: Any, index: Any) -> Any:
+def take(table: Operand, index: Operand) -> Symbolic:
     """Rows of `table` by integer index: the embedding lookup, also written ``E[y[t]]``.
 
     Shapes: table (n, ...), index s -> s + (...). Indices run from 0 to n-1 and are checked when arrays are given.
@@ -140,7 +139,7 @@ def take(table: Any, index: Any) -> Any:
     return _take(table, index)
 
 
-def pick(values: Any, index: Any) -> Any:
+def pick(values: Operand, index: Operand) -> Symbolic:
     """One element per row: ``values[..., index]``, the last axis replaced by an integer index.
 
     Shapes: values (..., n), index (...) -> (...).
@@ -149,7 +148,7 @@ def pick(values: Any, index: Any) -> Any:
 
 
 @placed
-def one_hot(index: Any, size: int) -> Any:
+def one_hot(index: Operand, size: int) -> Symbolic:
     """The unit vectors of length `size` at the given integer indices. Shapes: s -> s + (size,)."""
     labels = integer(size)
     if labels is None or labels < 1:
@@ -157,10 +156,10 @@ def one_hot(index: Any, size: int) -> Any:
     return _one_hot(index, size=labels)
 
 
-def getitem(x: Any, key: Any) -> Any:
+def getitem(x: Symbolic, key: object) -> Symbolic:
     """``x[key]`` per example: integers, slices and ``...`` select; an integer expression or array looks rows up."""
     if isinstance(key, Symbolic) or len(getattr(key, "shape", "")):
-        return _take(x, key)
+        return _take(x, key)  # type: ignore[arg-type]
     keys = list(key) if isinstance(key, tuple) else [key]
     for at, k in enumerate(keys):  # by identity: symbols and arrays do not compare
         if k is Ellipsis:

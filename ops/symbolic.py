@@ -3,17 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 from .shapes import Shape
 
-Attrs = Mapping[str, Any]
+Attrs = Mapping[str, object]
+
+
+class Array(Protocol):
+    """An array of any library: a constant where it stands in an equation."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def dtype(self) -> Any: ...
+
+    def __add__(self, other: Any, /) -> Any: ...
+
+    def __radd__(self, other: Any, /) -> Any: ...
+
+    def __sub__(self, other: Any, /) -> Any: ...
+
+    def __rsub__(self, other: Any, /) -> Any: ...
+
+    def __mul__(self, other: Any, /) -> Any: ...
+
+    def __rmul__(self, other: Any, /) -> Any: ...
+
+    def __truediv__(self, other: Any, /) -> Any: ...
+
+    def __rtruediv__(self, other: Any, /) -> Any: ...
+
+    def __pow__(self, other: Any, /) -> Any: ...
+
+    def __rpow__(self, other: Any, /) -> Any: ...
+
+    def __gt__(self, other: Any, /) -> Any: ...
+
+    def __lt__(self, other: Any, /) -> Any: ...
+
+    def __ge__(self, other: Any, /) -> Any: ...
+
+    def __le__(self, other: Any, /) -> Any: ...
+
+    def __neg__(self) -> Any: ...
 
 
 class Applied(Protocol):
     """What a symbol knows of an operation: that it can be applied. `core.Op` is one."""
 
-    def __call__(self, *args: Any, **attrs: Any) -> Any: ...
+    def __call__(self, *args: Operand, **attrs: object) -> Symbolic: ...
 
 
 OPERATIONS: dict[str, Applied] = {}
@@ -40,7 +80,7 @@ class Symbolic:
         """``np.dot(W, h[t])`` and its kin would treat a symbol as an object to multiply."""
         raise self.__refuse__(_not_numpy(function.__name__))
 
-    def __array__(self, *args: Any, **options: Any) -> Any:
+    def __array__(self, *args: object, **options: object) -> NoReturn:
         raise self.__refuse__(
             "is not an array: nothing has been computed yet. Arrays stand in an equation as they are, "
             "a sparse matrix as its .toarray()"
@@ -57,10 +97,10 @@ class Symbolic:
             "takes a param, or an array, tensor.detach().numpy()"
         )
 
-    def __jax_array__(self) -> Any:
+    def __jax_array__(self) -> NoReturn:
         raise self.__refuse__("is not an array: JAX computes at once, and an equation takes operations of unroll.ops")
 
-    def _no_number(self, *_: Any) -> Any:
+    def _no_number(self, *_: object) -> NoReturn:
         """``math.exp(h[t])``, ``float(h[t])``, ``range(n[t])``."""
         raise self.__refuse__(
             "is not a number: nothing has been computed yet. math's functions compute at once, and an equation takes "
@@ -69,7 +109,7 @@ class Symbolic:
 
     __float__ = __int__ = __complex__ = __index__ = __round__ = __trunc__ = __floor__ = __ceil__ = _no_number
 
-    def __len__(self) -> int:
+    def __len__(self) -> NoReturn:
         raise self.__refuse__("has no length: its shape says how large the value of a step is, and over=t runs along t")
 
     def __refuse__(self, text: str) -> Exception:
@@ -93,23 +133,23 @@ class Symbolic:
     def dtype(self) -> str:
         raise AttributeError("dtype")
 
-    def __op__(self, op: Any, args: Sequence[Any], attrs: Attrs) -> Any:
+    def __op__(self, op: Any, args: Sequence[Operand], attrs: Attrs) -> Symbolic:
         """Apply `op`; at least one of `args` is this object, the others may be numbers or arrays."""
         raise TypeError(f"{type(self).__name__} cannot be used in an expression")
 
-    def __over__(self, combine: str, over: Any) -> Any:
+    def __over__(self, combine: str, over: object) -> Symbolic:
         """Combine ("sum" or "max") over one or several time axes."""
         raise TypeError(f"{type(self).__name__} has no time axes")
 
-    def __extent__(self, over: Any) -> Any:
+    def __extent__(self, over: object) -> Symbolic:
         """The number of steps of the given time axes, as a symbol."""
         raise TypeError(f"{type(self).__name__} has no time axes")
 
-    def __noise__(self, kind: str, operands: Sequence[Any], over: Any, rate: float = 0.0) -> Any:
+    def __noise__(self, kind: str, operands: Sequence[Operand], over: object, rate: float = 0.0) -> Symbolic:
         """Random numbers of the shape that the operands broadcast to: see `ops.random`."""
         raise TypeError(f"{type(self).__name__} cannot be drawn from")
 
-    def __label__(self, name: str, args: Sequence[Any], attrs: Attrs) -> Any:
+    def __label__(self, name: str, args: Sequence[object], attrs: Attrs) -> Symbolic:
         """Remember that this is ``name(*args, **attrs)``, for printing; returns the symbol."""
         return self
 
@@ -119,84 +159,91 @@ class Symbolic:
         return len(self.shape)
 
     @property
-    def T(self) -> Any:
+    def T(self) -> Symbolic:
         """The transpose (axes reversed)."""
         return OPERATIONS["transpose"](self)
 
-    def __add__(self, other: Any) -> Any:
+    def __add__(self, other: Operand) -> Symbolic:
         return OPERATIONS["add"](self, other)
 
-    def __radd__(self, other: Any) -> Any:
+    def __radd__(self, other: Operand) -> Symbolic:
         return OPERATIONS["add"](other, self)
 
-    def __sub__(self, other: Any) -> Any:
+    def __sub__(self, other: Operand) -> Symbolic:
         return OPERATIONS["sub"](self, other)
 
-    def __rsub__(self, other: Any) -> Any:
+    def __rsub__(self, other: Operand) -> Symbolic:
         return OPERATIONS["sub"](other, self)
 
-    def __mul__(self, other: Any) -> Any:
+    def __mul__(self, other: Operand) -> Symbolic:
         return OPERATIONS["mul"](self, other)
 
-    def __rmul__(self, other: Any) -> Any:
+    def __rmul__(self, other: Operand) -> Symbolic:
         return OPERATIONS["mul"](other, self)
 
-    def __truediv__(self, other: Any) -> Any:
+    def __truediv__(self, other: Operand) -> Symbolic:
         return OPERATIONS["div"](self, other)
 
-    def __rtruediv__(self, other: Any) -> Any:
+    def __rtruediv__(self, other: Operand) -> Symbolic:
         return OPERATIONS["div"](other, self)
 
-    def __pow__(self, other: Any) -> Any:
+    def __pow__(self, other: Operand) -> Symbolic:
         return OPERATIONS["pow"](self, other)
 
-    def __rpow__(self, other: Any) -> Any:
+    def __rpow__(self, other: Operand) -> Symbolic:
         return OPERATIONS["pow"](other, self)
 
-    def __matmul__(self, other: Any) -> Any:
+    def __matmul__(self, other: Operand) -> Symbolic:
         return OPERATIONS["matmul"](self, other)
 
-    def __rmatmul__(self, other: Any) -> Any:
+    def __rmatmul__(self, other: Operand) -> Symbolic:
         return OPERATIONS["matmul"](other, self)
 
-    def __pos__(self) -> Any:
+    def __pos__(self) -> Symbolic:
         return self
 
-    def __neg__(self) -> Any:
+    def __neg__(self) -> Symbolic:
         return OPERATIONS["neg"](self)
 
-    def __abs__(self) -> Any:
+    def __abs__(self) -> Symbolic:
         return OPERATIONS["abs"](self)
 
-    def __gt__(self, other: Any) -> Any:
+    def __gt__(self, other: Operand) -> Symbolic:
         return OPERATIONS["greater"](self, other)
 
-    def __ge__(self, other: Any) -> Any:
+    def __ge__(self, other: Operand) -> Symbolic:
         return OPERATIONS["greater_equal"](self, other)
 
-    def __lt__(self, other: Any) -> Any:
+    def __lt__(self, other: Operand) -> Symbolic:
         return OPERATIONS["less"](self, other)
 
-    def __le__(self, other: Any) -> Any:
+    def __le__(self, other: Operand) -> Symbolic:
         return OPERATIONS["less_equal"](self, other)
 
-    def __and__(self, other: Any) -> Any:
+    def __and__(self, other: Operand) -> Symbolic:
         return OPERATIONS["logical_and"](self, other)
 
-    def __or__(self, other: Any) -> Any:
+    def __or__(self, other: Operand) -> Symbolic:
         return OPERATIONS["logical_or"](self, other)
 
-    def __invert__(self) -> Any:
+    def __invert__(self) -> Symbolic:
         return OPERATIONS["logical_not"](self)
 
-    def __bool__(self) -> bool:
+    def __getitem__(self, key: Any) -> Symbolic:
+        raise self.__refuse__("has no parts")
+
+    def __bool__(self) -> NoReturn:
         raise self.__refuse__(
             "is neither true nor false: nothing has been computed yet. "
             "Choose between two expressions with ops.where(condition, a, b); combine conditions with & and |"
         )
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> NoReturn:
         raise self.__refuse__("cannot be iterated over; take parts of it with slices, e[0:3]")
+
+
+Operand = Symbolic | float | Array
+"""What an operation takes: a symbol, a number, an array."""
 
 
 def _flat(values: Iterable[Any]) -> Iterator[Any]:

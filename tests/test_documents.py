@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import importlib
 import importlib.util
+import inspect
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,16 @@ def test_every_public_operation_says_what_it_is(name: str) -> None:
     thing = getattr(unroll.ops, name)
     if name not in ("OPS", "elementwise"):  # a table and a rule, which their modules describe
         assert own_docstring(thing), f"ops.{name} has no docstring"
+
+
+def test_operations_show_their_operands() -> None:
+    shown = {
+        name: str(inspect.signature(getattr(unroll.ops, name))) for name in ("tanh", "maximum", "where", "softmax")
+    }
+    assert shown["tanh"] == "(x, /)"
+    assert shown["maximum"] == "(a, b, /)"
+    assert shown["where"] == "(condition, a, b, /)"
+    assert shown["softmax"].startswith("(x: 'Symbolic', axis: 'Axis' = -1, *, over:")
 
 
 def test_an_operation_without_a_docstring_is_noticed() -> None:

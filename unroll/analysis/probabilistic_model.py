@@ -15,6 +15,7 @@ from ..ir.system import Const, Decl, Domain, Equation, Operand, Ref, System
 from ..language.builder import Builder
 from ..language.expression import Expr
 from ..language.validate import check
+from ..ops.core import Symbolic
 from ..ops.integers import real
 from ..printing.plain import Writer
 from ..runtime.arguments import label_limit
@@ -116,7 +117,7 @@ class Model:
         builder.outputs = {name: Ref(name)}
         return check(builder.freeze())
 
-    def _term(self, builder: Builder, law: Distribution, parameters: list[Expr], value: Ref, domain: Domain) -> Any:
+    def _term(self, builder: Builder, law: Distribution, parameters: list[Symbolic], value: Ref, domain: Domain) -> Any:
         """The log-probability of the values of one variable over a range of steps, by default all of them."""
         with builder.within(domain, self._source):
             term = ops.sum(law.record.log_prob(builder.read(value), *parameters))
@@ -153,7 +154,7 @@ class Model:
             builder.outputs[key] = whole_ref(builder.decls[key])
         return check(builder.freeze())
 
-    def _parameters(self, builder: Builder, law: Distribution) -> list[Expr]:
+    def _parameters(self, builder: Builder, law: Distribution) -> list[Symbolic]:
         """What a variable that is told of is distributed by."""
         return [
             _read(builder, whole_ref(builder.decls[p])) if isinstance(p, str) else builder.constant(float(p))  # type: ignore[arg-type]
@@ -279,7 +280,7 @@ def _laws(system: System) -> Iterator[tuple[str, Distribution]]:
         yield key, Distribution(found[out][0].op, found[out][0].args[:-1], out, tuple(found[out]), shown)
 
 
-def _read(builder: Builder, operand: Operand) -> Expr:
+def _read(builder: Builder, operand: Operand) -> Symbolic:
     """A parameter of a draw as an expression."""
     if isinstance(operand, Const):
         return builder.constant(float(operand.value))

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from .. import ops
-from ..language.expression import Expr
+from ..ops.core import Symbolic
 from .layers import Scope
 from .simple import weighted
 
 
 def lstm(
     scope: Scope,
-    x: Expr,
-    h: Expr,
-    c: Expr,
+    x: Symbolic,
+    h: Symbolic,
+    c: Symbolic,
     *,
     peepholes: bool = False,
     coupled: bool = False,
@@ -58,7 +58,7 @@ def lstm(
     """
     n = h.shape[0]
 
-    def gate(letter: str, seen: Expr, bias: float = 0.0) -> Expr:
+    def gate(letter: str, seen: Symbolic, bias: float = 0.0) -> Symbolic:
         total = weighted(scope, x, h, letter, norm=norm, bias=bias)
         if peepholes:
             total = total + scope.param(f"p{letter}", n) * seen
@@ -77,7 +77,7 @@ def lstm(
     return o * ops.tanh(shown), c
 
 
-def gru(scope: Scope, x: Expr, h: Expr, *, reset_after: bool = False, norm: bool = False) -> Any:
+def gru(scope: Scope, x: Symbolic, h: Symbolic, *, reset_after: bool = False, norm: bool = False) -> Any:
     """The gated recurrent unit (Cho et al. 2014; book 10.45-47).
 
     r[t] = sigmoid(br + Wr @ h[t-1] + Ur @ x[t])
@@ -126,7 +126,7 @@ def gru(scope: Scope, x: Expr, h: Expr, *, reset_after: bool = False, norm: bool
     return z * h + (1 - z) * scope.define("n", ops.tanh(total))
 
 
-def mgu(scope: Scope, x: Expr, h: Expr, *, norm: bool = False) -> Any:
+def mgu(scope: Scope, x: Symbolic, h: Symbolic, *, norm: bool = False) -> Any:
     """The minimal gated unit: one gate for what the GRU does with two (Zhou et al. 2016).
 
     f[t] = sigmoid(bf + Wf @ h[t-1] + Uf @ x[t])

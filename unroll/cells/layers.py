@@ -11,8 +11,9 @@ from .. import ops
 from ..errors import ShapeError, TemplateError, here, message
 from ..ir.axes import Axis, Index, fixed, last, running, t
 from ..ir.system import Ref
-from ..language.expression import Expr, axes_of
+from ..language.expression import axes_of
 from ..language.variable import Variable
+from ..ops.core import Symbolic
 from ..ops.integers import real
 from ..runtime.initializers import Initializer
 from ..template import Template
@@ -41,7 +42,7 @@ class Scope:
         name: str,
         states: Mapping[str, Variable] | None = None,
         zoneout: bool = False,
-        mask: Expr | None = None,
+        mask: Symbolic | None = None,
     ) -> None:
         self.template = g
         self.name = name
@@ -49,7 +50,7 @@ class Scope:
         self._zoneout = zoneout  # of the state, which the layer then defines, from what the cell makes of it
         self._mask, self._masked = mask, False
 
-    def param(self, letter: str, shape: int | Sequence[int], init: str | float | Initializer | None = None) -> Expr:
+    def param(self, letter: str, shape: int | Sequence[int], init: str | float | Initializer | None = None) -> Symbolic:
         """A trainable array, as `Template.param` declares it."""
         return self.template.param(f"{letter}_{self.name}", shape, init)
 
@@ -61,7 +62,7 @@ class Scope:
         self._masked = True
         return value if self._mask is None else value * self._mask
 
-    def define(self, letter: str, value: Expr | float, *, exact: bool = False) -> Expr:
+    def define(self, letter: str, value: Symbolic | float, *, exact: bool = False) -> Symbolic:
         """Give a value a name and an equation of its own; returns the value by that name.
 
         The letter of a state stands for the layer's own variable; `exact` has it as it is, whatever the zoneout.
@@ -93,7 +94,7 @@ def _all_or_nothing(make: Making) -> Making:
 def layer(
     g: Template,
     cell: Cell,
-    x: Expr,
+    x: Symbolic,
     size: int,
     *,
     name: str | None = None,
@@ -205,13 +206,13 @@ def layer(
 def bidirectional(
     g: Template,
     cell: Cell,
-    x: Expr,
+    x: Symbolic,
     size: int,
     *,
     name: str | None = None,
     initial: Any = None,
     **options: Any,
-) -> tuple[Expr, tuple[Any, Any]]:
+) -> tuple[Symbolic, tuple[Any, Any]]:
     """Two layers that read the same input in opposite directions (book section 10.3; Schuster and Paliwal 1997).
 
     h_fwd[t] = cell(x[t], h_fwd[t-1]);  h_bwd[t] = cell(x[t], h_bwd[t+1]);  output [h_fwd[t], h_bwd[t]]
@@ -246,7 +247,7 @@ _two_ways = bidirectional  # the option of `stack` hides the name
 def stack(
     g: Template,
     cell: Cell,
-    x: Expr,
+    x: Symbolic,
     sizes: Sequence[int],
     *,
     name: str | None = None,
@@ -254,7 +255,7 @@ def stack(
     residual: bool = False,
     bidirectional: bool = False,
     **options: Any,
-) -> tuple[Expr, list[Any]]:
+) -> tuple[Symbolic, list[Any]]:
     """A deep recurrent network: each layer reads the output of the one below at the same step (book section 10.5).
 
     h1[t] = cell(x[t], h1[t-1]);  h2[t] = cell(h1[t], h2[t-1]);  ...
@@ -349,7 +350,7 @@ def _starts(cell: Cell, letters: Sequence[str], initial: Any) -> Sequence[Any]:
     return given
 
 
-def _vector(x: Expr) -> Expr:
+def _vector(x: Symbolic) -> Symbolic:
     if len(x.shape) != 1:
         label = "Look a label up with E[y[t]]." if x.dtype == "int" else "Make it one with ops.reshape."
         raise ShapeError(message(f"a cell reads a vector, and {x} has shape {x.shape}", here(), fix=label))
@@ -360,11 +361,11 @@ def _ordered(g: Template, axes: frozenset[Axis]) -> tuple[Axis, ...]:
     return tuple(a for a in g._builder.axes.values() if a in axes)
 
 
-def _now(variable: Variable) -> Expr:
+def _now(variable: Variable) -> Symbolic:
     """The variable at its running steps."""
     return variable[tuple(running(a) for a in variable._builder.decls[variable.name].axes)]
 
 
-def _output(made: Layer) -> Expr:
+def _output(made: Layer) -> Symbolic:
     """The output of a layer at each step."""
     return _now(made[0] if isinstance(made, tuple) else made)

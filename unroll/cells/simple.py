@@ -6,14 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import ops
-from ..language.expression import Expr
+from ..ops.core import Symbolic
 from ..runtime.initializers import uniform
 from .layers import Scope
 
 Activation = Callable[[Any], Any]
 
 
-def weighted(scope: Scope, x: Expr, h: Expr, letter: str = "", *, norm: bool = False, bias: float = 0.0) -> Any:
+def weighted(scope: Scope, x: Symbolic, h: Symbolic, letter: str = "", *, norm: bool = False, bias: float = 0.0) -> Any:
     """The sum that a unit or a gate is a function of, and with ``norm=True`` the same normalised.
 
     b + W @ h + U @ x,  or  LN(W @ h + U @ x; s, b), where LN shifts and scales to mean 0 and variance 1 over the units
@@ -31,7 +31,7 @@ def weighted(scope: Scope, x: Expr, h: Expr, letter: str = "", *, norm: bool = F
     return b + W @ h + U @ x
 
 
-def elman(scope: Scope, x: Expr, h: Expr, *, activation: Activation = ops.tanh, norm: bool = False) -> Any:
+def elman(scope: Scope, x: Symbolic, h: Symbolic, *, activation: Activation = ops.tanh, norm: bool = False) -> Any:
     """The recurrent network of the book, hidden-to-hidden (section 10.2, equations 10.8 and 10.9; Elman 1990).
 
     h[t] = tanh(b + W @ h[t-1] + U @ x[t])
@@ -52,7 +52,7 @@ def elman(scope: Scope, x: Expr, h: Expr, *, activation: Activation = ops.tanh, 
     return activation(weighted(scope, x, h, norm=norm))
 
 
-def jordan(scope: Scope, x: Expr, o: Expr, *, hidden: int, activation: Activation = ops.tanh) -> Any:
+def jordan(scope: Scope, x: Symbolic, o: Symbolic, *, hidden: int, activation: Activation = ops.tanh) -> Any:
     """A network that recurs from its output to its hidden units alone (section 10.2, figure 10.4; Jordan 1986).
 
     h[t] = tanh(b + W @ o[t-1] + U @ x[t]);  o[t] = c + V @ h[t]
@@ -78,7 +78,7 @@ def jordan(scope: Scope, x: Expr, o: Expr, *, hidden: int, activation: Activatio
     return scope.param("c", outputs) + scope.param("V", (outputs, hidden)) @ h
 
 
-def indrnn(scope: Scope, x: Expr, h: Expr, *, activation: Activation = ops.relu) -> Any:
+def indrnn(scope: Scope, x: Symbolic, h: Symbolic, *, activation: Activation = ops.relu) -> Any:
     """Units that each remember only themselves: the recurrent matrix is a diagonal (Li et al. 2018).
 
     h[t] = relu(b + w * h[t-1] + U @ x[t])
@@ -101,7 +101,7 @@ def indrnn(scope: Scope, x: Expr, h: Expr, *, activation: Activation = ops.relu)
     return activation(scope.param("b", n) + w * h + U @ x)
 
 
-def lds(scope: Scope, x: Expr, h: Expr) -> Any:
+def lds(scope: Scope, x: Symbolic, h: Symbolic) -> Any:
     """The state of a linear dynamical system (Kalman 1960); without input it is the book's equation 10.36.
 
     h[t] = A @ h[t-1] + B @ x[t]

@@ -7,13 +7,15 @@ from typing import Any
 
 from .. import ops
 from ..errors import ShapeError, TemplateError, here, message
-from ..language.expression import Expr
+from ..ops.core import Symbolic
 from ..ops.integers import integer
 from .layers import Scope
 from .simple import Activation, weighted
 
 
-def leaky(scope: Scope, x: Expr, h: Expr, *, alpha: Any, activation: Activation = ops.tanh, norm: bool = False) -> Any:
+def leaky(
+    scope: Scope, x: Symbolic, h: Symbolic, *, alpha: Any, activation: Activation = ops.tanh, norm: bool = False
+) -> Any:
     """Leaky units: running averages of what the plain network computes (section 10.9.2; Mozer 1992).
 
     h[t] = alpha * h[t-1] + (1 - alpha) * tanh(b + W @ h[t-1] + U @ x[t])
@@ -43,7 +45,7 @@ def leaky(scope: Scope, x: Expr, h: Expr, *, alpha: Any, activation: Activation 
 
 
 def clockwork(
-    scope: Scope, x: Expr, h: Expr, k: Expr, *, periods: Sequence[int], activation: Activation = ops.tanh
+    scope: Scope, x: Symbolic, h: Symbolic, k: Symbolic, *, periods: Sequence[int], activation: Activation = ops.tanh
 ) -> tuple[Any, Any]:
     """The clockwork network: groups of units, each computed at multiples of its own period (Koutník et al. 2014).
 

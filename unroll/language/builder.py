@@ -269,7 +269,7 @@ class Builder:
             return self.apply(OPS["cast"], [expr], {})
         raise DTypeError(f"{want} expected, got {expr.dtype}")
 
-    def _fits(self, expr: Expr) -> None:
+    def _fits(self, expr: Symbolic) -> None:
         """Raises DTypeError for an integer that no array of 64 bits holds."""
         if isinstance(expr.operand, Const) and expr.dtype == "int" and expr.operand.value not in WHOLE:
             raise DTypeError(f"the integer {_short(expr.operand.value)} does not fit into 64 bits")
@@ -346,7 +346,7 @@ class Builder:
         self.know(sorted(axes, key=lambda a: a.name))
         return self.read(self.supplied("noise", detail, shape, tuple(axes), "float", True))
 
-    def label(self, expr: Expr, name: str, args: Sequence[Any], attrs: Mapping[str, Any]) -> None:
+    def label(self, expr: Symbolic, name: str, args: Sequence[Any], attrs: Mapping[str, Any]) -> None:
         """Print the operation that made `expr` as ``name(*args, **attrs)``."""
         made = [self.operand(a).operand if isinstance(a, Symbolic) or hasattr(a, "ndim") else a for a in args]
         named = [(k, self.operand(v).operand if isinstance(v, Symbolic) else v) for k, v in attrs.items()]
@@ -358,7 +358,7 @@ class Builder:
                     self.equations[position] = replace(e, label=Label(name, tuple(made), tuple(named)))
                 return
 
-    def add(self, out: Ref, value: Expr, domain: Domain, batched: bool, source: Source | None) -> None:
+    def add(self, out: Ref, value: Symbolic, domain: Domain, batched: bool, source: Source | None) -> None:
         """Add the equation ``out += value``."""
         self.guarded(lambda: self._fits(value))
         self.equations.append(Equation(out, "copy", (value.operand,), (), domain, batched, "sum", source))

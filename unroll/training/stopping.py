@@ -15,10 +15,13 @@ from ..ir.generated_inputs import Interval
 from ..ir.system import Decl, Ref
 from ..language.expression import Expr
 from ..language.variable import Variable
+from ..ops.core import Symbolic
 from ..template import Template
 
 
-def end_symbol(g: Template, logits: Expr, symbol: Expr, end: int, target: Expr, *, name: str = "end") -> Expr:
+def end_symbol(
+    g: Template, logits: Symbolic, symbol: Symbolic, end: int, target: Symbolic, *, name: str = "end"
+) -> Symbolic:
     """A symbol of the vocabulary that stands behind the last one: the sequence stops where it comes up.
 
     logits  what the symbols are drawn from, at t, one number a symbol
@@ -43,10 +46,10 @@ def end_symbol(g: Template, logits: Expr, symbol: Expr, end: int, target: Expr, 
         over[t] = over[t - 1] | ops.equal(target, end)
         term = ops.sum(ops.where(over[t - 1], 0.0, ops.cross_entropy(logits, target)), over=t)
         g.stop = ops.equal(symbol, end)
-    return term  # type: ignore[no-any-return]
+    return term
 
 
-def bernoulli_stop(g: Template, h: Expr, end: Expr, *, name: str = "halt", draw: bool = True) -> Expr:
+def bernoulli_stop(g: Template, h: Symbolic, end: Symbolic, *, name: str = "halt", draw: bool = True) -> Symbolic:
     """A unit that says at each step whether it is the last one.
 
     h     the state it reads, a vector at t
@@ -69,10 +72,10 @@ def bernoulli_stop(g: Template, h: Expr, end: Expr, *, name: str = "halt", draw:
         decision = ops.bce_with_logits(z[t], ops.cast(last))
         term = ops.sum(ops.where(within, decision, 0.0), over=t)
         g.stop = ops.bernoulli(ops.sigmoid(z[t])) if draw else z[t] > 0
-    return term  # type: ignore[no-any-return]
+    return term
 
 
-def _place(g: Template, end: Any, name: str) -> tuple[Expr, Expr]:
+def _place(g: Template, end: Any, name: str) -> tuple[Symbolic, Symbolic]:
     """Whether a step is the last one, and whether it comes no later."""
     if getattr(end, "dtype", None) == "bool":
         over = g.variable(f"{name}_over", (), dtype="bool")
@@ -93,11 +96,11 @@ class Length(NamedTuple):
     """What `predicted_length` returns: the steps that are left, to read in the recurrence, and the term of the loss."""
 
     left: Variable
-    term: Expr
+    term: Symbolic
 
 
 def predicted_length(
-    g: Template, context: Expr | None, longest: int, *, length: str = "length", name: str = "tau"
+    g: Template, context: Symbolic | None, longest: int, *, length: str = "length", name: str = "tau"
 ) -> Length:
     """The number of steps, drawn before the first one from a softmax over 1, ..., longest (Goodfellow et al. 2014).
 
@@ -121,7 +124,7 @@ def predicted_length(
     array([ 7, 10, 10])
     """
     with g._builder.all_or_nothing():
-        logits = g.param(f"b_{name}", longest)
+        logits: Symbolic = g.param(f"b_{name}", longest)
         if context is not None:
             logits = g.param(f"W_{name}", (longest, *context.shape)) @ context + logits
         g._declare(Decl(length, "input", (), "int", (), True, detail=Interval(1, longest), source=here()))

@@ -20,7 +20,7 @@ from ..ir.system import Const, Equation, Operand, Ref, System
 from ..language.builder import Builder
 from ..language.expression import Expr
 from ..ops import core, shape_ops
-from ..ops.core import acting_for
+from ..ops.core import Symbolic, acting_for
 from ..ops.pointwise import equal, where
 from ..ops.random import DISCRETE
 from ..ops.shapes import elementwise, stretches
@@ -159,7 +159,7 @@ def _backward(builder: Builder, system: System, equation: Equation, active: set[
         return
     with builder.within(equation.domain, equation.source):
         args = [_argument(builder, a) for a in equation.args]
-        g = builder.read(Ref(equation.out.name + mark, equation.out.index))
+        g: Symbolic = builder.read(Ref(equation.out.name + mark, equation.out.index))
         y: Any = builder.read(equation.out)
         if equation.combine == "max":
             total, y = y, _Later(builder, op, args, attrs)
@@ -190,9 +190,9 @@ class _Later:
 
     def __init__(self, builder: Builder, op: core.Op, args: list[Any], attrs: Mapping[str, Any]) -> None:
         self.builder, self.op, self.args, self.attrs = builder, op, args, attrs
-        self.made: Expr | None = None
+        self.made: Symbolic | None = None
 
-    def value(self) -> Expr:
+    def value(self) -> Symbolic:
         if self.made is None:
             self.made = self.builder.apply(self.op, self.args, self.attrs)
         return self.made
@@ -207,7 +207,7 @@ def _argument(builder: Builder, operand: Operand) -> Any:
     return Expr(builder, operand, (), "float", frozenset())
 
 
-def _share_of_max(builder: Builder, equation: Equation, g: Expr, total: Expr, value: Expr) -> Expr:
+def _share_of_max(builder: Builder, equation: Equation, g: Symbolic, total: Symbolic, value: Symbolic) -> Symbolic:
     """The cotangent of each instance under a maximum over time: those that reach the maximum share it."""
     chosen = where(equal(value, total), 1.0, 0.0)
     count = builder.decls[equation.out.name]
@@ -218,23 +218,22 @@ def _share_of_max(builder: Builder, equation: Equation, g: Expr, total: Expr, va
         Equation(out, "copy", (chosen.operand,), (), equation.domain, equation.batched, "sum", equation.source)
     )
     reached = builder.read(out)
-    shared: Expr = chosen * (g / where(equal(reached, 0), 1, reached))  # over no steps nothing reaches it
-    spread: Expr = where(equal(total, total), shared, total)  # nothing equals a nan, which is the cotangent of all then
-    return spread
+    shared = chosen * (g / where(equal(reached, 0), 1, reached))  # over no steps nothing reaches it
+    return where(equal(total, total), shared, total)  # nothing equals a nan, which is the cotangent of all then
 
 
-def _fit(value: Expr, shape: tuple[int, ...]) -> Expr:
+def _fit(value: Symbolic, shape: tuple[int, ...]) -> Symbolic:
     """Undo broadcasting: sum a cotangent down to its operand's shape, or stretch it up to it."""
     if value.shape == shape:
         return value
     if len(value.shape) <= len(shape) and all(
         n in (1, m) for n, m in zip(value.shape[::-1], shape[::-1], strict=False)
     ):
-        return shape_ops._broadcast_to(value, shape=shape)  # type: ignore[no-any-return]
-    return shape_ops._sum_to(value, shape=shape)  # type: ignore[no-any-return]
+        return shape_ops._broadcast_to(value, shape=shape)
+    return shape_ops._sum_to(value, shape=shape)
 
 
-def _accumulate(builder: Builder, out: Ref, value: Expr, equation: Equation) -> None:
+def _accumulate(builder: Builder, out: Ref, value: Symbolic, equation: Equation) -> None:
     """Add ``out += value`` over the domain, in the form whose left-hand side runs at t."""
     operand = value.operand
     domain = equation.domain

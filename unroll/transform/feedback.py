@@ -14,14 +14,14 @@ from ..ir.generated_inputs import Every, Interval, Noise
 from ..ir.names import is_hidden, unused
 from ..ir.system import Decl, Equation, Operand, Ref, System, Truncation
 from ..language.builder import Builder
-from ..language.expression import Expr
 from ..language.validate import check
+from ..ops.core import Symbolic
 from ..ops.integers import integer
 from ..ops.pointwise import less, where
 from ..ops.shape_ops import broadcast_to
 from .simplify import simplify
 
-Choice = Callable[[Builder, str], Expr]
+Choice = Callable[[Builder, str], Symbolic]
 
 
 def teacher_forced(system: System, forced: Mapping[str, str]) -> System:
@@ -40,9 +40,9 @@ def scheduled(system: System, forced: Mapping[str, str], probability: str | None
         raise TemplateError(f"the probability needs a name of its own, and {probability!r} is taken")
     probability = probability or unused("epsilon", system.decls)
     decls = {**system.decls, probability: Decl(probability, "input", (), detail=Interval(0.0, 1.0))}
-    coins: dict[tuple[Axis, ...], Expr] = {}
+    coins: dict[tuple[Axis, ...], Symbolic] = {}
 
-    def coin(builder: Builder, name: str) -> Expr:
+    def coin(builder: Builder, name: str) -> Symbolic:
         axes = system.decls[name].axes
         if axes not in coins:
             place = [n for n, d in system.decls.items() if d.kind == "variable"].index(name)
@@ -60,9 +60,9 @@ def open_loop(system: System, forced: Mapping[str, str], period: int, over: Axis
     every = integer(period)
     if every is None or every < 1:
         raise LengthError(f"the period is {period!r}: an integer from 1 up was expected")
-    turns: dict[tuple[Axis, bool], Expr] = {}
+    turns: dict[tuple[Axis, bool], Symbolic] = {}
 
-    def turn(builder: Builder, name: str) -> Expr:
+    def turn(builder: Builder, name: str) -> Symbolic:
         axis, backwards = _direction(system, name, over)
         if (axis, backwards) not in turns:
             ref = builder.supplied("place", Every(every, backwards), (), (axis,), "bool", False)

@@ -22,8 +22,8 @@ from ..ir.generated_inputs import Crossing, Every, Within
 from ..ir.names import is_hidden, renamed
 from ..ir.system import Const, Domain, Equation, Extent, Operand, Ref, System
 from ..language.builder import Builder
-from ..language.expression import Expr
 from ..ops.contract import PRODUCTS
+from ..ops.core import Symbolic
 from ..ops.pointwise import logical_and
 from .label_checks import OPERAND
 from .ragged_ends import Reads, choose, ref_of
@@ -89,7 +89,7 @@ class _Ragged:
         self.b = Builder.extend(system)
         self.b.equations, self.b.outputs = [], {}
         self.reads = Reads(self.b, system, axes)
-        self.made: dict[Any, Expr] = {}
+        self.made: dict[Any, Symbolic] = {}
 
     def result(self) -> System:
         """The transformed system."""
@@ -174,7 +174,7 @@ class _Ragged:
             return self._operand(e, operand)
         return self._operand(e, operand, [a for a in operand.running if self._ends(e, a)])
 
-    def _mask(self, ranges: Sequence[Range]) -> Expr:
+    def _mask(self, ranges: Sequence[Range]) -> Symbolic:
         """Whether an example has the steps of all of some ranges that end at T+k."""
         key = tuple(ranges)
         if key not in self.made:
@@ -184,7 +184,7 @@ class _Ragged:
             self.made[key] = first
         return self.made[key]
 
-    def _value(self, e: Equation, args: tuple[Operand, ...], shown: Domain) -> Expr:
+    def _value(self, e: Equation, args: tuple[Operand, ...], shown: Domain) -> Symbolic:
         """What an equation computes, summed over the axes that are not shown, as an expression."""
         decl = self.b.decls[e.out.name]
         if e.op == "copy" and len(shown) == len(e.domain):

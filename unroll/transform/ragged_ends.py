@@ -16,7 +16,7 @@ from ..ir.boxes import Ends
 from ..ir.generated_inputs import Within
 from ..ir.system import Const, Decl, Domain, Equation, Ref, System
 from ..language.builder import Builder
-from ..language.expression import Expr
+from ..ops.core import Symbolic
 from ..ops.pointwise import equal, greater_equal, logical_and, logical_not, where
 
 Pattern = tuple[int | None, ...]
@@ -49,18 +49,18 @@ class Masks:
             self._names = within, end, count
         return self._names
 
-    def has(self, k: int, step: Index | Range) -> Expr:
+    def has(self, k: int, step: Index | Range) -> Symbolic:
         """Whether step t, which runs over a range, or a fixed step, is at most n+k."""
         if isinstance(step, Index):
-            return greater_equal(self.b.read(self.count()), step.shift - k)  # type: ignore[no-any-return]
+            return greater_equal(self.b.read(self.count()), step.shift - k)
         self._lowest = min(self._lowest, step.lo.shift - k)
         self._highest = max(self._highest, _furthest(step.hi, self._reach) - k)
         return self.b.read(Ref(self.names[0], (running(self.axis, -k),)))
 
-    def ends(self, k: int, step: Index | Range) -> Expr:
+    def ends(self, k: int, step: Index | Range) -> Symbolic:
         """Whether step t, or a fixed step, is n+k."""
         if isinstance(step, Index):
-            return equal(self.b.read(self.count()), step.shift - k)  # type: ignore[no-any-return]
+            return equal(self.b.read(self.count()), step.shift - k)
         return self.b.read(Ref(self.names[1], (running(self.axis, -k),)))
 
     def count(self) -> Ref:
@@ -230,7 +230,7 @@ class Reads:
         source: list[Index] = []
         out: list[Index] = []
         ranges: list[Range] = []
-        masks: list[tuple[Callable[[int, Index | Range], Expr], int, Index | Range]] = []
+        masks: list[tuple[Callable[[int, Index | Range], Symbolic], int, Index | Range]] = []
         for axis, read, wrote, (lo, hi), limit in zip(decl.axes, pattern, written, box, limits, strict=True):
             if wrote is not None:
                 if read is None:
@@ -253,14 +253,14 @@ class Reads:
         ref = Ref(self.store(name, written), tuple(source))
         source_of = next((e.source for e in self.system.writers[name]), None)
         with self.b.within(domain, source_of):
-            value = self.b.read(ref)
+            value: Symbolic = self.b.read(ref)
             for mask, k, step in masks:
                 value = choose(mask(k, step), value, self.b)
         self.add(Ref(view, tuple(out)), value, domain)
 
     # -- making ------------------------------------------------------------------------------------------------------
 
-    def add(self, out: Ref, value: Expr, domain: Domain, combine: str = "sum") -> None:
+    def add(self, out: Ref, value: Symbolic, domain: Domain, combine: str = "sum") -> None:
         """Add ``out += value``, for every example."""
         source = self.b.equations[-1].source if self.b.equations else None
         self.b.equations.append(Equation(out, "copy", (value.operand,), (), domain, True, combine, source))
@@ -276,12 +276,12 @@ class Reads:
             masks.finish()
 
 
-def choose(mask: Expr, value: Expr, builder: Builder, other: float = 0) -> Expr:
+def choose(mask: Symbolic, value: Symbolic, builder: Builder, other: float = 0) -> Symbolic:
     """A value where a mask is true, else a number of its kind."""
     if value.dtype == "bool":
-        return logical_and(mask, value)  # type: ignore[no-any-return]
+        return logical_and(mask, value)
     number = builder.constant(int(other) if value.dtype == "int" else float(other))
-    return where(mask, value, number)  # type: ignore[no-any-return]
+    return where(mask, value, number)
 
 
 def nothing(e: Equation) -> bool:
@@ -289,7 +289,7 @@ def nothing(e: Equation) -> bool:
     return e.op == "copy" and isinstance(e.args[0], Const) and e.args[0] in (Const(0), Const(0.0), Const(False))
 
 
-def ref_of(expr: Expr) -> Ref:
+def ref_of(expr: Symbolic) -> Ref:
     """The instances that an expression is."""
     assert isinstance(expr.operand, Ref)
     return expr.operand

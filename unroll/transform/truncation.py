@@ -26,7 +26,7 @@ from ..ir.generated_inputs import Crossing
 from ..ir.names import is_hidden
 from ..ir.system import Domain, Equation, Operand, Ref, System, Truncation
 from ..language.builder import Builder
-from ..language.expression import Expr
+from ..ops.core import Symbolic
 from ..ops.pointwise import stop_gradient, where
 
 Copies = Mapping[str, tuple[str, ...]]
@@ -96,7 +96,7 @@ class _Chunks:
         first, second = ((max(i.shift, 1) - 1) // self.period for i in (a, b))
         return a.axis is None and b.axis is None and first == second
 
-    def mask(self, index: Index, place: Index) -> Expr:
+    def mask(self, index: Index, place: Index) -> Symbolic:
         """Whether a step lies in another chunk than the one from which it is read."""
         if index not in self._masks:
             detail = Crossing(self.period, index)

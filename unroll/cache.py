@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 Value = TypeVar("Value")
 
 
-class Recent(Generic[Value]):
+class BoundedCache(Generic[Value]):
     """Values by key, of which only the `limit` used last are kept: what was not asked for longest goes first.
 
     Each step of it is one of the interpreter's own, so that threads may share it without a lock.

@@ -10,7 +10,7 @@ from .printing.unicode import system_pretty
 from .unfold.dag import Dag
 
 
-class Shown:
+class Display:
     """What every template can show of itself; `str` gives its equations as they were written."""
 
     __slots__ = ()

@@ -8,7 +8,7 @@ from dataclasses import replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from .display import Shown, Unfolded
+from .display import Display, Unfolded
 from .errors import LengthError, TemplateError, UnknownAttributeError, from_call, here, message
 from .ir.axes import TIME, Index, running, whole
 from .ir.declarations import kind, sizes_of, text, valid
@@ -32,7 +32,7 @@ Shape = tuple[int, ...]
 SETTABLE = ("loss", "stop", "_builder", "_frozen")
 
 
-class Template(Shown):
+class Template(Display):
     """A folded graph: inputs, params, variables and one equation per line, independent of any length.
 
     >>> from unroll import Template, t, ops

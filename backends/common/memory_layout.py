@@ -105,14 +105,14 @@ def _layout(system: System, buffer: Buffer, host: str, offset: int) -> Layout:
 
 
 @dataclass(frozen=True)
-class Lives:
+class LiveRanges:
     """For every host in memory: the first and the last top-level step that touches it."""
 
     first: Mapping[str, int]
     final: Mapping[str, int]
 
 
-def lives(program: Program, found: Mapping[str, Layout], absent: set[str]) -> Lives:
+def live_ranges(program: Program, found: Mapping[str, Layout], absent: set[str]) -> LiveRanges:
     """When each host is in use."""
     first: dict[str, int] = {}
     final: dict[str, int] = {}
@@ -137,7 +137,7 @@ def lives(program: Program, found: Mapping[str, Layout], absent: set[str]) -> Li
         host = found[ref.name].host
         first.setdefault(host, 0)
         final[host] = end
-    return Lives(first, final)
+    return LiveRanges(first, final)
 
 
 def names(step: Compute) -> list[str]:
@@ -145,7 +145,7 @@ def names(step: Compute) -> list[str]:
     return [*(a.ref.name for a in step.args if isinstance(a, Access)), step.equation.out.name]
 
 
-def offsets(sizes: Mapping[str, int], when: Lives) -> tuple[dict[str, int], int]:
+def offsets(sizes: Mapping[str, int], when: LiveRanges) -> tuple[dict[str, int], int]:
     """Bytes into one arena for each host, two of which share memory only where they are never in use together.
 
     Largest first, each at the lowest place that is free for all of its life.

@@ -9,7 +9,7 @@ from ...compiler.program import Access, Compute, Fuse, Guard, Program, Repeat, S
 from ...ir.axes import Axis, Range, running
 from ...ir.system import Const, Equation, Ref, System
 from ..common.gemm_grouping import NOTHING, Group, grouped
-from ..common.memory_layout import Layout, Lives, layouts, lives, zeros
+from ..common.memory_layout import Layout, LiveRanges, layouts, live_ranges, zeros
 from ..common.symbolic_size import BATCH, EXAMPLES, ONE, ZERO, Key, Size, count
 from ..numpy.kernels import letters
 from . import sums, tuning
@@ -42,10 +42,10 @@ class _Emitter:
         self.program, self.system, self.dtype, self.precision = program, program.system, dtype, precision
         self.layouts = layouts(program)
         self.absent = _absent(program)
-        found = lives(program, self.layouts, self.absent)
+        found = live_ranges(program, self.layouts, self.absent)
         given = {self.layouts[n].host for n in self.layouts if self.system.decls[n].given}
         first = {**found.first, **{h: -1 for h in given if h in found.first}}  # filled before the run
-        self.lives = Lives(first, found.final)
+        self.live = LiveRanges(first, found.final)
         hosts = dict.fromkeys(self.layouts[n].host for n in self.layouts if n not in self.absent)
         self.hosts = tuple(h for h in hosts if h in first)
         self.scratch: dict[str, Scratch] = {}
@@ -64,7 +64,7 @@ class _Emitter:
         for number in range(-1, end + 1):
             self.number = number
             for host in self.hosts:
-                if min(self.lives.first[host], end) == number:
+                if min(self.live.first[host], end) == number:
                     actions += self.cleared(host)
             if 0 <= number < end:
                 step = self.program.steps[number]
@@ -73,8 +73,8 @@ class _Emitter:
                 actions += [*self.first, *made]
                 used.update(dict.fromkeys(touched([*self.first, *made]), number))
                 self.copies = {host: copy for host, copy in self.copies.items() if host not in self.writes}
-        final = {h: at if at == end else used.get(h, self.lives.first[h]) for h, at in self.lives.final.items()}
-        self.lives = Lives(self.lives.first, final)  # of what has a copy, products read that alone
+        final = {h: at if at == end else used.get(h, self.live.first[h]) for h, at in self.live.final.items()}
+        self.live = LiveRanges(self.live.first, final)  # of what has a copy, products read that alone
         done = tuple(actions)
         if whole:
             kinds = {name: scratch.kind for name, scratch in self.scratch.items()}
@@ -87,7 +87,7 @@ class _Emitter:
             self.system,
             hosts,
             self.layouts,
-            self.lives,
+            self.live,
             self.dtype,
             self.scratch,
             self.precision,
@@ -97,8 +97,8 @@ class _Emitter:
     def room(self, name: str, scratch: Scratch) -> None:
         """Memory for the top-level step at hand."""
         self.scratch[name] = scratch
-        first = min(self.number, self.lives.first.get(name, self.number))
-        self.lives = Lives({**self.lives.first, name: first}, {**self.lives.final, name: self.number})
+        first = min(self.number, self.live.first.get(name, self.number))
+        self.live = LiveRanges({**self.live.first, name: first}, {**self.live.final, name: self.number})
 
     def writer(self, name: str, where: Where) -> Writer:
         """A new kernel."""

@@ -11,7 +11,7 @@ from typing import Any
 from ...compiler.program import Guard
 from ...ir.axes import Axis, Index
 from ...ir.system import System
-from ..common.memory_layout import Layout, Lives, offsets
+from ..common.memory_layout import Layout, LiveRanges, offsets
 from ..common.symbolic_size import Size
 from . import tuning
 
@@ -210,7 +210,7 @@ class Plan:
     system: System
     hosts: tuple[str, ...]
     layouts: Mapping[str, Layout]
-    lives: Lives
+    live: LiveRanges
     dtype: str
     scratch: Mapping[str, Scratch]
     precision: str
@@ -258,7 +258,7 @@ class Plan:
 
         shared  whether memory that is free is used again
         """
-        when = self.lives if shared else Lives(dict.fromkeys(self.hosts, 0), dict.fromkeys(self.hosts, 0))
+        when = self.live if shared else LiveRanges(dict.fromkeys(self.hosts, 0), dict.fromkeys(self.hosts, 0))
         return offsets(self.sizes(numbers), when)
 
     def shape(self, host: str, numbers: Mapping[str, int]) -> tuple[int, ...]:

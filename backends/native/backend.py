@@ -17,7 +17,7 @@ from ...ir.system import System
 from ..base import AbstractBackend, AbstractExecutable, Options, averaged
 from ..common.host_arrays import NumpyArrays
 from ..common.memory_budget import Idle, afford, elements, numbers_of
-from ..common.memory_layout import ALIGNED, Lives, offsets
+from ..common.memory_layout import ALIGNED, LiveRanges, offsets
 from ..common.symbolic_size import BATCH_END
 from ..numpy.backend import alone, instead
 from . import runtime_library
@@ -125,12 +125,14 @@ class NativeExecutable(AbstractExecutable):
         itemsize = {"float": self.dtype.itemsize, "int": 8, "bool": 1}
         own = [h for h in emitted.hosts if h not in self.borrowed]
         sizes = {h: emitted.layouts[h].elements.at(numbers) * itemsize[emitted.layouts[h].kind] for h in own}
-        when = emitted.lives
+        when = emitted.live
         for name, items, number in emitted.packs:
             sizes[name] = items.at(numbers) * self.dtype.itemsize
-            when = Lives({**when.first, name: number}, {**when.final, name: number})
+            when = LiveRanges({**when.first, name: number}, {**when.final, name: number})
         if not self._arena:
-            when = Lives(dict.fromkeys(sizes, 0), dict.fromkeys(sizes, 0))  # all at once: none takes another's place
+            when = LiveRanges(
+                dict.fromkeys(sizes, 0), dict.fromkeys(sizes, 0)
+            )  # all at once: none takes another's place
         return sizes, *offsets(sizes, when)
 
     def results(self, numbers: Mapping[str, int]) -> int:

@@ -22,7 +22,7 @@ from ...compiler.program import (
 from ...ir.axes import Axis, Range, running
 from ...ir.system import Ref, System
 from ...ops.shapes import elementwise
-from ..common.memory_layout import Layout, Lives, layouts, lives, zeros
+from ..common.memory_layout import Layout, LiveRanges, layouts, live_ranges, zeros
 from ..common.symbolic_size import BATCH, BATCH_END, EXAMPLES, PART, Size, count
 from . import runtime_library, tuning
 from .data_ops import METHODS, Operations
@@ -33,7 +33,7 @@ from .loop_nest import Memory, Statements, Where
 from .parallel_nest import Spread
 from .pointwise import NAMES
 from .products import Products
-from .tasks import Job, Sharing
+from .tasks import Task, TaskBuilder
 
 CONTRACTIONS = ("matmul", "dot", "outer", "einsum")
 
@@ -48,7 +48,7 @@ class Emitted:
     text: str
     hosts: tuple[str, ...]
     layouts: dict[str, Layout]
-    lives: Lives
+    live: LiveRanges
     packs: tuple[tuple[str, Size, int], ...]
     jobs: list[Compiled]
 
@@ -74,15 +74,15 @@ class _Emitter:
         self.c = Code(dtype, vector_bytes)
         self.layouts = layouts(program)
         self.absent = _inner(program.steps)
-        self.lives = lives(program, self.layouts, self.absent)
+        self.live = live_ranges(program, self.layouts, self.absent)
         hosts = tuple(dict.fromkeys(self.layouts[n].host for n in self.layouts if n not in self.absent))
-        self.hosts = tuple(h for h in hosts if h in self.lives.first)
+        self.hosts = tuple(h for h in hosts if h in self.live.first)
         self.memory = Memory(self.c, self.layouts, {})
         self.packs: list[tuple[str, Size, int]] = []
         self.jobs: list[Compiled] = []
         self.examples = BATCH
         self.statements = Statements(self.memory, self.sums)
-        self.sharing = Sharing(self.c, helpers)
+        self.sharing = TaskBuilder(self.c, helpers)
         self.products = Products(self.statements, self.sharing, self.room)
         self.kernels = Kernels(self.system, self.statements, Spread(self.c, self.sharing), self.scratch)
         self.operations = Operations(self.statements)
@@ -104,16 +104,16 @@ class _Emitter:
             for number, step in enumerate(self.program.steps):
                 self.number = number
                 for host in self.hosts:
-                    if self.lives.first[host] == number:
+                    if self.live.first[host] == number:
                         self.clear(host)
                 self.step(step, ())
                 self.flush()
             for host in self.hosts:
-                if self.lives.first[host] >= len(self.program.steps):
+                if self.live.first[host] >= len(self.program.steps):
                     self.clear(host)
             self.sharing.end()
         self.flush()
-        return Emitted(self.c.text(), self.hosts, self.layouts, self.lives, tuple(self.packs), self.jobs)
+        return Emitted(self.c.text(), self.hosts, self.layouts, self.live, tuple(self.packs), self.jobs)
 
     def flush(self) -> None:
         """Let LLVM begin with what has been written beside the program itself."""
@@ -179,7 +179,7 @@ class _Emitter:
         shares = c.b.select(large, c.i64(threads), c.i64(1))
         helped = c.b.select(large, self.sharing.nobody(), self.sharing.helped)
 
-        def write(job: Job) -> None:
+        def write(job: Task) -> None:
             saved = self.table, self.memory.pointers, self.sharing.state
             table, sizes, helps = job.pointers
             (count,) = job.sizes

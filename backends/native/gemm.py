@@ -13,13 +13,13 @@ from ..common.symbolic_size import ONE, Size
 from . import runtime_library, tuning
 from .ir_builder import I64, POINTER, Code, Value
 from .packing import copy, every, multiply, occurring, pack, parted, table
-from .tasks import Job, Sharing
+from .tasks import Task, TaskBuilder
 
 
 class Gemm:
     """Writes products; a share has rows of its own, or columns where rows are few."""
 
-    def __init__(self, code: Code, sharing: Sharing) -> None:
+    def __init__(self, code: Code, sharing: TaskBuilder) -> None:
         self.c, self.sharing = code, sharing
 
     def room(self, rows: Group, columns: Group, deep: Group) -> int:
@@ -77,7 +77,7 @@ class _Share:
 
     def __init__(self, code: Code, args: Sequence[Value]) -> None:
         self.c = c = code
-        job = Job(c, args, 5, [None] * 11)
+        job = Task(c, args, 5, [None] * 11)
         self.x, self.y, self.z, room, self.strips = job.pointers
         self.m, self.n, self.k, self.across, self.along, self.step, self.apart, self.down = job.sizes[:8]
         parts, outer, adds = job.sizes[8:]
@@ -95,7 +95,7 @@ class _Share:
         self.panels = c.moved(room, "float", c.b.mul(c.b.add(outer, job.share), size))
         self.lines = c.moved(self.panels, "float", c.b.mul(depth, widest))
 
-    def _part(self, job: Job, parts: Value, total: Value, unit: int) -> tuple[Value, Value]:
+    def _part(self, job: Task, parts: Value, total: Value, unit: int) -> tuple[Value, Value]:
         """Where the share starts and ends."""
         c = self.c
         units = c.b.mul(parts, c.i64(unit))

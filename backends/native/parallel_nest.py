@@ -9,7 +9,7 @@ from math import gcd
 from ..common.symbolic_size import Size, product
 from . import tuning
 from .ir_builder import Code, Dims, Strided, Value
-from .tasks import Job, Sharing
+from .tasks import Task, TaskBuilder
 
 PIECE = "part of a dimension"
 """The size of a thread's part, among the ends of axes, none of which has a space."""
@@ -18,7 +18,7 @@ PIECE = "part of a dimension"
 class Spread:
     """Writes loop nests whose outermost dimension the helpers share."""
 
-    def __init__(self, code: Code, sharing: Sharing) -> None:
+    def __init__(self, code: Code, sharing: TaskBuilder) -> None:
         self.c, self.sharing = code, sharing
 
     def run(
@@ -72,7 +72,7 @@ class Spread:
         shares = c.b.select(large, self.sharing.parts, c.i64(1))
         ends = list(c.inputs)
 
-        def write(job: Job) -> None:
+        def write(job: Task) -> None:
             e = c.entry
             *numbers, parts, outer = job.sizes
             c.inputs = dict(zip(ends, numbers, strict=True))

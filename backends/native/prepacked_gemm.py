@@ -9,7 +9,7 @@ from ..common.gemm_grouping import Group
 from . import runtime_library, tuning
 from .ir_builder import I1, I64, POINTER, Code, Value
 from .packing import multiply, occurring, pack, parted, table
-from .tasks import Job, Sharing
+from .tasks import Task, TaskBuilder
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Panels:
 class Packer:
     """Packs matrices and multiplies by them: each share has the same panels at every step, close to its core."""
 
-    def __init__(self, code: Code, sharing: Sharing) -> None:
+    def __init__(self, code: Code, sharing: TaskBuilder) -> None:
         self.c, self.sharing = code, sharing
         self.shares = sharing.helpers + 1
 
@@ -62,7 +62,7 @@ def share_of_packed(c: Code) -> Value:
     return runtime_library.function(c, "share_of_packed", [POINTER, I64], _multiply)
 
 
-def _part(job: Job, columns: Value, shares: Value) -> tuple[Value, Value]:
+def _part(job: Task, columns: Value, shares: Value) -> tuple[Value, Value]:
     """The vectors of a share: the first, and past the last."""
     c = job.c
     total = c.b.sdiv(c.b.add(columns, c.i64(c.width - 1)), c.i64(c.width))
@@ -72,7 +72,7 @@ def _part(job: Job, columns: Value, shares: Value) -> tuple[Value, Value]:
 
 
 def _pack(c: Code, args: Sequence[Value]) -> None:
-    job = Job(c, args, 2, [None] * 5)
+    job = Task(c, args, 2, [None] * 5)
     into, matrix = job.pointers
     step, along, columns, deep, shares = job.sizes
     first, past = _part(job, columns, shares)
@@ -81,7 +81,7 @@ def _pack(c: Code, args: Sequence[Value]) -> None:
 
 
 def _multiply(c: Code, args: Sequence[Value]) -> None:
-    job = Job(c, args, 4, [None] * 8)
+    job = Task(c, args, 4, [None] * 8)
     strips, packed, x, z = job.pointers
     across, along, down, rows, columns, deep, shares, adds = job.sizes
     first, past = _part(job, columns, shares)

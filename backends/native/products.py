@@ -16,7 +16,7 @@ from .microkernel import strip
 from .pointwise import Typed
 from .prepacked_gemm import Packer, Panels, share_of_packed, share_of_packing
 from .sums import long, reduced, region
-from .tasks import Sharing
+from .tasks import TaskBuilder
 
 
 class Products:
@@ -25,7 +25,7 @@ class Products:
     room  gives memory for so many elements during a step of the program, by the name of its host
     """
 
-    def __init__(self, statements: Statements, sharing: Sharing, room: Callable[[int], str]) -> None:
+    def __init__(self, statements: Statements, sharing: TaskBuilder, room: Callable[[int], str]) -> None:
         self.s, self.m, self.c, self.room = statements, statements.m, statements.c, room
         self.gemm = Gemm(self.c, sharing)
         self.packer = Packer(self.c, sharing)

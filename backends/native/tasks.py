@@ -16,7 +16,7 @@ from .ir_builder import I1, I64, POINTER, Code, Value
 _SERIAL = count(1)
 
 
-class Job:
+class Task:
     """The inside of a function ``(arguments, number of the share)``.
 
     sizes  what they are to the caller: what is known is not among the arguments
@@ -41,7 +41,7 @@ def _constant(size: Size | Value) -> Value:
     return size if isinstance(size, ir.Constant) else None
 
 
-class Sharing:
+class TaskBuilder:
     """Writes jobs and the calls of them.
 
     helpers  threads beside the one that runs the program
@@ -93,13 +93,13 @@ class Sharing:
         sizes: Sequence[Size | Value],
         shares: Value,
         large: Value,
-        write: Callable[[Job], None],
+        write: Callable[[Task], None],
     ) -> None:
         """Do a job of so many shares; with helpers where it is large."""
         c = self.c
         name = f"unroll_job_{next(_SERIAL)}"
         with c.job(name) as function:
-            write(Job(c, function.args, len(pointers), sizes))
+            write(Task(c, function.args, len(pointers), sizes))
         function = c.module.globals.get(name) or ir.Function(c.module, function.function_type, name)
         self.call(function, pointers, [s for s in sizes if _constant(s) is None], shares, large)
 

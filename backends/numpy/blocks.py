@@ -7,36 +7,36 @@ import math
 from ...compiler.program import Access, Fuse, access_shape
 from ...ir.axes import Range, fixed, last
 from . import tuning
-from .source_writer import COUNT, Page, count
+from .source_writer import COUNT, SourceWriter, count
 
 
-def blocks(page: Page, step: Fuse) -> tuple[Range, str] | None:
+def blocks(writer: SourceWriter, step: Fuse) -> tuple[Range, str] | None:
     """What is cut into blocks, and the steps of a block as source; None where a kernel is computed in one piece."""
     e = step.body[0].equation
-    spans = [r for a in page.system.axes for r in e.domain if r.axis == a]
+    spans = [r for a in writer.system.axes for r in e.domain if r.axis == a]
     if not spans or spans[0].lo.anchor or not all(s.mode == "set" for s in step.body):
         return None
     accesses = [a for s in step.body for a in (Access(s.equation.out), *s.args) if isinstance(a, Access)]
-    if not all(_follows(page, a, spans[0]) for a in accesses):
+    if not all(_follows(writer, a, spans[0]) for a in accesses):
         return None
-    widest = max(math.prod(access_shape(page.system, a)) for a in accesses)
+    widest = max(math.prod(access_shape(writer.system, a)) for a in accesses)
     others = [count(r) for r in spans[1:]] + [COUNT] * e.batched
     each = f" // max(1, {' * '.join(others)})" if others else ""
     return spans[0], f"max(1, {max(1, tuning.BLOCK_ELEMENTS // max(1, widest))}{each})"
 
 
-def local(page: Page, step: Fuse) -> dict[str, str]:
+def local(writer: SourceWriter, step: Fuse) -> dict[str, str]:
     """The names that hold one block alone, and the steps of a block, as source."""
-    found = blocks(page, step)
+    found = blocks(writer, step)
     if found is None:
         return {}
     whole, steps = found
-    return {n: steps for n in step.inner if page.buffers[n].axes and page.buffers[n].axes[0].axis == whole.axis}
+    return {n: steps for n in step.inner if writer.buffers[n].axes and writer.buffers[n].axes[0].axis == whole.axis}
 
 
-def _follows(page: Page, access: Access, span: Range) -> bool:
+def _follows(writer: SourceWriter, access: Access, span: Range) -> bool:
     """True if a step of the span stands at a known place, counted from the beginning of the buffer."""
-    buffer, axes = page.buffers.get(access.ref.name), page.system.decls[access.ref.name].axes
+    buffer, axes = writer.buffers.get(access.ref.name), writer.system.decls[access.ref.name].axes
     kept = {r.axis: r for r in buffer.axes} if buffer else {a: Range(a, fixed(1), last(a)) for a in axes}
     for index, axis in zip(access.ref.index, axes, strict=True):
         if index.runs and index.axis == span.axis and axis in kept:

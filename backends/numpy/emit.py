@@ -16,7 +16,7 @@ from ..common.python_source import difference, linear
 from .blocks import blocks, local
 from .operand import Where
 from .scan import call, recurrence
-from .source_writer import COUNT, Page, count, listed, span
+from .source_writer import COUNT, SourceWriter, count, listed, span
 from .statement import Statement
 
 
@@ -33,32 +33,32 @@ class Emitter:
 
     def __init__(self, program: Program, dtype: str, debug: bool, scan: bool = True) -> None:
         self.program, self.system, self.scan = program, program.system, scan and not debug
-        self.page = Page(program, dtype, debug)
+        self.writer = SourceWriter(program, dtype, debug)
         self.direct = {} if debug else _direct(program)
 
     def emit(self) -> Source:
         """The whole text."""
         for name in self.direct:
-            del self.page.buffers[name]
+            del self.writer.buffers[name]
         for step in self.program.steps:
             if isinstance(step, Fuse):
-                self.page.local.update(local(self.page, step))
+                self.writer.local.update(local(self.writer, step))
         prepared, head = self._head()
-        for buffer in self.page.buffers.values():
+        for buffer in self.writer.buffers.values():
             if buffer.inside is None:
                 self._allocate(buffer)
         for step in self.program.steps:
-            self.page.before = []
-            self.page.hoisted = {}
-            mark = len(self.page.lines)
+            self.writer.before = []
+            self.writer.hoisted = {}
+            mark = len(self.writer.lines)
             self._step(step, {}, frozenset())
-            self.page.lines[mark:mark] = self.page.before
+            self.writer.lines[mark:mark] = self.writer.before
         results = [f"            {name!r}: {self._result(ref)}," for name, ref in self.system.outputs.items()]
         ends = "".join(f", {a.end}" for a in self.system.axes)
-        made = [f"    ws[{key!r}] = empty(({shape}), {kind!r})" for key, shape, kind in self.page.memory]
+        made = [f"    ws[{key!r}] = empty(({shape}), {kind!r})" for key, shape, kind in self.writer.memory]
         text = [
-            f"# {self.system.name!a}: generated for NumPy, {self.page.dtype}",
-            *([f"from numpy import {', '.join(sorted(self.page.functions))}"] if self.page.functions else []),
+            f"# {self.system.name!a}: generated for NumPy, {self.writer.dtype}",
+            *([f"from numpy import {', '.join(sorted(self.writer.functions))}"] if self.writer.functions else []),
             "",
             f"def allocate(empty, {COUNT}{ends}):",
             "    ws = {}",
@@ -67,18 +67,18 @@ class Emitter:
             "",
             f"def prepare(ws, {COUNT}{ends}):",
             *prepared,
-            *self.page.views,
+            *self.writer.views,
             "",
             "    def run(given):",
             *head,
-            *self.page.lines,
+            *self.writer.lines,
             "        return {",
             *results,
             "        }",
             "",
             "    return run",
         ]
-        return Source("\n".join(text) + "\n", self.page.scope)
+        return Source("\n".join(text) + "\n", self.writer.scope)
 
     # -- what stands before the steps ------------------------------------------------------------------------------
 
@@ -86,30 +86,30 @@ class Emitter:
         """The lines that name the arrays of a workspace, and those that begin a run."""
         arrays, parts, run = [], [], []
         for name, decl in self.system.decls.items():
-            local = self.page.names(name)
-            buffer = self.page.buffers.get(name)
+            local = self.writer.names(name)
+            buffer = self.writer.buffers.get(name)
             if buffer is not None and buffer.inside is not None:
                 parts.append(self._part(buffer, local))
             elif decl.kind == "constant":
-                key = self.page.names.fresh(f"const_{local}")
-                self.page.scope[key] = decl.detail.astype(self.page.dtype) if decl.dtype == "float" else decl.detail
+                key = self.writer.names.fresh(f"const_{local}")
+                self.writer.scope[key] = decl.detail.astype(self.writer.dtype) if decl.dtype == "float" else decl.detail
                 arrays.append(f"    {local} = {key}")
             elif buffer is not None:
                 arrays.append(f"    {local} = ws[{name!r}]")
             elif decl.given:
                 run.append(f"        {local} = given[{name!r}]")
-            if buffer is not None and name not in self.page.local:
+            if buffer is not None and name not in self.writer.local:
                 run += self._cleared(buffer, local)
         return arrays + parts, run
 
     def _part(self, buffer: Buffer, local: str) -> str:
         """A buffer inside another, as a view of that."""
         host, start = buffer.inside or ("", 0)
-        end, unit = start + self.system.decls[buffer.name].shape[-1], self.page.units.get(host)
+        end, unit = start + self.system.decls[buffer.name].shape[-1], self.writer.units.get(host)
         part = f"{start}:{end}"
         if unit:
             part = f"{start // unit}{f':{end // unit}' if end - start > unit else ''}, :, :"
-        return f"    {local} = {self.page.names(host)}[..., {part}]"
+        return f"    {local} = {self.writer.names(host)}[..., {part}]"
 
     def _cleared(self, buffer: Buffer, local: str) -> list[str]:
         decl = self.system.decls[buffer.name]
@@ -131,22 +131,22 @@ class Emitter:
 
     def _allocate(self, buffer: Buffer) -> None:
         decl = self.system.decls[buffer.name]
-        kind = self.page.kind(decl.dtype)
-        unit = self.page.units.get(buffer.name)
+        kind = self.writer.kind(decl.dtype)
+        unit = self.writer.units.get(buffer.name)
         sizes = [str(n) for n in decl.shape] if not unit else [str(unit)]
         gates = [str(decl.shape[0] // unit)] if unit else []
         steps = [count(r) for r in buffer.axes]
-        if buffer.name in self.page.local:
-            steps[0] = f"min({steps[0]}, {self.page.local[buffer.name]})"
+        if buffer.name in self.writer.local:
+            steps[0] = f"min({steps[0]}, {self.writer.local[buffer.name]})"
         shape = steps + gates + ([COUNT] if decl.batched else []) + sizes
-        self.page.memory.append((buffer.name, listed(shape), kind))
+        self.writer.memory.append((buffer.name, listed(shape), kind))
 
     def _result(self, ref: Ref) -> str:
         decl = self.system.decls[ref.name]
         spans = tuple(Range(i.axis, fixed(1), last(i.axis)) for i in ref.index if i.runs and i.axis is not None)
         order = tuple(r for a in decl.axes for r in spans if r.axis == a)
         access = self.direct.get(ref.name, Access(ref))
-        return f"{self.page.view(access, Where({}, order, decl.batched, frozenset())).text}.copy()"
+        return f"{self.writer.view(access, Where({}, order, decl.batched, frozenset())).text}.copy()"
 
     # -- steps -----------------------------------------------------------------------------------------------------
 
@@ -161,53 +161,55 @@ class Emitter:
             return
         inside = self._written(s.equation.out.name for _, s in walk(step.body) if isinstance(s, Compute))
         found = recurrence(self.program, step) if self.scan and not loops else None
-        scanned = call(self.page, found) if found else None
+        scanned = call(self.writer, found) if found else None
         if found is None or scanned is None:
             self._loop(step, loops, changing | inside)
             return
-        self.page.line(f"if {scanned}:")
-        self.page.depth += 1
+        self.writer.line(f"if {scanned}:")
+        self.writer.depth += 1
         for after in found.after:
             self._compute(replace(after, offsets=()), loops, changing | inside)
-        self.page.line("pass") if not found.after else None
-        self.page.depth -= 1
-        self.page.line("else:")
-        self.page.depth += 1
+        self.writer.line("pass") if not found.after else None
+        self.writer.depth -= 1
+        self.writer.line("else:")
+        self.writer.depth += 1
         self._loop(step, loops, changing | inside)
-        self.page.depth -= 1
+        self.writer.depth -= 1
 
     def _kernel(self, step: Fuse) -> None:
         """Statements outside loops, block by block, so that what one leaves is in the cache when the next reads it."""
-        found = blocks(self.page, step)
+        found = blocks(self.writer, step)
         if found is None:
             for statement in step.body:
                 self._compute(statement, {}, frozenset())
             return
-        total, size = count(found[0]), self.page.prepare(found[1], "steps")
-        first, past = (self.page.names.fresh(wish) for wish in ("first", "past"))
-        self.page.line(f"for {first} in range(0, {total}, {size}):")
-        self.page.depth += 1
-        self.page.line(f"{past} = min({first} + {size}, {total})")
+        total, size = count(found[0]), self.writer.prepare(found[1], "steps")
+        first, past = (self.writer.names.fresh(wish) for wish in ("first", "past"))
+        self.writer.line(f"for {first} in range(0, {total}, {size}):")
+        self.writer.depth += 1
+        self.writer.line(f"{past} = min({first} + {size}, {total})")
         for statement in step.body:
             self._compute(statement, {}, frozenset(), (first, past))
-        self.page.depth -= 1
+        self.writer.depth -= 1
 
     def _loop(self, step: Repeat, loops: Mapping[Axis, tuple[str, Repeat]], changing: frozenset[str]) -> None:
-        variable = self.page.variables[step.axis]
+        variable = self.writer.variables[step.axis]
         lo, hi = (linear(*difference(i, fixed(0), {})) for i in step.steps)
         after, under = (linear(*difference(i, fixed(0), {})) for i in (step.steps[1] + 1, step.steps[0] - 1))
         span = f"range({lo}, {after})" if step.direction > 0 else f"range({hi}, {under}, -1)"
-        self.page.line(f"for {variable} in {span}:", "; ".join(step.through))
-        self.page.depth += 1
+        self.writer.line(f"for {variable} in {span}:", "; ".join(step.through))
+        self.writer.depth += 1
         for inner in step.body:
             self._step(inner, {**loops, step.axis: (variable, step)}, changing)
-        self.page.depth -= 1
+        self.writer.depth -= 1
 
     def _written(self, names: Iterable[str]) -> frozenset[str]:
         """The names, and what lies in the same memory as they do."""
         found = set(names)
-        hosts = {b.inside[0] for n in found if (b := self.page.buffers[n]).inside is not None}
-        return frozenset(found | hosts | {n for n, b in self.page.buffers.items() if b.inside and b.inside[0] in hosts})
+        hosts = {b.inside[0] for n in found if (b := self.writer.buffers[n]).inside is not None}
+        return frozenset(
+            found | hosts | {n for n, b in self.writer.buffers.items() if b.inside and b.inside[0] in hosts}
+        )
 
     def _compute(
         self,
@@ -231,21 +233,21 @@ class Emitter:
             for of, sign, edge in guard(step, [loop for _, loop in loops.values()])
         ]
         if outside:
-            self.page.guard(" and ".join(outside))
-        self.page.depth += bool(outside)
+            self.writer.guard(" and ".join(outside))
+        self.writer.depth += bool(outside)
         exists = " and ".join(map(self._condition, zero_unless(step)))
-        statement = Statement(self.page, step, where)
+        statement = Statement(self.writer, step, where)
         if exists:
-            self.page.line(f"if {exists}:")
-            self.page.depth += 1
+            self.writer.line(f"if {exists}:")
+            self.writer.depth += 1
         statement.write()
         if exists:
-            self.page.depth -= 1
-            self.page.line("else:")
-            self.page.depth += 1
+            self.writer.depth -= 1
+            self.writer.line("else:")
+            self.writer.depth += 1
             statement.empty()
-            self.page.depth -= 1
-        self.page.depth -= bool(outside)
+            self.writer.depth -= 1
+        self.writer.depth -= bool(outside)
 
     def _condition(self, condition: tuple[Axis | Index, str, Index]) -> str:
         """A test of lengths alone."""

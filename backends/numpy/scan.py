@@ -20,7 +20,7 @@ from ...ir.coverage import within
 from ...ir.system import Ref
 from . import tuning
 from .operand import GATES, Where
-from .source_writer import COUNT, Page, count
+from .source_writer import COUNT, SourceWriter, count
 
 TEXTS = {
     "add": "({} + {})", "sub": "({} - {})", "mul": "({} * {})", "div": "np.divide({}, {})", "neg": "(-{})",
@@ -175,31 +175,31 @@ def _all(form: Form) -> Iterator[Form]:
         pending.extend(form.args if isinstance(form, Node) else ())
 
 
-def call(page: Page, found: Recurrence) -> str | None:
+def call(writer: SourceWriter, found: Recurrence) -> str | None:
     """The condition under which the loop need not run: many short steps, and a scan that succeeded.
 
     None where a vector is read that lies gate by gate, with the examples between.
     """
-    decl = page.system.decls[found.state.name]
+    decl = writer.system.decls[found.state.name]
     where = Where({}, (found.steps,), decl.batched, frozenset())
     at_once = replace(where, spans=())
     axis = found.steps.axis
     edge = found.steps.lo - 1 if found.direction > 0 else found.steps.hi + 1
-    state = page.view(Access(found.state), where)
-    before = page.view(Access(found.state.substitute({axis: edge})), at_once)
+    state = writer.view(Access(found.state), where)
+    before = writer.view(Access(found.state.substitute({axis: edge})), at_once)
     read = [f for f in (*_all(found.coefficient), *_all(found.rest)) if not isinstance(f, Node)]
-    if any(GATES in x.lead for x in (state, *(page.operand(f, where) for f in read))):
+    if any(GATES in x.lead for x in (state, *(writer.operand(f, where) for f in read))):
         return None
-    texts = [_text(page, form, where, len(decl.shape), axis) for form in (found.coefficient, found.rest)]
+    texts = [_text(writer, form, where, len(decl.shape), axis) for form in (found.coefficient, found.rest)]
     numbers = " * ".join([COUNT] * decl.batched + [str(math.prod(decl.shape))])
     run = f"scan({state.text}, {before.text}, {', '.join(texts)}, {found.direction})"
     return f"{count(found.steps)} >= {tuning.MIN_SCAN_STEPS} and {numbers} <= {tuning.MAX_SCAN_NUMBERS} and {run}"
 
 
-def _text(page: Page, form: Form, where: Where, rank: int, axis: Axis, by: int = 0) -> str:
+def _text(writer: SourceWriter, form: Form, where: Where, rank: int, axis: Axis, by: int = 0) -> str:
     """A form over all steps as source; it is no deeper than `tuning.MAX_SCAN_NODES`."""
     if isinstance(form, Node):
-        return TEXTS[form.op].format(*(_text(page, f, where, rank, axis, by + form.by) for f in form.args))
+        return TEXTS[form.op].format(*(_text(writer, f, where, rank, axis, by + form.by) for f in form.args))
     if isinstance(form, Access):
         form = Access(form.ref.substitute({axis: running(axis, by)}), form.views)
-    return page.operand(form, where).placed(where.lead, rank)
+    return writer.operand(form, where).placed(where.lead, rank)

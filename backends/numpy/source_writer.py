@@ -22,7 +22,7 @@ COUNT = "examples"
 """The batch size in generated text: in lower case, as no end of an axis is."""
 
 
-class Page:
+class SourceWriter:
     """What the statements of one program share while they are written.
 
     lines    the body of `run` so far

@@ -14,7 +14,7 @@ from ..common.symbolic_size import Key
 from .kernels import COMPLEX, ELEMENTWISE, letters
 from .operand import BATCH, FEATURES, GATES, Where, viewed
 from .products import Factor, einsum, lonely, plan_product
-from .source_writer import Page, listed
+from .source_writer import SourceWriter, listed
 
 UFUNCS = {
     name: function.__name__
@@ -30,19 +30,19 @@ POWERS = {2: "square", 0.5: "sqrt", -1: "reciprocal"}
 class Statement:
     """Writes one equation."""
 
-    def __init__(self, page: Page, step: Compute, where: Where) -> None:
-        gates = page.gates(step)
+    def __init__(self, writer: SourceWriter, step: Compute, where: Where) -> None:
+        gates = writer.gates(step)
         where = replace(where, gates=gates)
-        self.page, self.step, self.where = page, step, where
+        self.writer, self.step, self.where = writer, step, where
         self.e = step.equation
         self.attrs = dict(self.e.attrs)
-        self.decl = page.system.decls[self.e.out.name]
+        self.decl = writer.system.decls[self.e.out.name]
         if gates:
             self.decl = replace(self.decl, shape=gates[1:])
-        self.args = [page.operand(a, where) for a in step.args]
+        self.args = [writer.operand(a, where) for a in step.args]
         self.summed = tuple(x for x in where.lead if not self._kept(x))
         target = replace(where, batched=self.decl.batched)
-        self.target = page.view(Access(self.e.out), target).ordered(where.lead)
+        self.target = writer.view(Access(self.e.out), target).ordered(where.lead)
         self.lead = tuple(x for x in where.lead if x not in self.summed)
 
     def _kept(self, axis: Key) -> bool:
@@ -66,7 +66,7 @@ class Statement:
             self._reduced()
         else:
             self._plain()
-        if self.page.debug and self.decl.dtype == "float":
+        if self.writer.debug and self.decl.dtype == "float":
             self._check()
 
     def empty(self) -> None:
@@ -75,26 +75,26 @@ class Statement:
 
     def _store(self, value: str) -> None:
         """Put a value that is an expression into the left-hand side."""
-        note = self.page.note(self.e)
+        note = self.writer.note(self.e)
         target = self.target.text
         if self.step.mode == "add":
-            self.page.line(f"{self.page.function('add')}({target}, {value}, {target})", note)
-        elif target.endswith("]") and not self.page.stays(target):
-            self.page.line(f"{target} = {value}", note)
+            self.writer.line(f"{self.writer.function('add')}({target}, {value}, {target})", note)
+        elif target.endswith("]") and not self.writer.stays(target):
+            self.writer.line(f"{target} = {value}", note)
         else:
-            self.page.line(f"{target}[...] = {value}", note)
+            self.writer.line(f"{target}[...] = {value}", note)
 
     def _into(self, write: Any) -> None:
         """Call ``write(target)`` so that the result lands in the left-hand side, added where the mode says so."""
-        note = self.page.note(self.e)
+        note = self.writer.note(self.e)
         if self.step.mode == "set":
-            self.page.line(write(self.target.text), note)
+            self.writer.line(write(self.target.text), note)
             return
-        sizes = self.page.sizes(self.where)
+        sizes = self.writer.sizes(self.where)
         shape = [sizes[x] for x in self.target.lead] + [str(n) for n in self.decl.shape]
-        scratch = self.page.scratch(shape, self.page.kind(self.decl.dtype))
-        self.page.line(write(scratch), note)
-        self.page.line(f"{self.page.function('add')}({self.target.text}, {scratch}, {self.target.text})")
+        scratch = self.writer.scratch(shape, self.writer.kind(self.decl.dtype))
+        self.writer.line(write(scratch), note)
+        self.writer.line(f"{self.writer.function('add')}({self.target.text}, {scratch}, {self.target.text})")
 
     def _placed(self, rank: int | None = None) -> list[str]:
         rank = max([len(self.decl.shape), *(a.rank for a in self.args)]) if rank is None else rank
@@ -107,10 +107,15 @@ class Statement:
             x = viewed(self.args[0], op, self.attrs)
             self._store(x.placed(self.where.lead, x.rank))
             return
-        if op in ("copy", "cast") or (op == "stop_gradient" and self.page.dtype != "complex128"):
+        if op in ("copy", "cast") or (op == "stop_gradient" and self.writer.dtype != "complex128"):
             self._store(self._placed()[0])
             return
-        if op == "sigmoid" and self.page.dtype != "complex128" and self.step.mode == "set" and not self.args[0].number:
+        if (
+            op == "sigmoid"
+            and self.writer.dtype != "complex128"
+            and self.step.mode == "set"
+            and not self.args[0].number
+        ):
             self._sigmoid(self._placed()[0])
             return
         ufunc = self._ufunc()
@@ -128,28 +133,28 @@ class Statement:
 
     def _sigmoid(self, x: str) -> None:
         """1 / (1 + exp(-x)) in place; where the exponential overflows, the quotient is 0 as it should be."""
-        target, one = self.target.text, self.page.constant("1.0") if self.where.loops else "1"
-        negative, exp, add, reciprocal = map(self.page.function, ("negative", "exp", "add", "reciprocal"))
-        self.page.line(f"{negative}({x}, {target})", self.page.note(self.e))
-        self.page.line(f"{exp}({target}, {target})")
-        self.page.line(f"{add}({target}, {one}, {target})")
-        self.page.line(f"{reciprocal}({target}, {target})")
+        target, one = self.target.text, self.writer.constant("1.0") if self.where.loops else "1"
+        negative, exp, add, reciprocal = map(self.writer.function, ("negative", "exp", "add", "reciprocal"))
+        self.writer.line(f"{negative}({x}, {target})", self.writer.note(self.e))
+        self.writer.line(f"{exp}({target}, {target})")
+        self.writer.line(f"{add}({target}, {one}, {target})")
+        self.writer.line(f"{reciprocal}({target}, {target})")
 
     def _ufunc(self) -> tuple[str, list[str]] | None:
         op = self.e.op
-        if self.page.dtype == "complex128" and op in COMPLEX:
+        if self.writer.dtype == "complex128" and op in COMPLEX:
             return None
         texts = self._placed()
         if op == "pow" and self.args[1].number and isinstance(self.step.args[1], Const):
             power = POWERS.get(self.step.args[1].value)
             if power is not None:
-                return self.page.function(power), texts[:1]
+                return self.writer.function(power), texts[:1]
         if self.where.loops and not all(a.number for a in self.args):
             known = [isinstance(a, Const) and isinstance(a.value, float) for a in self.step.args]
-            texts = [self.page.constant(x) if k else x for x, k in zip(texts, known, strict=True)]
+            texts = [self.writer.constant(x) if k else x for x, k in zip(texts, known, strict=True)]
         if op == "relu":
-            return self.page.function("maximum"), [*texts, "0"]
-        return (self.page.function(UFUNCS[op]), texts) if op in UFUNCS else None
+            return self.writer.function("maximum"), [*texts, "0"]
+        return (self.writer.function(UFUNCS[op]), texts) if op in UFUNCS else None
 
     def _call(self) -> str:
         """An expression for the value, made by the operation's kernel."""
@@ -159,7 +164,7 @@ class Statement:
             texts, ranks = self._placed(max(ranks)), [max(ranks)] * len(ranks)
         else:
             texts = [a.placed(self.where.lead, a.rank) for a in self.args]
-        name = self.page.kernel(self.e.op, ranks, self.attrs)
+        name = self.writer.kernel(self.e.op, ranks, self.attrs)
         value = f"{name}({', '.join(texts)})"
         missing = len(self.decl.shape) - len(self._shape())
         if missing > 0 and self._shape_lead():
@@ -191,7 +196,7 @@ class Statement:
         have = {x for a in self.args for x in a.lead}
         lead = list(self.where.lead)
         if not set(lead) <= have:
-            sizes = self.page.sizes(self.where)
+            sizes = self.writer.sizes(self.where)
             full = listed([sizes[x] for x in lead] + [str(n) for n in shape])
             value = f"np.broadcast_to({value}, ({full}))"
         axes = tuple(lead.index(x) for x in self.summed)
@@ -202,7 +207,7 @@ class Statement:
         elif self.decl.dtype == "bool":  # bools add up to whether any is true
             self._store(f"np.any({value}, axis={axis})")
         elif exact and self.step.mode == "set":
-            self.page.line(f"total({value}, {axis}, {self.target.text})", self.page.note(self.e))
+            self.writer.line(f"total({value}, {axis}, {self.target.text})", self.writer.note(self.e))
         else:
             total = f"total({value}, {axis})"
             missing = len(self.decl.shape) - len(shape)
@@ -217,7 +222,7 @@ class Statement:
             return False
         axes = (*(self.where.lead.index(a) for a in self.summed), *self.attrs["axis"])
         value = x.placed(self.where.lead, x.rank)
-        self.page.line(f"total({value}, {axes}, {self.target.text})", self.page.note(self.e))
+        self.writer.line(f"total({value}, {axes}, {self.target.text})", self.writer.note(self.e))
         return True
 
     def _as_product(self) -> bool:
@@ -239,7 +244,7 @@ class Statement:
         else:
             la, lb, lo = letters(self.e.op, [a.rank, b.rank], self.attrs)
             inner, result = [list(la), list(lb)], list(lo)
-        sizes = self.page.sizes(self.where)
+        sizes = self.writer.sizes(self.where)
         factors = []
         for x, names in zip((a, b), inner, strict=True):
             x = x.ordered(self.where.lead)
@@ -252,24 +257,24 @@ class Statement:
             self._planned(factors, want, sizes)
             return
         finite = " and ".join(f"isfinite({s.text}).all()" for s in shorter)
-        self.page.line(f"if {finite}:")
-        self.page.function("isfinite")
-        self.page.depth += 1
+        self.writer.line(f"if {finite}:")
+        self.writer.function("isfinite")
+        self.writer.depth += 1
         self._planned(shorter, want, sizes)
-        self.page.depth -= 1
-        self.page.line("else:")  # a sum overflows where that of the products may not
-        self.page.depth += 1
+        self.writer.depth -= 1
+        self.writer.line("else:")  # a sum overflows where that of the products may not
+        self.writer.depth += 1
         axes = tuple(x for x in want if x in first.axes + second.axes)
         self._finished(einsum(first, second, want), axes, want, sizes)
-        self.page.depth -= 1
+        self.writer.depth -= 1
 
     def _presummed(self, a: Factor, b: Factor, out: tuple[Key, ...]) -> Factor:
         """A factor summed over the axes that neither the other nor the result has, in a variable of its own."""
         alone = lonely(a, b, out)
         if not alone:
             return a
-        name = self.page.names.fresh("p")
-        self.page.line(f"{name} = total({a.text}, {tuple(alone)})")
+        name = self.writer.names.fresh("p")
+        self.writer.line(f"{name} = total({a.text}, {tuple(alone)})")
         return Factor(name, tuple(x for i, x in enumerate(a.axes) if i not in alone), True)
 
     def _planned(self, factors: Sequence[Factor], want: tuple[Key, ...], sizes: Mapping[Key, str]) -> None:
@@ -277,9 +282,9 @@ class Statement:
         product = plan_product(factors[0], factors[1], want, sizes)
         left, right = product.left, product.right
         if self.where.loops and self.where.exists and product.kind == "matmul":
-            left = self.page.hoist(left, product.repack[0]) if product.hoist[0] else left
-            right = self.page.hoist(right, product.repack[1]) if product.hoist[1] else right
-        call = f"{self.page.function(product.kind)}({left}, {right}"
+            left = self.writer.hoist(left, product.repack[0]) if product.hoist[0] else left
+            right = self.writer.hoist(right, product.repack[1]) if product.hoist[1] else right
+        call = f"{self.writer.function(product.kind)}({left}, {right}"
         into = self._matrix_target(product.groups, want, sizes)
         if into is not None and product.axes == want and not self._apart():
             if product.kind == "matmul" and self._alone(factors, want):
@@ -313,7 +318,7 @@ class Statement:
     def _alone(self, factors: Sequence[Factor], want: tuple[Key, ...]) -> bool:
         """True in a loop for one product of two matrices, the result of which lies in one piece."""
         stack = any(x in factors[0].axes and x in factors[1].axes for x in want)
-        strip = self.page.buffers[self.e.out.name].inside is not None and self.step.mode == "set"
+        strip = self.writer.buffers[self.e.out.name].inside is not None and self.step.mode == "set"
         return bool(self.where.loops) and not self.where.spans and not stack and not strip
 
     def _matrix_target(self, groups: Any, want: tuple[Key, ...], sizes: Mapping[Key, str]) -> Any:
@@ -322,7 +327,7 @@ class Statement:
             return lambda text: text
         inner = [x for x in want if x not in self.where.lead]
         mergeable = self.target.whole | set(inner[0 if FEATURES in self.target.whole else 1 :])
-        apart = self.page.buffers[self.e.out.name].inside is not None
+        apart = self.writer.buffers[self.e.out.name].inside is not None
         if apart or self.target.text.endswith(")") or any(x not in mergeable for g in groups for x in g[1:]):
             return None
         shape = ", ".join(" * ".join(sizes[x] for x in g) or "1" for g in groups)
@@ -336,5 +341,5 @@ class Statement:
                 steps.append(f"({linear(*difference(spans[index.axis].lo + index.shift, fixed(0), {}))}, True)")
             else:
                 steps.append(f"({linear(*difference(index, fixed(0), self.where.loops))}, False)")
-        view = self.page.view(Access(self.e.out), replace(self.where, batched=self.decl.batched))
-        self.page.line(f"check({self.e.out.name!r}, {view.text}, [{', '.join(steps)}])")
+        view = self.writer.view(Access(self.e.out), replace(self.where, batched=self.decl.batched))
+        self.writer.line(f"check({self.e.out.name!r}, {view.text}, [{', '.join(steps)}])")

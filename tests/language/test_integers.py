@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from unroll import Template, cells, ops, t
-from unroll.cache import Recent
+from unroll.cache import BoundedCache
 from unroll.errors import ArrayError, LengthError, TemplateError, UndefinedError, UnrollError
 from unroll.ops.integers import integer
 from unroll.runtime import arguments
@@ -197,7 +197,7 @@ def test_what_counts_as_one_integer() -> None:
 
 
 def test_what_was_used_longest_ago_is_forgotten_first() -> None:
-    kept: Recent[str] = Recent(3)
+    kept: BoundedCache[str] = BoundedCache(3)
     for key in "abc":
         kept.put(key, key.upper())
     assert kept.get("a") == "A"

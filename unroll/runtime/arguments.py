@@ -7,7 +7,7 @@ from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..cache import Recent
+from ..cache import BoundedCache
 from ..dependence.flows import live
 from ..errors import ArrayError, LengthError, MissingError, code, message
 from ..ir.axes import TIME
@@ -103,8 +103,8 @@ class Binder:
         places = [i.shift for r in (*refs, *self.asked) for i in r.index]
         self.enough = 2 + 2 * max(map(abs, places), default=0)
         self._ends_of: dict[frozenset[str], list[str]] = {}
-        self._fitting: Recent[bool] = Recent(REMEMBERED)
-        self._known: Recent[Known] = Recent(REMEMBERED)
+        self._fitting: BoundedCache[bool] = BoundedCache(REMEMBERED)
+        self._known: BoundedCache[Known] = BoundedCache(REMEMBERED)
 
     def only(self, kept: Callable[[Decl], bool]) -> Binder:
         """The same for some names alone: it asks for no others, and takes none."""
@@ -112,7 +112,7 @@ class Binder:
         for kind in ("params", "inputs", "automatic"):
             setattr(part, kind, {n: d for n, d in getattr(self, kind).items() if kept(d)})
         part.needed = {n for n in self.needed if n in self.system.decls and kept(self.system.decls[n])}
-        part._ends_of, part._known = {}, Recent(REMEMBERED)
+        part._ends_of, part._known = {}, BoundedCache(REMEMBERED)
         return part
 
     def __call__(

@@ -31,7 +31,7 @@ class Backend(Arrays, Protocol):
 
 
 @dataclass(frozen=True)
-class Made:
+class Compiled:
     """A program, and what checks its arrays."""
 
     system: System
@@ -54,7 +54,7 @@ class Made:
 
 
 @dataclass(frozen=True)
-class Maker:
+class Compiler:
     """Makes programs for one template and one backend.
 
     user     the template as declared, whose names messages use
@@ -73,7 +73,7 @@ class Maker:
         short: tuple[Axis, ...] = (),
         each: tuple[Axis, ...] = (),
         averaged: tuple[str, ...] = (),
-    ) -> Made:
+    ) -> Compiled:
         """What the outputs of a system need, compiled.
 
         directions  names of inputs like ``W~tangent``, which are given even where nothing reads them
@@ -99,7 +99,7 @@ class Maker:
                     fix="Put examples of one length into a batch, without lengths=.",
                 )
             ) from None
-        return Made(system, executable, self.binder(self.user, system, given, asked), averaged)
+        return Compiled(system, executable, self.binder(self.user, system, given, asked), averaged)
 
     def needed(self, system: System) -> System:
         """A system cut down to what its outputs need, in operations that backends know."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from .. import backends
 from ..backends.base import Options
-from ..cache import Recent
+from ..cache import BoundedCache
 from ..compiler.pipeline import OPTIONAL, compile_system
 from ..compiler.program import Program
 from ..compiler.report import Report, explain
@@ -20,12 +20,12 @@ from ..transform.intervention import clamped
 from ..unfold.lengths import batch_size, length, used_ends
 from .arguments import Extras
 from .array_conversion import FLOATS
-from .build import Maker
+from .build import Compiler
 from .generate import Generated, generate, stops
 from .initializers import check_picklable, initial
 from .programs import Programs
 from .queries import Names, instance, keyed, one, parted, second
-from .sequence_lengths import Reader
+from .sequence_lengths import LengthReader
 from .stream import Stream
 
 Params = Mapping[str, Any] | None
@@ -67,9 +67,9 @@ class Net(Programs):
             raise BackendError(f"without={unknown[0]!r}: what {self.backend.name} can do without is {', '.join(known)}")
         self._options = Options(dtype, debug_nans, tuple(without), self.backend.rounding(precision, dtype))
         self.backend.anticipate(system, self._options)
-        super().__init__(system, Maker(system, self.backend, self._options, batch_first))
-        self._set: Recent[tuple[Net, tuple[str, ...]]] = Recent(CLAMPED)
-        self._lengths = Reader(system, self.backend, dtype, batch_first)
+        super().__init__(system, Compiler(system, self.backend, self._options, batch_first))
+        self._set: BoundedCache[tuple[Net, tuple[str, ...]]] = BoundedCache(CLAMPED)
+        self._lengths = LengthReader(system, self.backend, dtype, batch_first)
 
     @property
     def _of(self) -> Any:

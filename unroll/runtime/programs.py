@@ -14,8 +14,8 @@ from ..transform.adjoint import adjoint
 from ..transform.ragged import lifted
 from ..transform.simplify import reduced
 from .arguments import Bound
-from .build import Made, Maker
-from .queries import Asked, Key, Names, gradients, parted, place
+from .build import Compiled, Compiler
+from .queries import Key, Names, Queries, gradients, parted, place
 from .sequence_lengths import EQUAL, Along
 from .stream import Stepper
 
@@ -23,25 +23,25 @@ from .stream import Stepper
 class Programs:
     """The programs of one template; a `Net` is made of them."""
 
-    def __init__(self, system: System, maker: Maker) -> None:
+    def __init__(self, system: System, compiler: Compiler) -> None:
         self.system = system
-        self._maker, self.batch_first = maker, maker.batch_first
-        self._built: dict[Any, Made] = {}
+        self._compiler, self.batch_first = compiler, compiler.batch_first
+        self._built: dict[Any, Compiled] = {}
         self._steppers: dict[Any, Stepper] = {}
         self._lifted: dict[tuple[Axis, ...], tuple[Axis, ...]] = {(): ()}
         self._simple = reduced(system, _roots(system))
-        self._names = Asked(system, self._simple)
+        self._names = Queries(system, self._simple)
 
-    def _program(self, names: Names, grad: bool) -> Made:
+    def _program(self, names: Names, grad: bool) -> Compiled:
         if grad:
             self._need_loss()
             return self._gradient(self._names.wrt(None), {})
         return self._forward(self._names.asked(names)[1])
 
-    def _forward(self, wanted: Mapping[Key, Ref], along: Along = EQUAL) -> Made:
+    def _forward(self, wanted: Mapping[Key, Ref], along: Along = EQUAL) -> Compiled:
         return self._get(("run", *wanted), lambda: replace(self._simple, outputs=wanted), (), along)
 
-    def _gradient(self, names: tuple[Key, ...], wanted: Mapping[Key, Ref], along: Along = EQUAL) -> Made:
+    def _gradient(self, names: tuple[Key, ...], wanted: Mapping[Key, Ref], along: Along = EQUAL) -> Compiled:
         def means() -> tuple[str, ...]:
             return (LOSS, *gradients(len(names))) if self._per_example(along) else ()
 
@@ -74,7 +74,7 @@ class Programs:
         directions: tuple[str, ...],
         along: Along,
         means: Callable[[], tuple[str, ...]] = tuple,
-    ) -> Made:
+    ) -> Compiled:
         """The program that was made for what is asked, or a new one; all else follows from that.
 
         Where no example is shorter than the arrays, and nothing gains a value for each example, the plain one serves.
@@ -83,7 +83,7 @@ class Programs:
         key = (*asked, None, *along.short, None, *each) if along.short or each else asked
         made = self._built.get(key)
         if made is None:
-            made = self._built[key] = self._maker.make(make(), directions, along.short, each, means())
+            made = self._built[key] = self._compiler.make(make(), directions, along.short, each, means())
         return made
 
     def _lifting(self, each: tuple[Axis, ...]) -> tuple[Axis, ...]:
@@ -101,7 +101,7 @@ class Programs:
         key = tuple(wanted)
         if key not in self._steppers:
             system = replace(self._simple, outputs=wanted)
-            self._steppers[key] = Stepper(system, self._maker, self._out, (stepper, (self, wanted)))
+            self._steppers[key] = Stepper(system, self._compiler, self._out, (stepper, (self, wanted)))
         return self._steppers[key]
 
     def _need_loss(self) -> None:

@@ -29,7 +29,7 @@ def gradients(count: int) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class Asked:
+class Queries:
     """Looks names up in a template as the user wrote it and as it was simplified."""
 
     system: System

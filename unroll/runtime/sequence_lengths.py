@@ -32,7 +32,7 @@ EQUAL = Along()
 
 
 @dataclass(frozen=True)
-class Told:
+class GivenLengths:
     """The arrays, padded; per axis end the steps of each example; and the axes of these."""
 
     arrays: Mapping[str, Any]
@@ -41,7 +41,7 @@ class Told:
     along: Along = EQUAL
 
 
-class Reader:
+class LengthReader:
     """Reads the lengths that are given to the nets of one template."""
 
     def __init__(self, system: System, backend: Arrays, dtype: str, batch_first: bool) -> None:
@@ -49,15 +49,15 @@ class Reader:
         ends = used_ends(system)
         self.axes = {a.end: a for a in system.axes if a.end in ends}
 
-    def __call__(self, lengths: Any, arrays: Mapping[str, Any], directions: Mapping[str, Any]) -> Told:
+    def __call__(self, lengths: Any, arrays: Mapping[str, Any], directions: Mapping[str, Any]) -> GivenLengths:
         """The lengths of a call. Raises LengthError, ArrayError, naming the example."""
         if lengths is None and not any(isinstance(v, (list, tuple)) for v in (*arrays.values(), *directions.values())):
-            return Told(arrays, directions, {})
+            return GivenLengths(arrays, directions, {})
         found: Ends = {}
         by: dict[str, str] = {}
         padded = [{n: self._padded(n, v, found, by) for n, v in given.items()} for given in (arrays, directions)]
         if lengths is None and not found:
-            return Told(arrays, directions, {})
+            return GivenLengths(arrays, directions, {})
         for end, ends in self._given(lengths).items():
             for b, (n, own) in enumerate(zip(ends, found.get(end, ()), strict=False)):
                 if n != own:
@@ -72,7 +72,9 @@ class Reader:
             raise LengthError(f"lengths= has different numbers of examples: {listed}")
         arrays = {n: self._array(n, v) for n, v in padded[0].items()}
         short = tuple(axis for end, axis in self.axes.items() if end in found and self._short(end, found, arrays))
-        return Told(arrays, padded[1], found, Along(tuple(a for end, a in self.axes.items() if end in found), short))
+        return GivenLengths(
+            arrays, padded[1], found, Along(tuple(a for end, a in self.axes.items() if end in found), short)
+        )
 
     def _t(self, end: str) -> str:
         return self.axes[end].name

@@ -14,7 +14,7 @@ from ..ops.integers import integer
 from ..transform.simplify import reduced
 from ..transform.step_split import cut
 from .arguments import Bound, Extras
-from .build import Maker
+from .build import Compiler
 
 STEPS = "steps"
 """The entry of a state that counts the steps so far."""
@@ -35,20 +35,20 @@ class Stepper:
     """
 
     def __init__(
-        self, system: System, maker: Maker, show: Show, origin: tuple[Callable[..., Stepper], tuple[Any, ...]]
+        self, system: System, compiler: Compiler, show: Show, origin: tuple[Callable[..., Stepper], tuple[Any, ...]]
     ) -> None:
         self.origin = origin
         parts = cut(reduced(system, [r.name for r in system.outputs.values()]))
-        context, step = maker.needed(parts.context), maker.needed(parts.step)
+        context, step = compiler.needed(parts.context), compiler.needed(parts.step)
         made = {n: r for n, r in context.outputs.items() if n not in parts.given}
-        self.user, self.backend, self.show = maker.user, maker.backend, show
+        self.user, self.backend, self.show = compiler.user, compiler.backend, show
         self.step, self.states = step, parts.states
-        self.first = maker.build(maker.needed(replace(context, outputs=made))) if made else None
-        self.run = maker.build(step)
-        self.once = maker.binder(self.user, context).only(lambda d: TIME not in d.axes)
+        self.first = compiler.build(compiler.needed(replace(context, outputs=made))) if made else None
+        self.run = compiler.build(step)
+        self.once = compiler.binder(self.user, context).only(lambda d: TIME not in d.axes)
         along = {n: d for n, d in self.user.decls.items() if d.kind == "input" and TIME in d.axes and not d.automatic}
         chunk = replace(step, decls={**along, **step.decls})
-        every = maker.binder(chunk, chunk)
+        every = compiler.binder(chunk, chunk)
         self.inputs = every.only(lambda d: TIME in d.axes and not d.automatic)
         self.noise = every.only(lambda d: TIME in d.axes and d.automatic)
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any
 
-from ..cache import Recent
+from ..cache import BoundedCache
 from ..dependence.flows import operations
 from ..dependence.loop_order import NoOrder, plan
 from ..errors import UnrollError
@@ -67,7 +67,7 @@ def check_pass(name: str, before: System, after: System, order: bool = True, eve
     sound.put(key, True)
 
 
-sound: Recent[bool] = Recent(20_000)
+sound: BoundedCache[bool] = BoundedCache(20_000)
 """What was found sound, by `text_key`: tests compile the same templates again and again."""
 
 

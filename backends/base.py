@@ -91,7 +91,7 @@ class AbstractBackend(ABC):
     optional: tuple[str, ...] = ()
     """What it does of its own accord to be fast, and may be told to leave out."""
     waits: bool = True
-    """Whether results are there when they are handed out, so that what a run says of itself can be looked at."""
+    """Whether results are there when they are returned, so that what a run says of itself can be looked at."""
     precisions: tuple[str, ...] = PRECISIONS[:1]
     """Those that it has."""
 

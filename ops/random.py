@@ -1,9 +1,9 @@
 """Random draws, each a function of its parameters and of generated numbers: see `unroll.ir.generated_inputs`.
 
-A draw is one operation, whose last operand is the numbers handed in. One of a continuous distribution has derivatives
-by its parameters (the numbers stand still, Kingma and Welling 2014); a discrete one has none, and asking for a gradient
-that only flows through one is an error. Every draw is made anew for each example and for each step of the time axes
-that its operands run along; ``over=`` names other axes, and ``over=None`` draws once per example.
+A draw is one operation, whose last operand is the generated numbers. One of a continuous distribution has derivatives
+by its parameters (the numbers do not depend on them, Kingma and Welling 2014); a discrete one has none, and asking for
+a gradient that only flows through one is an error. Draws are independent for each example and for each step of the time
+axes that its operands run along; ``over=`` names other axes, and ``over=None`` draws once per example.
 """
 
 from __future__ import annotations

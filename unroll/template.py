@@ -107,7 +107,7 @@ class Template(Display):
         over: Any = ...,
         dtype: str = "float",
     ) -> Any:
-        """Declare what the user hands over: a sequence over a time axis, or with ``over=None`` one value per example.
+        """Declare what the user passes: a sequence over a time axis, or with ``over=None`` one value per example.
 
         shape  per example and step; an int is a vector's length
         over   a time axis, a tuple of them, or None; the default is t
@@ -241,12 +241,12 @@ class Template(Display):
 
     @from_call
     def scheduled(self, forced: Mapping[str, str], probability: str | None = None) -> Template:
-        """Scheduled sampling (Bengio et al. 2015): a delayed read is the truth or the variable itself, by a coin.
+        """Scheduled sampling (Bengio et al. 2015): a delayed read is the truth or the variable itself, at random.
 
         probability  the name of the input that holds the probability of the truth, one number in [0, 1]; by default
                      "epsilon", or where that is taken "epsilon_2"
 
-        The coin falls anew for each step and example; `unroll.schedules` has the usual ways to lower the probability.
+        Sampled independently for each step and example; `unroll.schedules` has the usual ways to lower the probability.
         Raises TemplateError as `teacher_forced` does.
         """
         axes = self._builder.axes.values()

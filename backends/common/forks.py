@@ -22,7 +22,7 @@ _own = local()
 
 
 def across_forks(lock: _Lock) -> _Lock:
-    """The lock, which nobody holds while a process forks; one waited for while another is held comes after that."""
+    """The lock, which is free while a process forks; one waited for while another is held comes after that."""
     _locks.append(lock)
     return lock
 

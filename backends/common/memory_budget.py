@@ -144,11 +144,11 @@ class Idle(dict[tuple[int, ...], list[Any]]):
 
 
 SMALL = 2**26
-"""Bytes below which nobody asks."""
+"""Bytes below which no check is made."""
 PART = 1 / 8
 """Of the memory that there is, what the idle workspaces of one program may take."""
 FALLBACK = 2**30
-"""What they may take where nobody tells how much there is."""
+"""What they may take where the memory of the machine is unknown."""
 LOCK = across_forks(RLock())
 """Held for a moment, by whoever takes a workspace or gives one back."""
 _on_host: WeakSet[Idle] = WeakSet()

@@ -19,7 +19,7 @@ __device__ inline whole nanoseconds() {
 }
 __device__ inline unsigned look(const unsigned* word) { return *(const volatile unsigned*)word; }
 """
-"""What a stand-in for the device writes anew."""
+"""What an emulated device writes itself."""
 
 GRID = f"""\
 struct alignas(16) Four {{ real at[4]; }};

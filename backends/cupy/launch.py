@@ -206,7 +206,7 @@ class Frame(AbstractFrame):
         size = -(-size // ALIGNED) * ALIGNED
         total = size + (WORKSPACE if machine.multiply else 0)
         self._afford(total, numbers)
-        # Not from CuPy's pool, which may hand memory on while a graph still runs in it.
+        # Not from CuPy's pool, which may pass memory on while a graph still runs in it.
         memory = cupy.cuda.MemoryPointer(cupy.cuda.Memory(total), 0)
         raw = cupy.ndarray((size,), np.uint8, memory)
         self.room = memory.ptr + size
@@ -253,7 +253,7 @@ class Frame(AbstractFrame):
             stream = cupy.cuda.get_current_stream()
             try:
                 stream.wait_event(self.done)
-                self.loops.meeting.check("the last runs, which stayed on the device,")  # for those nobody waited
+                self.loops.meeting.check("the last runs, which stayed on the device,")  # which the host did not await
                 given = self._on_device(values, stream)  # held until the launch: another thread may share the stream
                 self.inwards([a.data.ptr for a in given])
                 self._run(stream)

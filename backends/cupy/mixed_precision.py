@@ -98,7 +98,7 @@ def narrow(program: Program, layouts: Mapping[str, Layout]) -> frozenset[str]:
 def carried(program: Program, layouts: Mapping[str, Layout]) -> set[str]:
     """The hosts that a loop writes and reads at another step, but for what products alone read so.
 
-    Rounded to 16 bits at every step, a state to which little is added would stand still.
+    Rounded to 16 bits at every step, a state to which little is added would never change.
     """
     found: set[str] = set()
     for loop in program.steps:

@@ -326,7 +326,7 @@ def fit(loop: Persistent, numbers: Mapping[str, int], processors: int, room: int
     room        bytes of shared memory for a block
     item        bytes of a number
 
-    The rows are shared as far as the room allows, since every block reads its rows of the state anew at each step. A
+    The rows are shared as far as the room allows, since every block reads its rows of the state again at each step. A
     block with more rows than `tuning.MAX_TILE_ROWS`, or more turns than `tuning.MAX_TURNS_PER_PHASE` in a phase, would
     have so much to do that a launch costs next to nothing, while kernels of their own fill a device better.
     """

@@ -51,7 +51,7 @@ class AbstractMachine(ABC):
         """Memory for runs at these lengths and this batch size. Raises MemoryLimitError."""
 
     def room(self) -> int | None:
-        """Bytes that can still be had there; None where nobody tells."""
+        """Bytes that are available there; None where that is unknown."""
         return None
 
     def release(self) -> None:

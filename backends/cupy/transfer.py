@@ -15,7 +15,7 @@ NOTHING: Set[int] = frozenset()
 
 
 STRUCT = np.dtype([("at", np.uint64, (tuning.MAX_ARRAYS_PER_LAUNCH,))])
-"""An argument of several numbers: CuPy hands over by value what is a NumPy array of one element."""
+"""An argument of several numbers: CuPy passes by value what is a NumPy array of one element."""
 
 
 class Carrier:
@@ -72,7 +72,7 @@ class Pinned:
         return np.ndarray(shape, dtype, self.memory, start)
 
     def into(self, arrays: list[Any], stream: Any) -> list[Any]:
-        """The arrays on the device, by one copy that nobody waits for."""
+        """The arrays on the device, by one copy for which the host does not wait."""
         cupy = self.cupy
         starts, total = self._room([a.nbytes for a in arrays])
         if not total:

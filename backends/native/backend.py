@@ -136,7 +136,7 @@ class NativeExecutable(AbstractExecutable):
         return sizes, *offsets(sizes, when)
 
     def results(self, numbers: Mapping[str, int]) -> int:
-        """Bytes of the arrays handed out."""
+        """Bytes of the arrays returned."""
         decls = self.program.system.decls
         return elements(self.system.outputs.values(), decls, numbers) * self.dtype.itemsize
 

@@ -66,7 +66,7 @@ class Operations:
         return target, adds or shrinks
 
     def reduction(self, step: Compute, where: Where) -> None:
-        """A sum or a maximum over per-example axes: a copy whose target stands still along them."""
+        """A sum or a maximum over per-example axes: a copy whose target has step 0 along them."""
         e = step.equation
         attrs = dict(e.attrs)
         source = self.source(step, 0, where)

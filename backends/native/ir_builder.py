@@ -23,7 +23,7 @@ Value = Any
 class Strided:
     """Elements in memory along named dimensions; a dimension it lacks has stride 0.
 
-    fresh  True where it is only written, or must be read anew each time: never loaded ahead of a loop
+    fresh  True where it is only written, or must be read again each time: never loaded ahead of a loop
     each   elements that every thread has of it for itself
     """
 

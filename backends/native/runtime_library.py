@@ -4,7 +4,7 @@ LLVM works in a thread of its own meanwhile, beside the Python that still writes
 
 Whatever is compiled so is a `Unit`, which calls others by name. It is not done, or it is done: who waits for one that a
 thread left undone, because it failed, was interrupted or did not survive a fork, does it himself. So a unit that fails,
-fails those that call it, and nobody else.
+fails those that call it, and nothing else.
 """
 
 from __future__ import annotations
@@ -97,14 +97,14 @@ def provide(names: Sequence[str], work: Callable[[], tuple[object, dict[str, int
 
 
 def forget(names: Iterable[str]) -> None:
-    """Have the functions of these names provided anew for programs that are compiled from now on."""
+    """Have the functions of these names provided again for programs that are compiled from now on."""
     with _lock:
         for name in names:
             _units.pop(name, None)
 
 
 def function(c: Code, name: str, kinds: Sequence[Any], write: Callable[[Code, Sequence[Value]], None]) -> Value:
-    """A function of the library, as the module of `c` sees it; `write` writes it where nobody has asked for it yet."""
+    """A function of the library, as the module of `c` sees it; `write` writes it at the first request."""
     full = f"unroll_{name}_{c.dtype}_{c.vector_bytes}"
     with _lock:
         if full not in _texts:
@@ -129,7 +129,7 @@ def compile_beside(module: ir.Module, kept: list[Any]) -> None:
 
 
 def ready(text: str) -> None:
-    """Wait until every function that a text calls can be called. Raises BackendError where nobody gives one."""
+    """Wait until every function that a text calls can be called. Raises BackendError where one is missing."""
     flush()
     for name in CALLED.findall(text):
         unit = _units.get(name)

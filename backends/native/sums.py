@@ -1,7 +1,8 @@
 """Long sums in blocks: no more than some hundred numbers are added up one by one, so that rounding stays small.
 
-A sum over a million steps in float32, one after another, loses the third digit, and stands still at 2**24. So steps are
-added up in blocks, blocks in blocks of blocks, and these to the result, in an order that sizes alone fix (Higham 1993).
+A sum over a million steps in float32, one after another, loses the third digit, and stops growing at 2**24. So steps
+are added up in blocks, blocks in blocks of blocks, and these to the result, in an order that sizes alone fix (Higham
+1993).
 """
 
 from __future__ import annotations

@@ -96,7 +96,7 @@ COMPLEX: dict[str, Callable[..., Array]] = {
 
 
 def rows(x: Array) -> Any:
-    """``x`` to be read step by step: a list of its views, each quicker to have than ``x[k]`` anew; long ones as are."""
+    """``x`` to be read step by step: a list of its views, each quicker to have than ``x[k]``; long ones as they are."""
     if len(x) > tuning.MAX_PREPARED_VIEWS:
         return x
     return list(x) if x.ndim > 1 else [x[k, ...] for k in range(len(x))]  # of numbers a list would hold copies

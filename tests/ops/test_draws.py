@@ -160,7 +160,7 @@ def test_the_body_of_an_operation_draws_nothing() -> None:
     for op in (noisy, masked):
         with pytest.raises(UnrollError, match="draws random numbers") as caught:
             op(x[t])
-        assert f"@ops.composite, or hand the draw in: {op.name}(..., ops.normal(...))" in str(caught.value)
+        assert f"@ops.composite, or pass the draw: {op.name}(..., ops.normal(...))" in str(caught.value)
         assert "test_draws.py:" in str(caught.value)
     assert g._builder.decls == before
 

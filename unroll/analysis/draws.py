@@ -38,7 +38,7 @@ def named(system: System) -> System:
 
 
 def draws(system: System) -> Iterator[Equation]:
-    """The equations that draw from a known family, whose last operand is the numbers that are handed in."""
+    """The equations that draw from a known family, whose last operand is the generated numbers."""
     return (e for e in system.equations if e.op in FAMILIES and not e.summed and e.combine == "sum")
 
 

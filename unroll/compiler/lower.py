@@ -42,7 +42,7 @@ def lower(system: System, hoist: bool = True) -> Program:
             if isinstance(a, Access):
                 reads.setdefault(a.ref.name, []).append((n, a.ref))
     asked = {r.name for r in system.outputs.values()}
-    for name, decl in system.decls.items():  # a cotangent nobody writes is zero, wherever it is read
+    for name, decl in system.decls.items():  # a cotangent never written is zero, wherever it is read
         if decl.kind == "cotangent" and name not in writers and (name in reads or name in asked):
             writers[name] = []
     kept = {name: _kept(work, name, by, reads.get(name, [])) for name, by in writers.items()}

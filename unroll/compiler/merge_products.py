@@ -1,9 +1,9 @@
 """Products merged into larger matrix products (GEMMs): stacked where they share an operand, one where they add up.
 
-Four gates of an LSTM become one product per step forwards, one backwards, and one for each kind of weight gradient.
-Why no cycle comes of it: a stack of products depends on what each of them depends on, for the matrices stand still; so
-does a sum of products, which is read only as a whole; and outer products are merged only where they stand at the same
-depth of the condensed graph, so that none depends on another.
+Four gates of an LSTM become one product per step forwards, one backwards, and one for each kind of weight gradient. Why
+no cycle comes of it: a stack of products depends on what each of them depends on, for the matrices are loop-invariant;
+so does a sum of products, which is read only as a whole; and outer products are merged only where they stand at the
+same depth of the condensed graph, so that none depends on another.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ def _covers(a: Range, b: Range) -> bool:
 
 
 def _total(system: System, e: Equation) -> bool:
-    """True for a sum over everything: what is left stands still."""
+    """True for a sum over everything: what is left is loop-invariant."""
     decl = system.decls[e.out.name]
     total = e.combine == "sum" and not decl.axes and not decl.batched and (bool(e.domain) or e.batched)
     return total and decl.dtype == "float"
@@ -271,7 +271,7 @@ def _split(draft: Draft, group: Group, total: Equation, shape: tuple[int, ...], 
 
 
 def _stack(draft: Draft, n: int, names: Sequence[str], axis: int) -> str:
-    """Matrices that stand still, stacked along an axis; rearrangements of matrices as one of their stack."""
+    """Loop-invariant matrices, stacked along an axis; rearrangements of matrices as one of their stack."""
     chain: list[tuple[str, tuple[tuple[str, Any], ...]]] = []
     names = tuple(names)
     while (views := [draft.still[name] for name in names]) and _alike(draft, views, axis):

@@ -21,7 +21,7 @@ class Report:
     """The account of one program; ``print`` it.
 
     products, kernels, others  statements of each sort: [outside all loops, in the first loop, in the second, ...]
-    kept                       bytes that one loop leaves for another, whoever hands them on, at the lengths given
+    kept                       bytes that one loop leaves for another, at the lengths given
     memory                     bytes that a run takes at most, its results included; None where no lengths were given
     """
 

@@ -82,7 +82,7 @@ class Draft:
         self.count = 0
 
     def product(self, e: Equation) -> Product | None:
-        """An equation seen as the product with a matrix that stands still."""
+        """An equation seen as the product with a loop-invariant matrix."""
         if e.op != "matmul" or e.combine != "sum":
             return None
         a, b = e.args
@@ -106,7 +106,7 @@ class Draft:
         return Ref(name, tuple(running(a) for a in axes))
 
     def once(self, n: int, op: str, names: Sequence[str], attrs: Attrs) -> str:
-        """A matrix made of others that stand still, the same one wherever it is asked for; `n` is who asks."""
+        """A matrix made of loop-invariant ones, the same wherever it is needed; `n` is the equation that needs it."""
         args = tuple(map(Ref, names))
         key = (op, args, exact(attrs))
         if key not in self.made:

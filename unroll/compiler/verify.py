@@ -270,7 +270,7 @@ class _Run:
                 self.found[f"{what} reads {name}{list(steps)} with {mark.parts} of {wanted or 0} contributions"] = None
 
     def results(self) -> None:
-        """Every output is there at the end; an instance that these lengths lack is nobody's to ask for."""
+        """Every output is there at the end; an instance that these lengths lack cannot be requested."""
         for shown, ref in self.system.outputs.items():
             axes = ref.running
             fixed_steps = [

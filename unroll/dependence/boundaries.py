@@ -103,7 +103,7 @@ def covered(system: System, flows: list[Flow]) -> None:
     for flow in flows:
         for read in flow.reads:
             name = read.ref.name
-            if system.decls[name].kind != "cotangent":  # one that nobody writes is zero
+            if system.decls[name].kind != "cotangent":  # one that is never written is zero
                 left = _left(_boxes(flow.read_steps(read)), written.get(name, ()))
                 missing.setdefault(name, []).extend((flow, read, box) for box in left)
     for name, holes in missing.items():

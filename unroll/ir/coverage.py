@@ -30,7 +30,7 @@ def within(system: System, reader: Equation, ref: Ref, writer: Equation) -> bool
     """True if all that `reader` reads of `ref` is written by `writer`, for every length.
 
     A step counted from the end counts as written by 1..T, since a template without a boundary there refuses lengths at
-    which it is not; but a cotangent that nobody writes is zero.
+    which it is not; but a cotangent that is never written is zero.
     """
     zero = system.decls[ref.name].kind == "cotangent"
     for position, (lo, hi) in enumerate(system.reads(reader, ref)):

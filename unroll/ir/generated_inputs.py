@@ -14,7 +14,7 @@ from .axes import Index
 
 @dataclass(frozen=True, slots=True)
 class Noise:
-    """Random numbers, drawn anew for every step, example and element.
+    """Random numbers, independent at every step, for every example and element.
 
     kind    "uniform" in [0, 1); "normal" of mean 0 and variance 1; "mask": 0 with probability `rate`, else 1/(1-rate),
             so that its mean is 1

@@ -45,7 +45,7 @@ def intervened(shown: object) -> str:
 
 
 def unused(wish: str, taken: Container[str]) -> str:
-    """The wish where nobody has that name, else the wish with the first number that makes it free: ``o_fed_2``."""
+    """The wish where that name is free, else the wish with the first number that makes it free: ``o_fed_2``."""
     name, number = wish, 1
     while name in taken:
         number += 1

@@ -53,7 +53,7 @@ class Decl:
 
     @property
     def given(self) -> bool:
-        """True for what the user hands over when running: no equation defines its steps 1..T."""
+        """True for what the user passes when running: no equation defines its steps 1..T."""
         return self.kind in ("input", "param", "constant")
 
     @property
@@ -335,7 +335,7 @@ def _system(*values: Any) -> System:
 
 
 def check_known(name: str, equations: Iterable[Equation]) -> None:
-    """Raises UndefinedError for an operation that nobody has defined in this process."""
+    """Raises UndefinedError for an operation that is not defined in this process."""
     for op in dict.fromkeys(e.op for e in equations):
         if op not in OPS:
             raise UndefinedError(

@@ -129,7 +129,7 @@ class Builder:
         return f".{self._count}"
 
     def unused(self, wish: str) -> str:
-        """A name that nobody has yet, for what is printed: the wish, or the wish with a number."""
+        """A name that is free, for what is printed: the wish, or the wish with a number."""
         return unused(wish, self.decls)
 
     def read(self, ref: Ref) -> Expr:
@@ -235,7 +235,7 @@ class Builder:
         # whatever else is wrong with it is said in the names of this template
         if any(d.automatic for d in apart.decls.values()):
             what = f"the body of {op.name} draws random numbers, and two calls of an operation on the same are one"
-            fix = f"Write a function that draws, @ops.composite, or hand the draw in: {op.name}(..., ops.normal(...))."
+            fix = f"Write a function that draws, @ops.composite, or pass the draw: {op.name}(..., ops.normal(...))."
             raise TemplateError(message(what, self._source or here(), fix=fix))
         if not stretches(made, shape):
             what = f"the body of {op.name} makes shape {made}, and its family {op.family.name} says {shape}"

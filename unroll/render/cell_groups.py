@@ -20,7 +20,7 @@ def cells(names: Iterable[str]) -> dict[str, list[str]]:
 
 
 def short_names(found: Mapping[str, list[str]], declared: Iterable[str]) -> dict[str, str]:
-    """``f_h`` as ``f`` where there is one cell, and nobody else is called f."""
+    """``f_h`` as ``f`` where there is one cell, and nothing else is called f."""
     if len(found) != 1:
         return {}
     (layer,) = found

@@ -1,4 +1,4 @@
-"""Routes for links between circles that stand still: which way each bends, and where its label goes.
+"""Routes for links between circles whose places are fixed: which way each bends, and where its label goes.
 
 Every link has a short list of ways to go; the cheapest is taken, in a fixed order, so that the same picture always
 comes out the same. Dear are circles in the way, then labels on lines, then lines on lines, then detours. Links of one

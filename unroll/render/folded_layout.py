@@ -200,7 +200,7 @@ class _Plan:
             self.picture.links.append(Link(a, b, self._ordered(params), mark, note, kind))
 
     def frame(self) -> None:
-        """A box around the variables of each cell, where nobody else stands between them."""
+        """A box around the variables of each cell, where nothing else stands between them."""
         for layer, members in self.subject.cells.items():
             inside = {self.id[n] for n in members if n in self.id}
             found = [self.picture.circles[i] for i in inside]

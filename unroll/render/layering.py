@@ -13,7 +13,7 @@ def layers(names: Sequence[str], flows: Iterable[Pair], weak: Iterable[Pair], so
     flows    (source, target) within one step
     weak     flows that count where they close no cycle, such as boundaries
     sources  names that nothing computes: each stands just below its lowest reader; but one whose readers have other
-             food and feed nobody, as the loss does that reads a label, stands above them
+             food and are read by nothing, as the loss does that reads a label, stands above them
     """
     flows = list(dict.fromkeys(p for p in flows if p[0] != p[1]))
     given = set(sources)

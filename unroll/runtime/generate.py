@@ -172,7 +172,7 @@ def _joined(made: Stepper, name: str, found: list[Any], lengths: Any) -> Any:
 
 
 def _all_given(step: System, needed: Collection[str], arrays: Mapping[str, Any]) -> None:
-    """Raises ArrayError for inputs over t that free running reads, and that nobody hands over."""
+    """Raises ArrayError for inputs over t that free running reads, and that were not passed."""
     missing = [name for name in step.decls if name in needed and name not in arrays]
     if not missing:
         return

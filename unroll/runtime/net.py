@@ -77,7 +77,7 @@ class Net(Programs):
         return self.system
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """What it was made of and how: its programs are compiled anew, where it arrives."""
+        """What it was made of and how: its programs are compiled again where it arrives."""
         check_picklable(self.system.decls.values())
         return _made, (type(self), self._of, self.backend.name, self._how())
 

@@ -2,7 +2,7 @@
 
 For ``out += op(args)`` on a domain, the cotangent of each operand gets ``arg~ += rule(out~, out, args)`` on the same
 domain; rewriting ``h~[t-1] += ...[t]`` as ``h~[t] += ...[t+1]`` turns every delay into an advance. The result is an
-ordinary system, which may be printed, drawn, scheduled and differentiated again. A cotangent nobody writes is zero.
+ordinary system, which may be printed, drawn, scheduled and differentiated again. A cotangent never written is zero.
 
 Law: for every direction v, <jvp(f)(v), u> equals <v, adjoint(f)(u)>.
 """
@@ -186,7 +186,7 @@ def _backward(builder: Builder, system: System, equation: Equation, active: set[
 
 
 class _Later:
-    """The result of an operation, computed anew because the left-hand side holds a sum of several."""
+    """The result of an operation, computed again because the left-hand side holds a sum of several."""
 
     def __init__(self, builder: Builder, op: core.Op, args: list[Any], attrs: Mapping[str, Any]) -> None:
         self.builder, self.op, self.args, self.attrs = builder, op, args, attrs

@@ -258,7 +258,7 @@ def _merged(system: System, e: Equation, ref: Ref, inner: Equation) -> Equation 
 
 
 def _trim(system: System, kept: Kept) -> System:
-    """Steps that nobody reads are not computed: ``h~[0]``, where h[0] is a number."""
+    """Steps that are never read are not computed: ``h~[0]``, where h[0] is a number."""
     needed: dict[str, list[tuple[tuple[Index, Index], ...]]] = {}
     for e in system.equations:
         for ref in e.refs:

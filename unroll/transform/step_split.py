@@ -49,14 +49,14 @@ def cut(system: System, axis: Axis = TIME) -> Cut:
     read = [n for n in dict.fromkeys((*asked, *(r.name for e in steps for r in e.refs))) if n in free]
     given = {n: _running(free[n]) for n in read if free[n].kind in ("input", "param")}
     written = [e.out for n in read for e in once if e.out.name == n]
-    handed = {needs.name(out) if out != _running(free[out.name]) else out.name: out for out in written}
+    passed = {needs.name(out) if out != _running(free[out.name]) else out.name: out for out in written}
     first = {needs.name(ref): needs.freed_ref(ref) for ref in states}
     context = replace(
-        system, decls=free, equations=tuple(once), outputs={**first, **handed, **given}, loss=None, stop=None
+        system, decls=free, equations=tuple(once), outputs={**first, **passed, **given}, loss=None, stop=None
     )
     decls = {n: d for n, d in system.decls.items() if axis in d.axes or d.given}
     decls.update({n: free[n] if n in given or n in decls else replace(free[n], kind="variable") for n in read})
-    for key, ref in (*handed.items(), *((needs.name(ref), ref) for ref in states)):
+    for key, ref in (*passed.items(), *((needs.name(ref), ref) for ref in states)):
         decl = free.get(ref.name) or system.decls[ref.name]
         decls[key] = _input(replace(decl, name=key, axes=ref.running))
         if key != ref.name:
@@ -71,7 +71,7 @@ def _running(decl: Decl) -> Ref:
 
 
 def _input(decl: Decl) -> Decl:
-    """The declaration of what is handed to the steps; one value for all examples and steps is as good as a param."""
+    """The declaration of what is passed to the steps; one value for all examples and steps is as good as a param."""
     alone = not decl.batched and not decl.axes and decl.dtype == "float"
     return replace(decl, kind="param" if alone else "input", of=None, detail=None)
 

@@ -13,7 +13,7 @@ The adjoint differentiates what `as_equations` makes of it, in which some reads 
 What is given, an input or a param, is never cut, and what has no steps of its own (a context, a sum over t) lies in no
 chunk: cotangents pass.
 
-Law: the gradient is the sum of those of the chunks, each computed from the numbers that the others hand over.
+Law: the gradient is the sum of those of the chunks, each computed from the numbers that the others pass on.
 """
 
 from __future__ import annotations

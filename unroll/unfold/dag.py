@@ -191,7 +191,7 @@ class Dag:
         for flow, steps in self.writers(self._node(node)):
             for read in flow.reads:
                 for source in self.instances(read.ref, steps, (*flow.domain, *read.over)):
-                    if source in self:  # a cotangent nobody writes is zero and has no node
+                    if source in self:  # a cotangent that is never written is zero and has no node
                         found[source] = None
         return list(found)
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from ...compiler.linear_recurrence import ZERO, Form, Node, affine
 from ...compiler.program import Access, Argument, Compute, Program, Repeat
+from ...dependence.scc import components
 from ...ir.axes import Axis, Range, running
 from ...ir.coverage import within
 from ...ir.system import Ref
@@ -122,7 +123,9 @@ def recurrence(program: Program, loop: Repeat) -> Recurrence | None:
     if any(r != spans[0] for r in spans) or any(_moved(s, loop.axis) for s in body):
         return None
     kept = {n for n in made if program.buffers[n].axes}
-    after = tuple(s for s in body if s.equation.out.name in kept - {name})
+    after = _in_order([s for s in body if s.equation.out.name in kept - {name}])
+    if after is None:
+        return None
     fed = _fed(mine, body, made.keys() - {name})
     for s in body:
         for ref in (a.ref for a in s.args if isinstance(a, Access) and a.ref.name in made):
@@ -139,6 +142,22 @@ def recurrence(program: Program, loop: Repeat) -> Recurrence | None:
         if any(n.op not in TEXTS if isinstance(n, Node) else _name(n) in made.keys() - known for n in _all(form)):
             return None
     return Recurrence(out, spans[0], loop.direction, *forms, after)
+
+
+def _in_order(statements: Sequence[Compute]) -> tuple[Compute, ...] | None:
+    """Statements in an order in which each, run over all steps at once, finds what it reads; None where there is none.
+
+    In the loop a statement may come before the one whose result, of the step before, it reads.
+    """
+    names = [s.equation.out.name for s in statements]
+    edges = []
+    for n, s in enumerate(statements):
+        read = {a.ref.name for a in s.args if isinstance(a, Access)}
+        if names[n] in read:
+            return None
+        edges += [(m, n) for m, name in enumerate(names) if name in read or (name == names[n] and m < n)]
+    groups = components(range(len(statements)), edges)
+    return None if any(len(g) > 1 for g in groups) else tuple(statements[n] for (n,) in groups)
 
 
 def _fed(mine: Sequence[Compute], body: Sequence[Compute], names: Set[str]) -> set[str]:

@@ -174,6 +174,22 @@ def test_short_scans_of_every_recurrence(name: str, monkeypatch: pytest.MonkeyPa
         same({"loss": value, **grads}, {"loss": want, **wanted}, 1e-11, f"{steps} steps")
 
 
+def test_what_is_read_of_the_step_before_is_computed_before() -> None:
+    """The cotangent of a boundary reads, of the step before, what is computed after the scan alone."""
+    g = Template("later")
+    x, w, p, h = g.input("x"), g.param("w"), g.param("p"), g.variable("h", ())
+    h[T + 1] = p
+    h[t] = ops.tanh(w + x[t] + 0.5 * h[t + 1])
+    g.loss = ops.sum(x[t] + h[T], over=t) + h[T] ** 2
+    x, lengths = np.random.default_rng(0).normal(size=(400, 3)), [1, 399, 200]
+    params = {"w": np.array(0.3), "p": np.array(-0.4)}
+    net, plain = (g.compile("numpy", dtype="float64", without=without) for without in ((), ("scan",)))
+    for given in ({"x": x}, {"x": x, "lengths": lengths}):
+        value, grads = net.value_and_grad(params, **given)
+        want, wanted = plain.value_and_grad(params, **given)
+        same({"loss": value, **grads}, {"loss": want, **wanted}, 1e-11, str(list(given)))
+
+
 def decay(*without: str) -> Any:
     g = Template("decay")
     x, a, h = g.input("x", 2), g.input("a", 2), g.variable("h", 2)

@@ -70,6 +70,27 @@ def test_two_terms(first: str, direction: int) -> None:
             agree(net, lengths)
 
 
+@pytest.mark.parametrize("direction", [0, 1, -1])
+def test_one_term_node_by_node(direction: int) -> None:
+    for name in TERMS:
+        net = template((name,), direction).compile("reference", dtype="float64")
+        for lengths in LENGTHS:
+            agree(net, lengths)
+
+
+@every_backend
+@pytest.mark.parametrize("name", ["1", "3", "T+1"])
+def test_steps_of_an_input_and_of_its_boundaries(backend: str, name: str) -> None:
+    g = Template()
+    x, p, q = g.input("x"), g.param("p"), g.param("q")
+    g.param("w")
+    x[0], x[T + 1], x[T + 2] = q, p, 0.3 * p
+    g.loss = TERMS[name](x)
+    net = g.compile(backend, dtype="float64")
+    for lengths in LENGTHS:
+        agree(net, lengths)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("direction", [0, 1, -1])
 @pytest.mark.parametrize("first", TERMS)

@@ -228,7 +228,9 @@ def written(session: Session, case: Case, probe: Probe) -> list[Failure]:
     """Whatever can be printed, drawn as text or explained can be."""
     g = session.template
     ways: dict[str, Callable[[], Any]] = {"str": lambda: str(g), "pretty": g.pretty, "latex": g.latex}
-    ways |= {"unfold": lambda: list(g.unfold(**{a.upper(): 2 for a in case.system.axes}).nodes())[:5]}
+    if session.oracle(case).whole():  # every step that is read exists at these lengths
+        at = {a.upper(): case.sizes[a] for a in case.system.axes if a in case.sizes}
+        ways |= {"unfold": lambda: list(g.unfold(**at).nodes())[:5]}
     ways |= {"explain": lambda: str(session.net(probe).explain(grad=case.system.loss is not None))}
     ways |= {"program": lambda: str(session.net(probe).program(grad=case.system.loss is not None))}
     if case.system.loss is not None:

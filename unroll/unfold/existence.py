@@ -40,7 +40,7 @@ def needed(system: System, roots: Iterable[str], lengths: Lengths) -> list[Equat
     chosen: set[int] = set()
     while pending:
         for e in system.writers.get(pending.pop(), ()):
-            if not _counts(system, e, lengths):
+            if _lone(system, e) and not _read(system, e, lengths):
                 continue
             chosen.add(id(e))
             for ref in e.refs if runs(e, lengths) else ():
@@ -50,23 +50,29 @@ def needed(system: System, roots: Iterable[str], lengths: Lengths) -> list[Equat
     return [e for e in system.equations if id(e) in chosen]
 
 
-def _counts(system: System, e: Equation, lengths: Lengths) -> bool:
-    """False for an addition to the cotangent of a fixed step that does not exist at these lengths: nothing reads it.
+def _lone(system: System, e: Equation) -> bool:
+    """True for an addition to the cotangent of a fixed step, which may not exist at some lengths."""
+    return system.decls[e.out.name].kind == "cotangent" and not all(i.runs for i in e.out.index)
 
-    Of a cotangent's cotangent the value itself decides, since a cotangent is not written at steps at which it is zero.
+
+def _read(system: System, e: Equation, lengths: Lengths) -> bool:
+    """True if anything reads the steps that an equation writes, at these lengths.
+
+    A step that does not exist is read by nothing. One that an example of a padded batch has beyond its own last step is
+    read under a mask, whether or not the padded arrays have it.
     """
-    decl = system.decls[e.out.name]
-    if decl.kind != "cotangent" or all(i.runs for i in e.out.index):
-        return True
-    primal = decl
-    while primal.kind == "cotangent":
-        if primal.of is None or primal.of not in system.decls:
-            return True
-        primal = system.decls[primal.of]
-    if len(primal.axes) != len(decl.axes):
-        return True
-    written = tuple(numbers(e.written(n), lengths) for n in range(len(decl.axes)))
-    return any(meet(written, box) for box in instances(system, primal.name, lengths))
+    name = e.out.name
+    axes = system.decls[name].axes
+    written = tuple(numbers(e.written(n), lengths) for n in range(len(axes)))
+    reads: list[tuple[Ends, ...]] = [
+        system.reads(reader, ref)
+        for reader in system.equations
+        for ref in reader.refs
+        if ref.name == name and runs(reader, lengths)
+    ]
+    shown = (ref.index for ref in system.outputs.values() if ref.name == name)
+    reads += [tuple((fixed(1), last(a)) if i.runs else (i, i) for i, a in zip(at, axes, strict=True)) for at in shown]
+    return any(meet(written, tuple(numbers(ends, lengths) for ends in box)) for box in reads)
 
 
 def check_reads(system: System, lengths: Mapping[str, int], roots: Iterable[str] | None = None) -> None:

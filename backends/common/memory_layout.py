@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ...compiler.program import Access, Buffer, Compute, Fuse, Program, Repeat, Step, View
+from ...compiler.program import Access, Buffer, Compute, Program, View, walk
 from ...ir.axes import Axis, Index, Range, fixed, last
 from ...ir.system import Ref, System
 from ...ops.shapes import as_slice
@@ -117,17 +117,11 @@ def live_ranges(program: Program, found: Mapping[str, Layout], absent: set[str])
     first: dict[str, int] = {}
     final: dict[str, int] = {}
     for number, step in enumerate(program.steps):
-        pending: list[Step] = [step]
-        while pending:
-            inner = pending.pop()
-            if isinstance(inner, Repeat | Fuse):
-                pending.extend(inner.body)
-                continue
-            for name in names(inner):
-                if name not in absent:
-                    host = found[name].host
-                    first.setdefault(host, number)
-                    final[host] = number
+        statements = (s for _, s in walk((step,)) if isinstance(s, Compute))
+        for name in (n for s in statements for n in names(s) if n not in absent):
+            host = found[name].host
+            first.setdefault(host, number)
+            final[host] = number
     for name in program.buffers:
         if program.system.decls[name].given:
             first[found[name].host] = -1  # filled before the run

@@ -5,7 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from ...compiler.program import Access, Compute, Fuse, Guard, Program, Repeat, Step, by_points, guard, row, zero_unless
+from ...compiler.program import (
+    Access,
+    Compute,
+    Fuse,
+    Guard,
+    Program,
+    Repeat,
+    Step,
+    by_points,
+    guard,
+    row,
+    walk,
+    zero_unless,
+)
 from ...ir.axes import Axis, Range, running
 from ...ir.system import Const, Equation, Ref, System
 from ..common.gemm_grouping import NOTHING, Group, grouped
@@ -313,12 +326,8 @@ def _outside(inside: Guard) -> list[Guard]:
 def _absent(program: Program) -> set[str]:
     """Names that never reach memory: those within kernels of points."""
     found: set[str] = set()
-    pending = list(program.steps)
-    while pending:
-        step = pending.pop()
-        if isinstance(step, Repeat):
-            pending.extend(step.body)
-        elif isinstance(step, Fuse):
+    for _, step in walk(program.steps):
+        if isinstance(step, Fuse):
             rows = [r for s in step.body if (r := row(program.system, s)) is not None]
             found.update(step.inner if by_points(rows) else ())
     return found

@@ -327,14 +327,6 @@ class _Emitter:
             self.operations.write(step, where)
 
 
-def _inner(steps: Sequence[Step]) -> set[str]:
+def _inner(steps: tuple[Step, ...]) -> set[str]:
     """Names that never reach memory."""
-    found: set[str] = set()
-    pending = list(steps)
-    while pending:
-        step = pending.pop()
-        if isinstance(step, Repeat):
-            pending.extend(step.body)
-        elif isinstance(step, Fuse):
-            found.update(step.inner)
-    return found
+    return {name for _, step in walk(steps) if isinstance(step, Fuse) for name in step.inner}

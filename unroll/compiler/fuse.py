@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from ..ir.axes import Axis
 from ..ir.system import Ref, System
-from .program import Access, Compute, Fuse, Program, Repeat, guard, row
+from .program import Access, Compute, Fuse, Program, Repeat, guard, row, walk
 
 Step = Compute | Fuse | Repeat
 Space = tuple[object, ...]
@@ -93,16 +93,11 @@ class _Arranger:
     def _touched(self, step: Step) -> tuple[dict[str, None], dict[str, None]]:
         reads: dict[str, None] = {}
         writes: dict[str, None] = {}
-        pending: list[Step] = [step]
-        while pending:
-            step = pending.pop()
-            if isinstance(step, Repeat | Fuse):
-                pending.extend(step.body)
-                continue
-            for arg in step.args:
+        for s in (s for _, s in walk((step,)) if isinstance(s, Compute)):
+            for arg in s.args:
                 if isinstance(arg, Access):
                     reads.update(dict.fromkeys((arg.ref.name, *self.parts.get(arg.ref.name, ()))))
-            name = step.equation.out.name
+            name = s.equation.out.name
             writes.update(dict.fromkeys((name, *self.parts.get(name, ()))))
         return reads, writes
 

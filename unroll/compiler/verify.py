@@ -15,7 +15,7 @@ from ..ir.system import Equation, Ref, System
 from ..transform import verify
 from ..transform.verify import VerificationError, needed_at, small_lengths, text_key, undefined
 from ..unfold.existence import exists, instances, runs
-from .program import Access, Buffer, Compute, Fuse, Program, Repeat, Step, guard, zero_unless
+from .program import Access, Buffer, Compute, Fuse, Program, Repeat, Step, guard, walk, zero_unless
 
 Steps = tuple[int, ...]
 Instance = tuple[str, Steps]
@@ -99,7 +99,7 @@ class _Run:
         self.written: set[str] = set()
         self.joined: dict[str, list[str]] = {}
         self.needed = {id(e) for e in needed_at(self.system, self.lengths)}
-        executed = {id(s.equation) for s in _statements(self.program.steps)}
+        executed = {id(s.equation) for _, s in walk(self.program.steps) if isinstance(s, Compute)}
         for e in self.system.equations:
             name = e.out.name
             if name not in self.program.buffers:
@@ -305,13 +305,3 @@ class _Run:
 
 def _holds(step: int, sign: str, edge: int) -> bool:
     return step >= edge if sign == ">=" else step <= edge
-
-
-def _statements(steps: tuple[Step, ...]) -> Iterator[Compute]:
-    pending = list(steps)
-    while pending:
-        step = pending.pop()
-        if isinstance(step, Compute):
-            yield step
-        else:
-            pending.extend(step.body)

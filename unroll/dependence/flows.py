@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ..ir.axes import Axis, Index, Range, running
+from ..ir.axes import Axis, Index, Range, apart, running
 from ..ir.names import is_hidden
 from ..ir.system import Domain, Equation, Ref, System
 
@@ -119,11 +119,8 @@ def dependences(flows: list[Flow]) -> list[Dependence]:
 
 def _meet(producer: Flow, consumer: Flow, read: Read) -> bool:
     """False only if the steps written and the steps read differ for every length."""
-    for position, (first, final) in enumerate(consumer.read_steps(read)):
-        lo, hi = producer.written(position)
-        if (hi + 1).never_after(first) or (final + 1).never_after(lo):
-            return False
-    return True
+    steps = consumer.read_steps(read)
+    return not any(apart(producer.written(n), ends) for n, ends in enumerate(steps))
 
 
 def _distance(out: Ref, consumer: Flow, read: Read) -> dict[Axis, int]:

@@ -177,6 +177,11 @@ class Range:
         return self.lo.never_after(other.lo) and other.hi.never_after(self.hi)
 
 
+def apart(a: tuple[Index, Index], b: tuple[Index, Index], least: int = 0) -> bool:
+    """True if two ranges, first and last step of each, share no step at any length from `least` up."""
+    return (a[1] + 1).never_after(b[0], least) or (b[1] + 1).never_after(a[0], least)
+
+
 def whole(axis: Axis) -> Range:
     """Every step of an axis, 1..T."""
     return Range(axis, fixed(1), last(axis))

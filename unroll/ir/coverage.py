@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from .axes import Axis, Index
 from .system import Equation, Ref, System
 
@@ -21,9 +23,7 @@ def single(system: System) -> dict[str, Equation]:
 
 def covers(system: System, reader: Equation, ref: Ref, writer: Equation) -> bool:
     """True if every step that `reader` reads of `ref` is one that `writer` writes, whatever the length."""
-    steps = enumerate(system.reads(reader, ref))
-    written = ((lo, hi, *writer.written(position)) for position, (lo, hi) in steps)
-    return all(first.never_after(lo) and hi.never_after(final) for lo, hi, first, final in written)
+    return all(_inside(system, reader, ref, writer))
 
 
 def within(system: System, reader: Equation, ref: Ref, writer: Equation) -> bool:
@@ -32,13 +32,17 @@ def within(system: System, reader: Equation, ref: Ref, writer: Equation) -> bool
     A step counted from the end counts as written by 1..T, since a template without a boundary there refuses lengths at
     which it is not; but a cotangent that is never written is zero.
     """
-    zero = system.decls[ref.name].kind == "cotangent"
+    inside = _inside(system, reader, ref, writer)
+    if system.decls[ref.name].kind == "cotangent":
+        return all(inside)
+    return all(held or (_at_end(i) and i.shift <= 0) for held, i in zip(inside, ref.index, strict=True))
+
+
+def _inside(system: System, reader: Equation, ref: Ref, writer: Equation) -> Iterator[bool]:
+    """For each bracket, whether the steps read are among those written, whatever the length."""
     for position, (lo, hi) in enumerate(system.reads(reader, ref)):
         first, final = writer.written(position)
-        inside = first.never_after(lo) and hi.never_after(final)
-        if not inside and (zero or not _at_end(ref.index[position]) or ref.index[position].shift > 0):
-            return False
-    return True
+        yield first.never_after(lo) and hi.never_after(final)
 
 
 def _at_end(index: Index) -> bool:

@@ -21,7 +21,7 @@ from typing import Any
 
 from ..errors import Source, UndefinedError
 from ..ops.core import OPS, Op
-from .axes import Axis, Index, Range, running, whole
+from .axes import Axis, Index, Range, apart, running, whole
 from .generated_inputs import Automatic
 
 Shape = tuple[int, ...]
@@ -258,6 +258,15 @@ class System:
         return result
 
     @cached_property
+    def readers(self) -> Mapping[str, list[Equation]]:
+        """The equations that read each name, each once."""
+        result: dict[str, list[Equation]] = {}
+        for equation in self.equations:
+            for name in dict.fromkeys(ref.name for ref in equation.refs):
+                result.setdefault(name, []).append(equation)
+        return result
+
+    @cached_property
     def reach(self) -> Mapping[Axis, int]:
         """By axis, the largest k for which anything has a step ``T+k``: no fixed step that exists lies further."""
         result: dict[Axis, int] = {}
@@ -346,8 +355,4 @@ def check_known(name: str, equations: Iterable[Equation]) -> None:
 
 def _overlap(a: Equation, b: Equation) -> bool:
     """False only if the two write different steps for every length."""
-    for position in range(len(a.out.index)):
-        (alo, ahi), (blo, bhi) = a.written(position), b.written(position)
-        if (ahi + 1).never_after(blo) or (bhi + 1).never_after(alo):
-            return False
-    return True
+    return not any(apart(a.written(n), b.written(n)) for n in range(len(a.out.index)))

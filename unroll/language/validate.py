@@ -8,7 +8,7 @@ from ..dependence.boundaries import covered, plain
 from ..dependence.flows import Dependence, Flow, collapsed
 from ..dependence.loop_order import NoOrder, plan
 from ..errors import AxisError, CausalityError, DoubleDefinitionError, UndefinedError, code, message
-from ..ir.axes import Axis
+from ..ir.axes import Axis, apart
 from ..ir.system import Ref, System
 from ..printing.plain import Writer
 
@@ -126,11 +126,7 @@ def _least(system: System, flows: list[Flow]) -> dict[str, list[int]]:
 
 
 def _apart(a: Flow, b: Flow, least: list[int]) -> bool:
-    for position, length in enumerate(least):
-        (alo, ahi), (blo, bhi) = a.written(position), b.written(position)
-        if (ahi + 1).never_after(blo, length) or (bhi + 1).never_after(alo, length):
-            return True
-    return False
+    return any(apart(a.written(n), b.written(n), length) for n, length in enumerate(least))
 
 
 def causal(system: System, flows: list[Flow]) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from ..ir.axes import Axis, Index, Range, fixed, last, running, whole
+from ..ir.axes import Axis, Index, Range, apart, fixed, last, running, whole
 from ..ir.boxes import Ends
 from ..ir.generated_inputs import Within
 from ..ir.system import Const, Decl, Domain, Equation, Ref, System
@@ -190,9 +190,8 @@ class Reads:
         )
 
     def _meet(self, axis: Axis, written: int | None, read: int | None, box: Ends, ends: Ends) -> bool:
-        (lo, hi), (first, final) = box, ends
         if axis not in self.axes or (written is None and read is None):
-            return not ((hi + 1).never_after(first) or (final + 1).never_after(lo))
+            return not apart(box, ends)
         if written is not None and read is not None:
             return written == read
         k, span = (read, box) if read is not None else (written, ends)

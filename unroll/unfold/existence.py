@@ -66,7 +66,7 @@ def _read(system: System, e: Equation, lengths: Lengths) -> bool:
     written = tuple(numbers(e.written(n), lengths) for n in range(len(axes)))
     reads: list[tuple[Ends, ...]] = [
         system.reads(reader, ref)
-        for reader in system.equations
+        for reader in system.readers.get(name, ())
         for ref in reader.refs
         if ref.name == name and runs(reader, lengths)
     ]

@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from ..compiler.pipeline import OPTIONAL
 from ..compiler.program import Program
 from ..compiler.report import Costs
 from ..errors import BackendError
 from ..ir.system import Decl, System
 
+FLOATS = ("float32", "float64", "complex128")
 PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
 """The first means nothing is rounded further than the dtype; "tf32" rounds the factors of products alone."""
 
@@ -109,6 +111,16 @@ class AbstractBackend(ABC):
             given = f"device={device!r}" if device is not None else "on_device=True"
             raise BackendError(f"{given}: backend {self.name!r} computes on the CPU; backend='cupy' has devices")
         return self
+
+    def options(self, dtype: Any, debug_nans: bool, without: Sequence[str], precision: str) -> Options:
+        """How a system is to run, checked: `dtype` is one of `FLOATS`, as text or as a type. Raises BackendError."""
+        dtype = str(getattr(dtype, "__name__", dtype))
+        if dtype not in FLOATS:
+            raise BackendError(f"dtype={dtype!r}: choose one of {', '.join(FLOATS)}")
+        known = (*OPTIONAL, *self.optional)
+        if unknown := [name for name in without if name not in known]:
+            raise BackendError(f"without={unknown[0]!r}: what {self.name} can do without is {', '.join(known)}")
+        return Options(dtype, debug_nans, tuple(without), self.rounding(precision, dtype))
 
     def rounding(self, precision: str, dtype: str) -> str:
         """The precision, where it can be had with a dtype. Raises BackendError."""

@@ -212,7 +212,7 @@ def test_shapes_beyond_the_thousandth_are_remembered_too(monkeypatch: pytest.Mon
     arrays = [np.ones((n, 1), np.float32) for n in range(1, 31)]
     for x in arrays:
         net.run({}, "h", x=x)
-    binder = next(iter(net._built.values())).binder
+    binder = next(iter(net._programs.compiled.values())).binder
     asked: list[int] = []
     checked = binder._checked
     monkeypatch.setattr(binder, "_checked", lambda *a: asked.append(1) or checked(*a))

@@ -119,7 +119,7 @@ def everything(net: Net, it: Specimen) -> dict[str, Any]:
 
 def executables(net: Net) -> list[Any]:
     """What a net has compiled so far, in the backend's own form."""
-    return [built.executable for built in net._built.values()]
+    return [built.executable for built in net._programs.compiled.values()]
 
 
 def poison(net: Net) -> None:

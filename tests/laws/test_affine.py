@@ -118,7 +118,7 @@ def named(make: Make) -> str:
 
 
 def source(net: Net) -> str:
-    return str(net._gradient(net._names.wrt(None), {}).executable.source)  # type: ignore[attr-defined]
+    return str(net._programs.gradient(net._names.wrt(None), {}).executable.source)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("make", FOUND, ids=named)

@@ -243,7 +243,7 @@ def test_full_lengths_take_the_plain_program() -> None:
     x = np.ones((4, 2, 3))
     plain = net.run(params, "h", x=x)
     assert np.array_equal(net.run(params, "h", x=x, lengths=[4, 4]), plain)
-    assert len(net._built) == 1
+    assert len(net._programs.compiled) == 1
     one = net.run(params, "h", x=x[:, 0], lengths=3)
     assert np.array_equal(one[:3], net.run(params, "h", x=x[:3, 0]))
     assert not one[3:].any()

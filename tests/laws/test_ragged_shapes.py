@@ -134,7 +134,7 @@ def test_where_nothing_gains_a_batch_axis_one_program_serves() -> None:
     net = g.compile("numpy")
     net.run({}, "h", x=np.ones((3, 2), np.float32))
     net.run({}, "h", x=np.ones((3, 2), np.float32), lengths=[3, 3])
-    assert len(net._built) == 1
+    assert len(net._programs.compiled) == 1
 
 
 def elman() -> Template:

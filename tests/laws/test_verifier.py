@@ -161,7 +161,7 @@ def test_a_fault_of_a_pass_is_found_and_the_pass_named(fault: str, after: str, m
         )
         monkeypatch.setattr(pipeline, "PASSES", passes)
         net = ZOO[name]().compile("numpy")
-        if FAULTS[fault](net._simple) == net._simple:
+        if FAULTS[fault](net._programs.simple) == net._programs.simple:
             continue
         with pytest.raises(VerificationError, match=f"the pass {after!r} left"):
             net.program(grad=True)

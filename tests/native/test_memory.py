@@ -175,7 +175,7 @@ def test_bucketed_batches_take_their_memory_again(backend: str) -> None:
     data = [np.ones((steps, 2, INPUTS), np.float32) for steps in (3, 5, 7, 9)]
     for x in data:
         net.value_and_grad(params, x=x)
-    (executable,) = (built.executable for built in net._built.values())
+    (executable,) = (built.executable for built in net._programs.compiled.values())
     before = [w for ws in executable._idle.values() for w in ws]  # type: ignore[attr-defined]
     for x in data * 2:
         net.value_and_grad(params, x=x)
@@ -192,7 +192,7 @@ def test_idle_memory_makes_room_for_a_run(backend: str, monkeypatch: pytest.Monk
     first, second = lstm().compile(backend), lstm().compile(backend)
     params, x = first.init(), np.ones((4, 2, INPUTS), np.float32)
     first.value_and_grad(params, x=x)
-    (kept,) = (built.executable._idle for built in first._built.values())  # type: ignore[attr-defined]
+    (kept,) = (built.executable._idle for built in first._programs.compiled.values())  # type: ignore[attr-defined]
     assert kept.bytes > 0
     monkeypatch.setattr(memory_budget, "available", lambda: 2**30 if not kept.bytes else 0)
     value, _ = second.value_and_grad(params, x=x)
@@ -219,7 +219,7 @@ def test_threads_share_idle_memory() -> None:
     for thread in threads:
         thread.join()
     assert not wrong
-    for built in net._built.values():
+    for built in net._programs.compiled.values():
         idle = built.executable._idle  # type: ignore[attr-defined]
         assert idle.bytes == sum(w.bytes for ws in idle.values() for w in ws)
 
@@ -229,7 +229,7 @@ def test_a_workspace_of_numpys_counts_its_views_too() -> None:
     net = lstm().compile("numpy")
     params = net.init(seed=0)
     net.value_and_grad(params, x=np.ones((50, 1, INPUTS), np.float32))
-    [made] = net._built.values()
+    [made] = net._programs.compiled.values()
     kept = made.executable._idle
     tracemalloc.start()
     try:

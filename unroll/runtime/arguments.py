@@ -7,6 +7,7 @@ from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ..backends.base import AbstractBackend
 from ..cache import BoundedCache
 from ..dependence.flows import live
 from ..errors import ArrayError, LengthError, MissingError, code, message
@@ -18,7 +19,7 @@ from ..printing.plain import Writer
 from ..transform.label_checks import OPERAND, limit
 from ..unfold.existence import check_reads, exists
 from ..unfold.lengths import batch_size, length, used_ends
-from .array_conversion import Arrays, called, convert, expected, precise, with_batch
+from .array_conversion import called, convert, expected, precise, with_batch
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class Binder:
         self,
         user: System,
         system: System,
-        backend: Arrays,
+        backend: AbstractBackend,
         dtype: str,
         batch_first: bool,
         directions: Mapping[str, Decl],

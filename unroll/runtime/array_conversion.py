@@ -2,46 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
+from ..backends.base import FLOATS, AbstractBackend
 from ..errors import ArrayError
 from ..ir.names import direction
 from ..ir.system import Decl
-
-FLOATS = ("float32", "float64", "complex128")
-
-
-class Arrays(Protocol):
-    """The part of a backend that arrays need."""
-
-    def quiet(self) -> AbstractContextManager[Any]: ...
-
-    def asarray(self, value: Any, dtype: str | None) -> Any: ...
-
-    def fits(self, value: Any, dtype: str) -> bool: ...
-
-    def misplaced(self, value: Any, name: str) -> str: ...
-
-    def bounds(self, array: Any) -> tuple[float, float] | None: ...
-
-    def host(self, array: Any) -> Any: ...
-
-    def pad(self, arrays: Sequence[Any], axes: int) -> Any: ...
-
-    def cut(self, array: Any, axis: int, batch: int, ends: Sequence[int]) -> Any: ...
-
-    def rows(self, array: Any, batch: int, rows: Sequence[int]) -> Any: ...
-
-    def key(self, seed: Any) -> int: ...
-
-    def joined(self, parts: Sequence[Any], along: int, batch: int | None, lengths: Any) -> Any: ...
-
-    def supply(
-        self, decl: Decl, steps: Sequence[int], batch: int, dtype: str, seed: int, start: int, ends: Sequence[Any]
-    ) -> Any: ...
-
 
 LOST: tuple[tuple[str, Callable[[Any], bool], Callable[[Any], str]], ...] = (
     (", and its mask would be lost", lambda v: hasattr(v, "mask") and hasattr(v, "filled"), lambda v: ".filled(0)"),
@@ -77,7 +44,7 @@ def precise(decl: Decl, dtype: str) -> str:
     return {"float": dtype, "int": "int64"}.get(decl.dtype, decl.dtype)
 
 
-def convert(backend: Arrays, decl: Decl, value: Any, dtype: str) -> Any:
+def convert(backend: AbstractBackend, decl: Decl, value: Any, dtype: str) -> Any:
     """The array of the declared kind, in the net's precision; no copy where none is needed. Raises ArrayError."""
     if backend.fits(value, precise(decl, dtype)):
         return value

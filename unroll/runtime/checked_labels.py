@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
-from ..compiler.program import Program
+from ..backends.base import AbstractExecutable
 from ..compiler.report import Costs
 from ..errors import LabelError
 from ..ir.axes import Axis, running
@@ -43,17 +43,7 @@ class Outside:
         return replace(self, steps=steps, example=example)
 
 
-class Executable(Protocol):
-    """What a backend makes of a system: see `unroll.backends.base`."""
-
-    program: Program | None
-
-    def __call__(self, values: Mapping[str, Any], lengths: Mapping[str, int], batch: int) -> dict[Any, Any]: ...
-
-    def costs(self, lengths: Mapping[str, int], batch: int) -> Costs | None: ...
-
-
-class Checked:
+class Checked(AbstractExecutable):
     """An executable whose system has a count of labels that lie outside. Raises ArrayError where there is one.
 
     again  compiles a system once more, for results that are NumPy arrays
@@ -61,16 +51,24 @@ class Checked:
 
     def __init__(
         self,
-        run: Executable,
+        run: AbstractExecutable,
         system: System,
         found: list[Lookup],
         held: list[str],
-        again: Callable[[System], Executable],
+        again: Callable[[System], AbstractExecutable],
     ) -> None:
         self.run, self.system, self.found, self.held, self.again = run, system, found, held, again
+        self.program = run.program
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.run, name)
+
+    def costs(self, lengths: Mapping[str, int], batch: int) -> Costs | None:
+        """Those of the run."""
+        return self.run.costs(lengths, batch)
+
+    def __str__(self) -> str:
+        return str(self.run)
 
     def __call__(self, values: Mapping[str, Any], lengths: Mapping[str, int], batch: int) -> dict[str, Any]:
         """The results, without the count."""

@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from .. import backends
-from ..backends.base import Options
 from ..cache import BoundedCache
-from ..compiler.pipeline import OPTIONAL, compile_system
+from ..compiler.pipeline import compile_system
 from ..compiler.program import Program
 from ..compiler.report import Report, explain
-from ..errors import ArrayError, BackendError, from_call
+from ..errors import from_call
 from ..ir.names import LOSS, TANGENT
-from ..ir.system import System, visible
+from ..ir.system import Ref, System, visible
 from ..transform.higher_order import hessian_system, tangent_system
 from ..transform.intervention import clamped
 from ..unfold.lengths import batch_size, length, used_ends
 from .arguments import Extras
-from .array_conversion import FLOATS
-from .build import Compiler
 from .generate import Generated, generate, stops
 from .initializers import check_picklable, initial
-from .programs import Programs
-from .queries import Names, instance, keyed, one, parted, second
+from .programs import Compiled, Programs
+from .queries import Key, Names, Queries, instances, one, second
 from .sequence_lengths import LengthReader
-from .stream import Stream
+from .stream import Stepper, Stream
 
 Params = Mapping[str, Any] | None
 """None where they were forgotten, which is said where they are looked at."""
@@ -35,7 +32,7 @@ CLAMPED = 64
 Clamp = Mapping[tuple[Any, ...], Any] | None
 
 
-class Net(Programs):
+class Net:
     """A template ready to run; made by `Template.compile`.
 
     Arrays are time-first, ``(T, B, ...)``, or ``(B, T, ...)`` with ``batch_first=True``; the batch axis may be left
@@ -56,20 +53,17 @@ class Net(Programs):
         device: Any = None,
         on_device: bool = False,
     ) -> None:
-        dtype = str(getattr(dtype, "__name__", dtype))
-        if dtype not in FLOATS:
-            raise BackendError(f"dtype={dtype!r}: choose one of {', '.join(FLOATS)}")
         self.backend = backends.load(backend).at(device, on_device)
-        self.dtype = dtype
         self._devices: dict[str, Any] = {"device": device, "on_device": on_device}
-        known = (*OPTIONAL, *self.backend.optional)
-        if unknown := [name for name in without if name not in known]:
-            raise BackendError(f"without={unknown[0]!r}: what {self.backend.name} can do without is {', '.join(known)}")
-        self._options = Options(dtype, debug_nans, tuple(without), self.backend.rounding(precision, dtype))
+        self._options = self.backend.options(dtype, debug_nans, without, precision)
+        self.dtype = self._options.dtype
         self.backend.anticipate(system, self._options)
-        super().__init__(system, Compiler(system, self.backend, self._options, batch_first))
+        self.system, self.batch_first = system, batch_first
+        self._programs = Programs(system, self.backend, self._options, batch_first)
+        self._names = Queries(system, self._programs.simple)
+        self._steppers: dict[Any, Stepper] = {}
         self._set: BoundedCache[tuple[Net, tuple[str, ...]]] = BoundedCache(CLAMPED)
-        self._lengths = LengthReader(system, self.backend, dtype, batch_first)
+        self._lengths = LengthReader(system, self.backend, self.dtype, batch_first)
 
     @property
     def _of(self) -> Any:
@@ -144,10 +138,9 @@ class Net(Programs):
         """The same, with the inputs in a mapping, whatever they are called."""
         single, wanted = self._names.asked(names)
         told = self._lengths(lengths, arrays, {})
-        built = self._forward(wanted, told.along)
-        system, bound, results = built.call(params, told.arrays, extras=Extras(seed, ends=told.ends, batch=batch))
-        shown = {name: self._out(system, name, value, bound) for name, value in results.items()}
-        return next(iter(shown.values())) if single else shown
+        built = self._programs.forward(wanted, told.along)
+        results = built.call(params, told.arrays, extras=Extras(seed, ends=told.ends, batch=batch))
+        return results.asked(wanted, single)
 
     @from_call
     def stream(
@@ -199,7 +192,7 @@ class Net(Programs):
     @from_call
     def loss(self, /, params: Params = None, *, lengths: Any = None, seed: Any = None, **arrays: Any) -> Any:
         """The loss averaged over the batch: one number."""
-        self._need_loss()
+        self._programs.need_loss()
         value = self.run(params, "loss", lengths=lengths, seed=seed, **arrays)
         return self.backend.mean(value) if value.ndim else value[()]
 
@@ -224,20 +217,17 @@ class Net(Programs):
 
         A name that the loss does not depend on has gradient zero. Raises ArrayError, LengthError, DifferentiationError.
         """
-        self._need_loss()
+        self._programs.need_loss()
         if clamp:
             net, values = self._clamped(clamp)
             return net.value_and_grad(params, wrt, outputs, lengths=lengths, seed=seed, **values, **arrays)
         names = self._names.wrt(wrt)
         wanted = self._names.asked(outputs)[1] if outputs != () else {}
         told = self._lengths(lengths, arrays, {})
-        built = self._gradient(names, wanted, told.along)
-        system, bound, results = built.call(params, told.arrays, extras=Extras(seed, ends=told.ends))
-        value = results[LOSS][()]
-        grads = self._gradients(system, names, results, bound)
-        if outputs == ():
-            return value, grads
-        return value, grads, {name: self._out(system, name, results[name], bound) for name in wanted}
+        built = self._programs.gradient(names, wanted, told.along)
+        results = built.call(params, told.arrays, extras=Extras(seed, ends=told.ends))
+        value, grads = results.values[LOSS][()], results.gradients(names)
+        return (value, grads) if outputs == () else (value, grads, results.asked(wanted, single=False))
 
     @from_call
     def jvp(
@@ -260,15 +250,14 @@ class Net(Programs):
         tangents = second(tangents, "jvp", "tangents")
         names = tuple(sorted(tangents))
         if one(of, "jvp") == "loss":
-            self._need_loss()
+            self._programs.need_loss()
         self._names.need(names, "tangent")
         told = self._lengths(lengths, arrays, tangents)
         directions = {f"{n}~tangent": told.directions[n] for n in names}
-        key, made = ("jvp", of, *names), lambda: tangent_system(self._simple, names, of)
-        built = self._get(key, made, tuple(directions), told.along)
-        system, bound, results = built.call(params, told.arrays, directions, Extras(seed, ends=told.ends))
-        value = self._out(system, of, results[of], bound)
-        tangent = self._out(system, of, results[TANGENT], bound)
+        key, made = ("jvp", of, *names), lambda: tangent_system(self._programs.simple, names, of)
+        built = self._programs.get(key, made, tuple(directions), told.along)
+        results = built.call(params, told.arrays, directions, Extras(seed, ends=told.ends))
+        value, tangent = results[of], results[TANGENT]
         if of == "loss" and value.ndim:
             return self.backend.mean(value), self.backend.mean(tangent)
         return value, tangent
@@ -298,11 +287,10 @@ class Net(Programs):
         seeds = {n: f"{n}~seed" for n in of}
         told = self._lengths(lengths, arrays, cotangents)
         directions = {seeds[n]: told.directions[n] for n in of}
-        key, made = ("vjp", of, names), lambda: self._adjoint(names, wanted, seeds)
-        built = self._get(key, made, tuple(directions), told.along)
-        system, bound, results = built.call(params, told.arrays, directions, Extras(seed, ends=told.ends))
-        values = {n: self._out(system, n, results[n], bound) for n in of}
-        return values, self._gradients(system, names, results, bound)
+        key, made = ("vjp", of, names), lambda: self._programs.adjoint(names, wanted, seeds)
+        built = self._programs.get(key, made, tuple(directions), told.along)
+        results = built.call(params, told.arrays, directions, Extras(seed, ends=told.ends))
+        return results.asked(of, single=False), results.gradients(names)
 
     @from_call
     def hessian_vector(
@@ -319,18 +307,18 @@ class Net(Programs):
 
         vector  arrays like the params, by name; names left out count as zero
         """
-        self._need_loss()
+        self._programs.need_loss()
         vector = second(vector, "hessian_vector", "vector")
         names = tuple(sorted(vector))
         self._names.need(names, "vector")
         told = self._lengths(lengths, arrays, vector)
         directions = {f"{n}~vector": told.directions[n] for n in names}
-        key, made = ("hessian", *names), lambda: hessian_system(self._simple, names)
-        built = self._get(key, made, tuple(directions), told.along)
-        _, bound, results = built.call(params, told.arrays, directions, Extras(seed, ends=told.ends))
-        scale = bound.batch if self._per_example(told.along) else 1
+        key, made = ("hessian", *names), lambda: hessian_system(self._programs.simple, names)
+        built = self._programs.get(key, made, tuple(directions), told.along)
+        results = built.call(params, told.arrays, directions, Extras(seed, ends=told.ends))
+        scale = results.bound.batch if self._programs.per_example(told.along) else 1
         with self.backend.quiet():
-            return {name: value / scale for name, value in results.items()}
+            return {name: value / scale for name, value in results.values.items()}
 
     @from_call
     def program(self, names: Names = None, *, grad: bool = False) -> Program:
@@ -366,17 +354,28 @@ class Net(Programs):
         given = {end: length(end, n) for end, n in lengths.items()}
         return explain(title, run.program, run.costs, ends, given, batch_size(batch))
 
+    def _program(self, names: Names, grad: bool) -> Compiled:
+        if grad:
+            self._programs.need_loss()
+            return self._programs.gradient(self._names.wrt(None), {})
+        return self._programs.forward(self._names.asked(names)[1])
+
+    def _stepper(self, wanted: dict[Key, Ref]) -> Stepper:
+        """What streams of these outputs share; made once for all."""
+        key = tuple(wanted)
+        if key not in self._steppers:
+            system = replace(self._programs.simple, outputs=wanted)
+            self._steppers[key] = Stepper(system, self._programs, (_stepper, (self, wanted)))
+        return self._steppers[key]
+
     def _clamped(self, clamp: Any) -> tuple[Net, dict[str, Any]]:
         """The net in which some instances are inputs, and the arrays of these."""
-        if not isinstance(clamp, Mapping) or not all(map(instance, clamp)):
-            got = f"the keys {list(clamp)}" if isinstance(clamp, Mapping) else f"a {type(clamp).__name__}"
-            raise ArrayError(f'clamp= takes a dict from instances to arrays, {{("h", 3): value}}; got {got}')
-        instances = tuple(parted(keyed(k)) for k in clamp)
-        found = self._set.get(instances)
+        asked = instances(clamp)
+        found = self._set.get(asked)
         if found is None:
-            system, inputs = clamped(self.system, instances)
+            system, inputs = clamped(self.system, asked)
             found = self._alike(system), inputs
-            self._set.put(instances, found)
+            self._set.put(asked, found)
         net, inputs = found
         return net, dict(zip(inputs, clamp.values(), strict=True))
 
@@ -393,3 +392,8 @@ class Net(Programs):
 def _made(kind: type[Net], of: Any, backend: str, how: Mapping[str, Any]) -> Net:
     """A net that was pickled."""
     return kind(of, backend, **how)
+
+
+def _stepper(net: Net, wanted: dict[Key, Ref]) -> Stepper:
+    """What the streams of a net that was pickled share."""
+    return net._stepper(wanted)

@@ -2,129 +2,211 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from ..errors import UndefinedError
+from ..backends.base import AbstractBackend, AbstractExecutable, Options
+from ..compiler.pipeline import expand
+from ..dependence.flows import live
+from ..dependence.loop_order import NoOrder
+from ..errors import CausalityError, UndefinedError, message
 from ..ir.axes import Axis
 from ..ir.names import LOSS
-from ..ir.system import Ref, System
+from ..ir.system import Decl, Equation, Ref, System
+from ..printing.plain import Writer
 from ..transform.adjoint import adjoint
-from ..transform.ragged import lifted
+from ..transform.label_checks import counted, lookups
+from ..transform.ragged import lifted, ragged
 from ..transform.simplify import reduced
-from .arguments import Bound
-from .build import Compiled, Compiler
-from .queries import Key, Names, Queries, gradients, parted, place
+from ..transform.verify import check_results
+from .arguments import PLAIN, Binder, Extras
+from .checked_labels import Checked
+from .queries import Key, gradients, parted, place
+from .results import Results
 from .sequence_lengths import EQUAL, Along
-from .stream import Stepper
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A program, and what checks its arrays."""
+
+    system: System
+    executable: AbstractExecutable
+    binder: Binder
+    averaged: tuple[str, ...] = ()
+
+    def call(
+        self,
+        params: Any,
+        arrays: Mapping[str, Any],
+        directions: Mapping[str, Any] | None = None,
+        extras: Extras = PLAIN,
+    ) -> Results:
+        """Check the arrays and run."""
+        bound = self.binder(params, arrays, directions, extras)
+        values = self.executable(bound.values, bound.lengths, bound.batch)
+        check_results(self.system, values, bound.lengths, bound.batch, self.averaged[:1])
+        return Results(self.system, bound, values, self.binder.batch_first)
 
 
 class Programs:
-    """The programs of one template; a `Net` is made of them."""
+    """Compiles a template for a backend, as often as something new is requested of it.
 
-    def __init__(self, system: System, compiler: Compiler) -> None:
-        self.system = system
-        self._compiler, self.batch_first = compiler, compiler.batch_first
-        self._built: dict[Any, Compiled] = {}
-        self._steppers: dict[Any, Stepper] = {}
+    system   the template as declared, whose names messages use
+    simple   the same, simplified: what every program is made of
+    options  of the backend, the dtype among them
+    """
+
+    def __init__(self, system: System, backend: AbstractBackend, options: Options, batch_first: bool) -> None:
+        self.system, self.backend, self.options, self.batch_first = system, backend, options, batch_first
+        self.simple = reduced(system, _roots(system))
+        self.compiled: dict[Any, Compiled] = {}
         self._lifted: dict[tuple[Axis, ...], tuple[Axis, ...]] = {(): ()}
-        self._simple = reduced(system, _roots(system))
-        self._names = Queries(system, self._simple)
 
-    def _program(self, names: Names, grad: bool) -> Compiled:
-        if grad:
-            self._need_loss()
-            return self._gradient(self._names.wrt(None), {})
-        return self._forward(self._names.asked(names)[1])
+    def forward(self, wanted: Mapping[Key, Ref], along: Along = EQUAL) -> Compiled:
+        """The program that computes outputs."""
+        return self.get(("run", *wanted), lambda: replace(self.simple, outputs=wanted), (), along)
 
-    def _forward(self, wanted: Mapping[Key, Ref], along: Along = EQUAL) -> Compiled:
-        return self._get(("run", *wanted), lambda: replace(self._simple, outputs=wanted), (), along)
+    def gradient(self, names: tuple[Key, ...], wanted: Mapping[Key, Ref], along: Along = EQUAL) -> Compiled:
+        """The program that computes the loss, its gradient by each name or instance, and outputs."""
 
-    def _gradient(self, names: tuple[Key, ...], wanted: Mapping[Key, Ref], along: Along = EQUAL) -> Compiled:
         def means() -> tuple[str, ...]:
-            return (LOSS, *gradients(len(names))) if self._per_example(along) else ()
+            return (LOSS, *gradients(len(names))) if self.per_example(along) else ()
 
         def make() -> System:
-            return self._adjoint(names, {LOSS: Ref("loss"), **wanted})
+            return self.adjoint(names, {LOSS: Ref("loss"), **wanted})
 
-        return self._get(("grad", names, *wanted), make, (), along, means)
+        return self.get(("grad", names, *wanted), make, (), along, means)
 
-    def _adjoint(
+    def get(
+        self,
+        asked: tuple[Any, ...],
+        make: Callable[[], System],
+        directions: Sequence[str],
+        along: Along,
+        means: Callable[[], tuple[str, ...]] = tuple,
+    ) -> Compiled:
+        """The program that was made for what is requested, or a new one; all else follows from that.
+
+        directions  names of inputs like ``W~tangent``, which are given even where nothing reads them
+        means       outputs that are averaged over the batch, see `unroll.backends.base.Options`
+
+        Where no example is shorter than the arrays, and nothing gains a value for each example, the plain one serves.
+        Raises CausalityError where lengths leave no order.
+        """
+        each = self._lifting(along.each)
+        key = (*asked, None, *along.short, None, *each) if along.short or each else asked
+        made = self.compiled.get(key)
+        if made is None:
+            made = self.compiled[key] = self._compile(make(), directions, along.short, each, means())
+        return made
+
+    def adjoint(
         self, names: tuple[Key, ...], wanted: Mapping[Any, Ref], seeds: Mapping[str, str] | None = None
     ) -> System:
         """The adjoint with the outputs wanted, and the gradient by each name or instance."""
         asked = [parted(n) for n in names]
         apart = [name for name, _ in asked if not self.system.decls[name].given]
-        simple = reduced(self.system, _roots(self.system), apart) if apart else self._simple
+        simple = reduced(self.system, _roots(self.system), apart) if apart else self.simple
         system = adjoint(simple, tuple(dict.fromkeys(name for name, _ in asked)), seeds)
         grads = [place(system.decls[f"{name}~"], steps) for name, steps in asked]
         return replace(system, outputs={**wanted, **dict(zip(gradients(len(names)), grads, strict=True))})
 
-    def _gradients(
-        self, system: System, names: tuple[Key, ...], results: Mapping[Any, Any], bound: Bound
-    ) -> dict[Any, Any]:
-        keys = gradients(len(names))
-        return {name: self._out(system, key, results[key], bound) for name, key in zip(names, keys, strict=True)}
+    def per_example(self, along: Along) -> bool:
+        """True where the loss has a value for each example: it may depend on nothing of it but its length."""
+        return self.simple.decls["loss"].batched or lifted(self.simple, along.each).decls["loss"].batched
 
-    def _get(
+    def need_loss(self) -> None:
+        """Raises UndefinedError for a template without a loss."""
+        if self.system.loss is None:
+            raise UndefinedError(f"template {self.system.name!r} has no loss; set g.loss = ...")
+
+    def needed(self, system: System) -> System:
+        """A system cut down to what its outputs need, in operations that backends know."""
+        roots = [r.name for r in system.outputs.values()]
+        system = reduced(replace(system, loss=None, stop=None, truncations=()), roots)
+        kept = live(system, roots)
+        decls = {n: d for n, d in system.decls.items() if n in kept}
+        return expand(replace(system, name=self.system.name, decls=decls))
+
+    def build(self, system: System) -> AbstractExecutable:
+        """Compile what `needed` returned."""
+        return self._checked(system, (), ())[1]
+
+    def binder(
         self,
-        asked: tuple[Any, ...],
-        make: Callable[[], System],
-        directions: tuple[str, ...],
-        along: Along,
-        means: Callable[[], tuple[str, ...]] = tuple,
-    ) -> Compiled:
-        """The program that was made for what is asked, or a new one; all else follows from that.
+        user: System,
+        system: System,
+        directions: Mapping[str, Decl] | None = None,
+        asked: Sequence[Ref] | None = None,
+    ) -> Binder:
+        """What checks the arrays of a system, and that what is asked for exists; by default its outputs."""
+        return Binder(user, system, self.backend, self.options.dtype, self.batch_first, directions or {}, asked)
 
-        Where no example is shorter than the arrays, and nothing gains a value for each example, the plain one serves.
+    def _compile(
+        self,
+        system: System,
+        directions: Sequence[str],
+        short: tuple[Axis, ...],
+        each: tuple[Axis, ...],
+        averaged: tuple[str, ...],
+    ) -> Compiled:
+        """What the outputs of a system need, compiled.
+
+        short  the axes on which an example is shorter than the arrays
+        each   the axes on which what runs along them has a value for each example for that alone
         """
-        each = self._lifting(along.each)
-        key = (*asked, None, *along.short, None, *each) if along.short or each else asked
-        made = self._built.get(key)
-        if made is None:
-            made = self._built[key] = self._compiler.make(make(), directions, along.short, each, means())
-        return made
+        system = lifted(system, each) if each else system
+        given = {name: system.decls[name] for name in directions}
+        asked = tuple(system.outputs.values())
+        try:
+            system, executable = self._checked(self.needed(system), short, averaged)
+        except NoOrder:
+            if not short:
+                raise
+            raise CausalityError(
+                message(
+                    f"with lengths of their own, no order of steps can compute this of template {self.system.name!r}: "
+                    "what follows the last step depends on the last step, and running steps read it",
+                    *((Writer(self.system).equation(e), e.source) for e in self.system.equations if _after(e)),
+                    fix="Put examples of one length into a batch, without lengths=.",
+                )
+            ) from None
+        return Compiled(system, executable, self.binder(self.system, system, given, asked), averaged)
+
+    def _checked(
+        self, system: System, short: tuple[Axis, ...], averaged: tuple[str, ...]
+    ) -> tuple[System, AbstractExecutable]:
+        """A system as it is compiled, and the executable, which checks the labels that the system computes."""
+        own = [n for n, d in self.system.decls.items() if d.kind == "input" and not d.automatic]
+        found = lookups(system, own) if self.backend.waits else []
+        if not found:
+            return self._executable(system, short, averaged)
+        whole, held = counted(system, found)
+        made, run = self._executable(self.needed(whole), short, averaged)
+        return made, Checked(run, whole, found, held, lambda again: self._executable(self.needed(again), short, ())[1])
+
+    def _executable(
+        self, system: System, short: tuple[Axis, ...], averaged: tuple[str, ...]
+    ) -> tuple[System, AbstractExecutable]:
+        if short:
+            system = self.needed(ragged(system, short, self.options.debug_nans))
+        with self.backend.quiet():
+            return system, self.backend.build(system, replace(self.options, averaged=averaged))
 
     def _lifting(self, each: tuple[Axis, ...]) -> tuple[Axis, ...]:
         """Those axes, where what runs along one has a value for each example for that alone; none where all has."""
         if each not in self._lifted:
-            before, after = self._simple.decls, lifted(self._simple, each).decls
+            before, after = self.simple.decls, lifted(self.simple, each).decls
             self._lifted[each] = each if any(after[n].batched and not d.batched for n, d in before.items()) else ()
         return self._lifted[each]
-
-    def _per_example(self, along: Along) -> bool:
-        """True where the loss has a value for each example: it may depend on nothing of it but its length."""
-        return self._simple.decls["loss"].batched or lifted(self._simple, along.each).decls["loss"].batched
-
-    def _stepper(self, wanted: dict[Key, Ref]) -> Stepper:
-        key = tuple(wanted)
-        if key not in self._steppers:
-            system = replace(self._simple, outputs=wanted)
-            self._steppers[key] = Stepper(system, self._compiler, self._out, (stepper, (self, wanted)))
-        return self._steppers[key]
-
-    def _need_loss(self) -> None:
-        if self.system.loss is None:
-            raise UndefinedError(f"template {self.system.name!r} has no loss; set g.loss = ...")
-
-    def _out(self, system: System, name: Any, value: Any, bound: Bound) -> Any:
-        """A result in the user's layout: batch where the inputs have it."""
-        ref = system.outputs[name]
-        if not system.decls[ref.name].batched:
-            return value
-        axes = sum(i.runs for i in ref.index)
-        if bound.unbatched:
-            return value.reshape(value.shape[:axes] + value.shape[axes + 1 :])
-        if self.batch_first and axes:
-            return value.transpose(axes, *range(axes), *range(axes + 1, value.ndim))
-        return value
-
-
-def stepper(programs: Programs, wanted: dict[Key, Ref]) -> Stepper:
-    """What streams of these outputs share; made once for all."""
-    return programs._stepper(wanted)
 
 
 def _roots(system: System) -> list[str]:
     return [n for n, d in system.decls.items() if d.kind != "temporary"]
+
+
+def _after(e: Equation) -> bool:
+    """True for an equation that defines a step after the last, T+k, by others."""
+    return bool(e.refs) and any(i.anchor and not i.runs and i.shift > 0 for i in e.out.index)

@@ -124,6 +124,14 @@ def instance(key: Any) -> bool:
     return named and not any(isinstance(k, (str, tuple, list)) for k in key[1:])
 
 
+def instances(clamp: Any) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    """The instances that a dict from instances to arrays names. Raises ArrayError."""
+    if not isinstance(clamp, Mapping) or not all(map(instance, clamp)):
+        got = f"the keys {list(clamp)}" if isinstance(clamp, Mapping) else f"a {type(clamp).__name__}"
+        raise ArrayError(f'clamp= takes a dict from instances to arrays, {{("h", 3): value}}; got {got}')
+    return tuple(parted(keyed(k)) for k in clamp)
+
+
 def keyed(item: Any) -> Key:
     """What was asked for as it is called: steps become Python's integers. Raises UndefinedError for other steps."""
     if not isinstance(item, tuple):

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
+from ..backends.base import AbstractBackend
 from ..errors import ArrayError, LengthError
 from ..ir.axes import Axis
 from ..ir.system import Decl, System
 from ..ops.integers import integer
 from ..unfold.lengths import length, used_ends
-from .array_conversion import Arrays, called, convert
+from .array_conversion import called, convert
 
 Ends = dict[str, list[int]]
 
@@ -44,7 +45,7 @@ class GivenLengths:
 class LengthReader:
     """Reads the lengths that are given to the nets of one template."""
 
-    def __init__(self, system: System, backend: Arrays, dtype: str, batch_first: bool) -> None:
+    def __init__(self, system: System, backend: AbstractBackend, dtype: str, batch_first: bool) -> None:
         self.system, self.backend, self.dtype, self.batch_first = system, backend, dtype, batch_first
         ends = used_ends(system)
         self.axes = {a.end: a for a in system.axes if a.end in ends}

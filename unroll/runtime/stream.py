@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 from ..errors import ArrayError, LabelError, LengthError, NonFiniteError, from_call
 from ..ir.axes import TIME
@@ -14,41 +14,35 @@ from ..ops.integers import integer
 from ..transform.simplify import reduced
 from ..transform.step_split import cut
 from .arguments import Bound, Extras
-from .build import Compiler
+from .programs import Programs
+from .results import Results
 
 STEPS = "steps"
 """The entry of a state that counts the steps so far."""
-
-
-class Show(Protocol):
-    """Lays a result out for the user."""
-
-    def __call__(self, system: System, name: Any, value: Any, bound: Bound) -> Any: ...
 
 
 class Stepper:
     """A template cut between its steps and compiled; it holds no state.
 
     system  the template with the outputs asked for
-    show    lays a result out for the user
     origin  what makes it again, a function and its arguments, which alone is pickled
     """
 
     def __init__(
-        self, system: System, compiler: Compiler, show: Show, origin: tuple[Callable[..., Stepper], tuple[Any, ...]]
+        self, system: System, programs: Programs, origin: tuple[Callable[..., Stepper], tuple[Any, ...]]
     ) -> None:
         self.origin = origin
         parts = cut(reduced(system, [r.name for r in system.outputs.values()]))
-        context, step = compiler.needed(parts.context), compiler.needed(parts.step)
+        context, step = programs.needed(parts.context), programs.needed(parts.step)
         made = {n: r for n, r in context.outputs.items() if n not in parts.given}
-        self.user, self.backend, self.show = compiler.user, compiler.backend, show
+        self.user, self.backend, self.batch_first = programs.system, programs.backend, programs.batch_first
         self.step, self.states = step, parts.states
-        self.first = compiler.build(compiler.needed(replace(context, outputs=made))) if made else None
-        self.run = compiler.build(step)
-        self.once = compiler.binder(self.user, context).only(lambda d: TIME not in d.axes)
+        self.first = programs.build(programs.needed(replace(context, outputs=made))) if made else None
+        self.run = programs.build(step)
+        self.once = programs.binder(self.user, context).only(lambda d: TIME not in d.axes)
         along = {n: d for n, d in self.user.decls.items() if d.kind == "input" and TIME in d.axes and not d.automatic}
         chunk = replace(step, decls={**along, **step.decls})
-        every = compiler.binder(chunk, chunk)
+        every = programs.binder(chunk, chunk)
         self.inputs = every.only(lambda d: TIME in d.axes and not d.automatic)
         self.noise = every.only(lambda d: TIME in d.axes and d.automatic)
 
@@ -196,8 +190,7 @@ class Stream:
         """Outputs in the user's layout."""
         bound = replace(self._context, unbatched=not self.batched)
         made = self.stepper
-        shown = {name: made.show(made.step, name, value, bound) for name, value in results.items()}
-        return next(iter(shown.values())) if self._single else shown
+        return Results(made.step, bound, results, made.batch_first).asked(results, self._single)
 
     @property
     def carried(self) -> Mapping[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any
 from ..dependence.flows import dependences, live, operations
 from ..dependence.scc import components
 from ..ir.axes import running
-from ..ir.coverage import single, steps_of, within
+from ..ir.coverage import steps_of, within
 from ..ir.names import is_cotangent, primal
 from ..ir.system import Decl, Domain, Equation, Ref, System, exact
 from ..ops.core import OPS
@@ -211,7 +211,7 @@ def _plain(e: Equation) -> Equation:
 
 def _apart(system: System) -> System:
     """Products with a joined vector, some parts of which recur and others do not."""
-    joined = {n: e for n, e in single(system).items() if e.op == "concat" and len(system.decls[n].shape) == 1}
+    joined = {n: e for n, e in system.single.items() if e.op == "concat" and len(system.decls[n].shape) == 1}
     draft = Draft(system)
     found = [
         (n, p)

@@ -17,7 +17,7 @@ from functools import cached_property
 from itertools import accumulate, pairwise
 from typing import Any
 
-from ..ir.coverage import covers, single, within
+from ..ir.coverage import covers, within
 from ..ir.system import Equation, Ref, System
 from ..ops.shapes import elementwise
 from .loop_bodies import Bodies
@@ -59,7 +59,7 @@ class _Packer:
 
     def __init__(self, system: System) -> None:
         self.system, self.draft, self.equations = system, Draft(system), system.equations
-        alone = single(system)
+        alone = system.single
         self.number = {e.out.name: n for n, e in enumerate(self.equations) if alone.get(e.out.name) is e}
         self.makers: dict[str, list[int]] = {}
         self.readers: dict[str, list[int]] = {}

@@ -33,7 +33,8 @@ class Flow:
 
     def read_steps(self, read: Read) -> tuple[tuple[Index, Index], ...]:
         """First and last step read along each bracket."""
-        ranges = {r.axis: r for r in (*self.domain, *read.over)}
+        plain = self.domain is self.equation.domain and not read.over
+        ranges = self.equation.ranges if plain else {r.axis: r for r in (*self.domain, *read.over)}
         return tuple(
             (ranges[i.axis].lo + i.shift, ranges[i.axis].hi + i.shift) if i.axis and i.runs else (i, i)
             for i in read.ref.index

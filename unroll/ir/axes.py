@@ -43,13 +43,17 @@ class Index:
         return self.axis is not None and self.anchor == self.axis.name
 
     def __add__(self, k: Any) -> Index:
-        steps = integer(k)
+        steps = k if type(k) is int else integer(k)
+        if steps == 0:
+            return self
         return self._other(k, f"{self} + {k}") if steps is None else Index(self.axis, self.anchor, self.shift + steps)
 
     __radd__ = __add__
 
     def __sub__(self, k: Any) -> Index:
-        steps = integer(k)
+        steps = k if type(k) is int else integer(k)
+        if steps == 0:
+            return self
         return self._other(k, f"{self} - {k}") if steps is None else Index(self.axis, self.anchor, self.shift - steps)
 
     def __rsub__(self, k: Any) -> Index:
@@ -66,7 +70,8 @@ class Index:
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, Index):
-            return (self.axis, self.anchor, self.shift) == (other.axis, other.anchor, other.shift)
+            same = self.shift == other.shift and self.anchor == other.anchor
+            return same and (self.axis is other.axis or self.axis == other.axis)
         return bool(self._compared(other)) if isinstance(other, (int, float)) else NotImplemented
 
     def _compared(self, k: Any) -> Any:
@@ -112,14 +117,14 @@ class Index:
             return self.shift
         return (steps[self.axis] if self.runs else lengths[self.axis.end]) + self.shift
 
-    def never_after(self, other: Index, least: int = 0) -> bool:
-        """True if this step is at most `other` for every length from `least` up; False if not, or if that depends.
+    def never_after(self, other: Index, least: int = 0, gap: int = 0) -> bool:
+        """True if this step is at most ``other - gap`` for every length from `least` up; False if that depends too.
 
         Both are fixed steps or ``T+k`` of one axis.
         """
         if self.anchor == other.anchor:
-            return self.shift <= other.shift
-        return not self.anchor and self.shift <= least + other.shift
+            return self.shift + gap <= other.shift
+        return not self.anchor and self.shift + gap <= least + other.shift
 
     def substitute(self, steps: Mapping[Axis, Index]) -> Index:
         """This step with running axes replaced."""
@@ -166,7 +171,7 @@ class Range:
 
     def shifted(self, k: int) -> Range:
         """The range ``lo+k..hi+k``."""
-        return Range(self.axis, self.lo + k, self.hi + k)
+        return Range(self.axis, self.lo + k, self.hi + k) if k else self
 
     def steps(self, lengths: Lengths) -> range:
         """The steps as a Python range."""
@@ -179,7 +184,7 @@ class Range:
 
 def apart(a: tuple[Index, Index], b: tuple[Index, Index], least: int = 0) -> bool:
     """True if two ranges, first and last step of each, share no step at any length from `least` up."""
-    return (a[1] + 1).never_after(b[0], least) or (b[1] + 1).never_after(a[0], least)
+    return a[1].never_after(b[0], least, 1) or b[1].never_after(a[0], least, 1)
 
 
 def whole(axis: Axis) -> Range:

@@ -1,4 +1,4 @@
-"""Coverage: which steps equations write and read, as index ranges that are compared for every length."""
+"""Coverage: whether what one equation reads lies among what another writes, compared for every length."""
 
 from __future__ import annotations
 
@@ -6,19 +6,6 @@ from collections.abc import Iterator
 
 from .axes import Axis, Index
 from .system import Equation, Ref, System
-
-
-def single(system: System) -> dict[str, Equation]:
-    """Names with one equation that holds at each point by itself, neither summed nor added to."""
-    return {
-        name: equations[0]
-        for name, equations in system.writers.items()
-        if len(equations) == 1
-        and not system.decls[name].given
-        and equations[0].combine == "sum"
-        and system.exclusive(equations[0])
-        and all(i.runs and not i.shift for i in equations[0].out.index)
-    }
 
 
 def covers(system: System, reader: Equation, ref: Ref, writer: Equation) -> bool:

@@ -62,17 +62,24 @@ class Decl:
         return self.kind == "input" and isinstance(self.detail, Automatic)
 
 
+def _stored(self: Any) -> dict[str, Any]:
+    """The fields alone, without what was worked out from them: what is pickled and copied."""
+    return {f.name: getattr(self, f.name) for f in fields(self)}
+
+
 def visible(name: str) -> str:
     """The name on one line: what cannot be seen is escaped."""
     return name if name.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Ref:
     """One instance of a name, or a running one: ``h[t-1]``, ``h[T]``, ``W``."""
 
     name: str
     index: tuple[Index, ...] = ()
+
+    __getstate__ = _stored
 
     def __str__(self) -> str:
         name = visible(self.name)
@@ -82,7 +89,7 @@ class Ref:
         """The ref with running steps replaced."""
         return Ref(self.name, tuple(i.substitute(steps) for i in self.index)) if steps else self
 
-    @property
+    @cached_property
     def running(self) -> tuple[Axis, ...]:
         """The axes it runs along."""
         return tuple(i.axis for i in self.index if i.axis is not None and i.runs)
@@ -160,7 +167,7 @@ class Label:
         return Label(self.name, args, tuple((k, change(v) if isinstance(v, Ref) else v) for k, v in self.attrs))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Equation:
     """``out += op(*args)`` at every point of `domain`, for every example where `batched`."""
 
@@ -174,35 +181,42 @@ class Equation:
     source: Source | None = field(default=None, compare=False)
     label: Label | None = field(default=None, compare=False)
 
+    __getstate__ = _stored
+
     @property
     def operation(self) -> Op:
         """The record of its operation."""
         return OPS[self.op]
 
-    @property
+    @cached_property
     def attributes(self) -> Any:
         """The attributes as a key, by which numbers of other kinds or signs differ."""
         return exact(self.attrs)
 
-    @property
+    @cached_property
     def refs(self) -> tuple[Ref, ...]:
         """The operands that are read."""
         return tuple(a for a in self.args if isinstance(a, Ref))
 
-    @property
+    @cached_property
     def axes(self) -> tuple[Axis, ...]:
         """The axes of the domain."""
         return tuple(r.axis for r in self.domain)
 
-    @property
+    @cached_property
     def summed(self) -> tuple[Axis, ...]:
         """The axes of the domain that the left-hand side does not run along."""
         kept = self.out.running
         return tuple(a for a in self.axes if a not in kept)
 
+    @cached_property
+    def ranges(self) -> Mapping[Axis, Range]:
+        """The domain by axis."""
+        return {r.axis: r for r in self.domain}
+
     def range(self, axis: Axis) -> Range:
         """The steps of one axis of the domain."""
-        return next(r for r in self.domain if r.axis == axis)
+        return self.ranges[axis]
 
     def written(self, position: int) -> tuple[Index, Index]:
         """First and last step written along one bracket of the left-hand side."""
@@ -282,11 +296,10 @@ class System:
 
         A ref that only its label mentions may run along an axis that was summed over before: that axis counts whole.
         """
-        ranges = {r.axis: r for r in equation.domain}
         ends = []
         for index in ref.index:
             if index.runs and index.axis is not None:
-                r = ranges.get(index.axis) or whole(index.axis)
+                r = equation.ranges.get(index.axis) or whole(index.axis)
                 ends.append((r.lo + index.shift, r.hi + index.shift))
             else:
                 ends.append((index, index))
@@ -330,6 +343,28 @@ class System:
 
     def exclusive(self, equation: Equation) -> bool:
         """True if the left-hand side equals the operation's result at each point: nothing else adds to it there."""
+        known = self._exclusive.get(id(equation))
+        return self._alone(equation) if known is None else known
+
+    @cached_property
+    def _exclusive(self) -> Mapping[int, bool]:
+        """That of the system's own equations, by their identity: they live as long as it does."""
+        return {id(e): self._alone(e) for e in self.equations}
+
+    @cached_property
+    def single(self) -> Mapping[str, Equation]:
+        """Names with one equation that holds at each point by itself, neither summed nor added to."""
+        return {
+            name: equations[0]
+            for name, equations in self.writers.items()
+            if len(equations) == 1
+            and not self.decls[name].given
+            and equations[0].combine == "sum"
+            and all(i.runs and not i.shift for i in equations[0].out.index)
+            and self._alone(equations[0])
+        }
+
+    def _alone(self, equation: Equation) -> bool:
         decl = self.decls[equation.out.name]
         if equation.summed or (equation.batched and not decl.batched):
             return False

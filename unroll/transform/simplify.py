@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from ..dependence.flows import live
 from ..ir.axes import Index, Range
-from ..ir.coverage import single, steps_of, within
+from ..ir.coverage import steps_of, within
 from ..ir.names import is_hidden
 from ..ir.system import WHOLE, Const, Equation, Operand, Ref, System, exact
 from ..ops.shapes import broadcast, elementwise
@@ -73,7 +73,7 @@ def _replace_reads(system: System, change: Callable[[Equation, Ref], Operand]) -
 def _through_copies(system: System, kept: Kept) -> System:
     """A read of a copy becomes a read of what it copies."""
     copies = {}
-    for name, e in single(system).items():
+    for name, e in system.single.items():
         (source, *_) = e.args
         if e.op != "copy" or e.attrs or name in kept.apart or (isinstance(source, Ref) and source.name == name):
             continue
@@ -103,7 +103,7 @@ def _through_copies(system: System, kept: Kept) -> System:
 
 def _promote(system: System, kept: Kept) -> System:
     """A temporary that is copied into a named variable becomes the copy, and the variable the original."""
-    exclusive = single(system)
+    exclusive = system.single
     swapped: dict[str, Equation] = {}
     for name, e in exclusive.items():
         (source, *_) = e.args
@@ -135,7 +135,7 @@ def _fold_numbers(system: System, kept: Kept) -> System:
     """``1 * x`` and ``x - 0`` are x; a cotangent of constant value is that number."""
     equations = []
     filled = {
-        n: e for n, e in single(system).items() if is_hidden(n) and e.op == "copy" and isinstance(e.args[0], Const)
+        n: e for n, e in system.single.items() if is_hidden(n) and e.op == "copy" and isinstance(e.args[0], Const)
     }
     for e in system.equations:
         operand = _identity(system, _with_numbers(system, e, filled))
@@ -184,7 +184,7 @@ NEUTRAL = {"mul": 1, "div": 1, "add": -0.0, "sub": 0.0}
 
 def _merge_equal(system: System, kept: Kept) -> System:
     """Two temporaries with the same equation become one."""
-    exclusive = single(system)
+    exclusive = system.single
     first: dict[object, Equation] = {}
     same: dict[str, str] = {}
     for e in system.equations:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .symbolic_size import ONE, ZERO, Key, Size
@@ -25,8 +25,13 @@ class Group:
 NOTHING = Group(ONE, ZERO, ZERO, ZERO)
 
 
-Steps = Callable[[Key], Size]
-"""How far an operand moves along a dimension."""
+def transposed(rows: Group, columns: Group, deep: Group) -> tuple[Group, Group, Group]:
+    """The same product the other way round: ``(A @ B).T`` as ``B.T @ A.T``."""
+    return columns.turned(), rows.turned(), deep.turned()
+
+
+Steps = Mapping[Key, Size]
+"""How far an operand moves along a dimension; along one that is missing, not at all."""
 
 
 def grouped(
@@ -38,7 +43,7 @@ def grouped(
     """
     groups: dict[str, list[tuple[Key, Group]]] = {"rows": [], "columns": [], "deep": [], "loops": []}
     for key, n in dims:
-        group = Group(n, left(key), right(key), out(key))
+        group = Group(n, left.get(key, ZERO), right.get(key, ZERO), out.get(key, ZERO))
         has = (group.left != ZERO, group.right != ZERO, group.out != ZERO)
         role = {
             (True, False, True): "rows", (False, True, True): "columns", (True, True, False): "deep"

@@ -87,7 +87,7 @@ class Operand:
     place: Place
     lead: Mapping[Key, Size]
     shape: tuple[int, ...]
-    strides: tuple[Size, ...]
+    steps: tuple[Size, ...]
 
 
 @dataclass(frozen=True)
@@ -112,9 +112,9 @@ def operand(layouts: Mapping[str, Layout], access: Access, where: Where) -> Oper
 
 def viewed(x: Operand, view: View) -> Operand:
     """The operand seen through a transpose or a slice."""
-    shape, strides, skipped = through(view, x.shape, x.strides)
+    shape, steps, skipped = through(view, x.shape, x.steps)
     place = replace(x.place, offset=x.place.offset + sum(s.factor for s in skipped))
-    return replace(x, place=place, shape=shape, strides=strides)
+    return replace(x, place=place, shape=shape, steps=steps)
 
 
 class Kernel:
@@ -250,7 +250,7 @@ class Kernel:
         terms = self.start(x.place)
         terms += [times(lead[key], self.size(s)) for key, s in x.lead.items() if lead.get(key, "0") != "0"]
         places = list(inner)[len(inner) - len(x.shape) :]
-        for at, n, stride in zip(places, x.shape, x.strides, strict=True):
+        for at, n, stride in zip(places, x.shape, x.steps, strict=True):
             if n != 1 and at != "0":
                 terms.append(times(at, self.size(stride)))
         return f"{host}[{' + '.join(terms) or '0'}]"

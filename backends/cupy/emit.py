@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from ...compiler.program import (
@@ -14,17 +14,17 @@ from ...compiler.program import (
     Repeat,
     Step,
     by_points,
-    guard,
     row,
-    walk,
     zero_unless,
 )
 from ...ir.axes import Axis, Range, running
 from ...ir.system import Const, Equation, Ref, System
-from ..common.gemm_grouping import NOTHING, Group, grouped
+from ...ops.contract import PRODUCTS
+from ..common import statements
+from ..common.contraction import contraction
+from ..common.gemm_grouping import NOTHING, Group, transposed
 from ..common.memory_layout import Layout, LiveRanges, layouts, live_ranges, zeros
-from ..common.symbolic_size import BATCH, EXAMPLES, ONE, ZERO, Key, Size, count
-from ..numpy.kernels import letters
+from ..common.symbolic_size import BATCH, EXAMPLES, ONE, ZERO, Size, count
 from . import sums, tuning
 from .cuda_source import Operand, Where, operand, prelude
 from .kernels import Writer, by_row
@@ -32,12 +32,12 @@ from .mixed_precision import CONVERSIONS, narrow, shortened, written
 from .persistent import persistent
 from .plan import Action, Launch, Loop, Need, Plan, Product, Scratch, touched
 from .row_dots import dots, long
-from .scalar_expressions import CONTRACTIONS, KNOWN
+from .scalar_expressions import KNOWN
 
 
 def unsupported(system: System) -> str:
-    """The first operation that has no form here, as one that is a Python function alone; "" if none."""
-    return next((e.op for e in system.equations if e.operation.compute is not None or e.op not in KNOWN), "")
+    """The first operation that has no form here; "" if none."""
+    return statements.unsupported(system, KNOWN)
 
 
 def emit(program: Program, dtype: str, precision: str = "float32", whole: bool = True) -> Plan:
@@ -54,7 +54,7 @@ class _Emitter:
         program = shortened(program) if self.short else program
         self.program, self.system, self.dtype, self.precision = program, program.system, dtype, precision
         self.layouts = layouts(program)
-        self.absent = _absent(program)
+        self.absent = statements.local_names(program, rows=False)
         found = live_ranges(program, self.layouts, self.absent)
         given = {self.layouts[n].host for n in self.layouts if self.system.decls[n].given}
         first = {**found.first, **{h: -1 for h in given if h in found.first}}  # filled before the run
@@ -156,16 +156,12 @@ class _Emitter:
         """Statements over the same points, each left out at steps of a loop that lie outside its domain."""
         e, shifts = body[0].equation, dict(body[0].offsets)
         axes: dict[Axis, int] = {loop.axis: shifts[loop.axis] for loop in loops}
-        spans = tuple(r for a in self.system.axes for r in e.domain if r.axis == a and a not in axes)
-        where = Where(axes, spans, e.batched)
-        guards = [guard(s, loops) for s in body]
+        where = Where(axes, statements.spans(self.system, e, axes), e.batched)
+        inside, always = statements.conditional(body, loops)
         if exists := zero_unless(body[0]):
-            return self.or_zero(body[0], inner, where, guards[0], exists)
-        wanted = list(dict.fromkeys(g for g in guards if g))
-        if not wanted:
+            return self.or_zero(body[0], inner, where, inside, exists)
+        if not inside:
             return self.write(body, inner, where)
-        (inside,) = wanted
-        always = [s for s, g in zip(body, guards, strict=True) if not g]
         found = [replace(a, guards=inside) for a in self.write(body, inner, where) if isinstance(a, (Launch, Product))]
         if not always:
             return list(found)
@@ -177,8 +173,7 @@ class _Emitter:
         sums = [a for a in self.write([step], inner, where) if isinstance(a, (Launch, Product))]
         kept = tuple(r for r in where.spans if r.axis in step.equation.out.running)
         e, out = step.equation, self.layouts[step.equation.out.name]
-        empty = float("-inf") if e.combine == "max" else 0.0
-        zero = self.fill(e.out, replace(where, spans=kept, batched=out.batched), empty)
+        zero = self.fill(e.out, replace(where, spans=kept, batched=out.batched), statements.of_nothing(step))
         found: list[Action] = [replace(a, guards=(*inside, *exists)) for a in sums]
         return [*found, *(replace(zero, guards=(*inside, *outside)) for outside in _outside(exists))]
 
@@ -187,7 +182,7 @@ class _Emitter:
         step = body[0]
         e = step.equation
         layout = self.layouts[e.out.name]
-        if len(body) == 1 and not inner and e.op in CONTRACTIONS and (made := self.product(step, where)) is not None:
+        if len(body) == 1 and not inner and e.op in PRODUCTS and (made := self.product(step, where)) is not None:
             return made
         writer = self.writer(e.out.name, where)
         rows = [r for r in (row(self.system, s) for s in body) if r is not None]
@@ -238,31 +233,24 @@ class _Emitter:
         c = operand(self.layouts, Access(e.out), where)
         if {a.kind, b.kind, c.kind} != {"float"}:
             return None
-        named = letters(e.op, [len(a.shape), len(b.shape)], dict(e.attrs))
-        la, lb, lo = ([f"*{x}" for x in part] for part in named)
-        sizes = dict(zip((*la, *lb), (*a.shape, *b.shape), strict=True))
         span = [*((r.axis, count(r)) for r in where.spans), *([(EXAMPLES, BATCH)] if where.batched else [])]
-        keys = dict.fromkeys((*lo, *la, *lb))
-        dims = [(key, n) for key, n in (*span, *((x, Size(sizes[x])) for x in keys)) if n != ONE]
-        steps = [_steps(x, part) for x, part in ((a, la), (b, lb), (c, lo))]
-        left, right, out = (_along(s) for s in steps)
-        plan = grouped(dims, left, right, out, together=True)
+        found = contraction(step, span, a, b, c)
+        plan = found.matrices(together=True)
         if plan is None or (c.lead.keys() - {key for key, _ in span}):
             return None
         loops, rows, columns, deep = plan
+        first, second, third = found.left, found.right, found.out
         if (columns.out != ONE and columns is not NOTHING) or (columns is NOTHING and rows.out == ONE):
-            a, b = b, a
-            steps[0], steps[1] = steps[1], steps[0]
-            rows, columns, deep = columns.turned(), rows.turned(), deep.turned()
+            a, b, first, second = b, a, second, first
+            rows, columns, deep = transposed(rows, columns, deep)
         if not (_lies(rows.left, deep.left, rows, deep) and _lies(deep.right, columns.right, deep, columns)):
             return None
-        again = any(steps[2].get(key, ZERO) == ZERO for key, _ in loops)
+        again = any(third.get(key, ZERO) == ZERO for key, _ in loops)
         if self.short:
             chosen = self.operands(a, b, c.place.host, again)
             if chosen is None:
                 return None
             a, b = chosen
-        first, second, third = steps
         moves = tuple((n, first.get(key, ZERO), second.get(key, ZERO), third.get(key, ZERO)) for key, n in loops)
         adds = step.mode == "add"
         strides = rows.left, deep.left, deep.right, columns.right, rows.out
@@ -301,14 +289,6 @@ class _Emitter:
         return replace(x, place=replace(x.place, host=self.copies[host]))
 
 
-def _steps(x: Operand, letters_: Sequence[str]) -> dict[Key, Size]:
-    return {**x.lead, **dict(zip(letters_, x.strides, strict=True))}
-
-
-def _along(steps: Mapping[Key, Size]) -> Callable[[Key], Size]:
-    return lambda key: steps.get(key, ZERO)
-
-
 def _lies(by_row: Size, by_column: Size, rows: Group, columns: Group) -> bool:
     """True for a matrix that a product reads as it is, by rows or by columns."""
     return ONE in (by_row, by_column, rows.extent, columns.extent)
@@ -320,14 +300,4 @@ def _outside(inside: Guard) -> list[Guard]:
     found = []
     for n, (axis, sign, edge) in enumerate(inside):
         found.append((*inside[:n], (axis, other[sign], edge + (-1 if sign == ">=" else 1))))
-    return found
-
-
-def _absent(program: Program) -> set[str]:
-    """Names that never reach memory: those within kernels of points."""
-    found: set[str] = set()
-    for _, step in walk(program.steps):
-        if isinstance(step, Fuse):
-            rows = [r for s in step.body if (r := row(program.system, s)) is not None]
-            found.update(step.inner if by_points(rows) else ())
     return found

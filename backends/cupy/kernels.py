@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from ...compiler.program import Access, Compute, Row
 from ...ops.shapes import negative_axes
 from ..common.memory_layout import Layout
+from ..common.stable_rows import element
 from ..common.symbolic_size import BATCH, EXAMPLES, ONE, Key, Size, count, product
 from . import tuning
 from .cuda_source import Kernel, Points, Where, operand, times
 from .plan import ITEM, Launch, Owner
-from .scalar_expressions import POINTWISE, Typed, Values, convert
+from .scalar_expressions import POINTWISE, StableRow, Typed, Values, convert
 from .vectors import PLAIN, lanes, same
 
 Segment = list[Compute]
@@ -108,7 +109,7 @@ class Writer:
         for access in [a for s in body for a in (*s.args, Access(s.equation.out)) if isinstance(a, Access)]:
             if access.ref.name not in inner:
                 x = self.values.operand(access)
-                plain = x.lead.keys() == {EXAMPLES} and x.shape == tuple(shape) and x.strides == (ONE,)
+                plain = x.lead.keys() == {EXAMPLES} and x.shape == tuple(shape) and x.steps == (ONE,)
                 place = (x.place.offset % shape[0], x.lead[EXAMPLES]) if plain else None
                 found.setdefault(x.place.host, set()).add(place)
         return {host: place for host, (place, *more) in found.items() if place and not more}
@@ -221,35 +222,29 @@ class Writer:
         found = k.coordinates("point", dims)
         lead = [found[key] for key, _ in features(shape)]
 
-        def over(change: str, largest: bool) -> str:
+        def read(n: str) -> str:
+            return convert(self.values.read(step.args[0], found, [*lead, n]), "float")
+
+        def over(change: Callable[[str], str], largest: bool) -> str:
             meets = k.new("float", "-ENDLESS" if largest else "0", "sum")
             with k.loop(Size(width), "threadIdx.x", str(threads)) as n:
-                value = change.format(convert(self.values.read(step.args[0], found, [*lead, n]), "float"))
-                k.line(f"{meets} = {self.values.join(meets, value, largest)};")
+                k.line(f"{meets} = {self.values.join(meets, change(read(n)), largest)};")
             return k.new("float", f"gathered({meets}, part, {threads}, {'true' if largest else 'false'})", "total")
 
-        def store(place: Sequence[str], value: str) -> None:
-            value = convert((value, "float"), out.kind)
+        def store(place: Sequence[str], value: Typed) -> None:
+            made = convert(value, out.kind)
             if step.mode == "add":
-                value = self.joined(step, self.before(step, found, place), value)
-            k.store(operand(self.layouts, Access(step.equation.out), self.where), found, place, value)
+                made = self.joined(step, self.before(step, found, place), made)
+            k.store(operand(self.layouts, Access(step.equation.out), self.where), found, place, made)
 
-        top = over("{}", True)
-        k.line(f"if (!is_finite({top})) {top} = 0;")
-        total = over(f"exp({{}} - {top})", False)
+        label = lambda: read(self.values.index(step.args[1], found, lead, width))  # noqa: E731
+        value = element(op, StableRow(k, self.dtype, over, label))
         if op == "softmax":
             with k.loop(Size(width), "threadIdx.x", str(threads)) as n:
-                here = convert(self.values.read(step.args[0], found, [*lead, n]), "float")
-                store([*lead, n], f"exp({here} - {top}) / ({total} == 0 ? (real)1 : {total})")
+                store([*lead, n], value((read(n), "float")))
         else:
             with k.block("if (threadIdx.x == 0)"):
-                place = [*lead, "0"] if dict(step.equation.attrs).get("keepdims") else lead
-                if op == "logsumexp":
-                    store(place, f"log({total}) + {top}")
-                else:
-                    label = self.values.index(step.args[1], found, lead, width)
-                    here = convert(self.values.read(step.args[0], found, [*lead, label]), "float")
-                    store(place, f"log({total}) - ({here} - {top})")
+                store([*lead, "0"] if dict(step.equation.attrs).get("keepdims") else lead, value(("", "float")))
         return self.launch(total_of(dims), 1, threads)
 
     # -- a block for every row ---------------------------------------------------------------------------------------

@@ -10,9 +10,9 @@ from typing import Any
 from ...compiler.program import Access, Buffer, Compute, Fuse, Program, Repeat, Step
 from ...ir.axes import Axis, running
 from ...ir.system import Equation, Ref
+from ...ops.contract import PRODUCTS
 from ..common.memory_layout import Layout
 from ..common.memory_layout import layouts as layouts_of
-from .scalar_expressions import CONTRACTIONS
 
 CONVERSIONS = {
     "bfloat16": """\
@@ -79,7 +79,7 @@ def narrow(program: Program, layouts: Mapping[str, Layout]) -> frozenset[str]:
     multiplied = {
         layouts[a.ref.name].host
         for step, _ in everything
-        if step.equation.op in CONTRACTIONS
+        if step.equation.op in PRODUCTS
         for a in step.args
         if isinstance(a, Access)
     }
@@ -109,7 +109,7 @@ def carried(program: Program, layouts: Mapping[str, Layout]) -> set[str]:
         for step, axes in inside:
             writes.setdefault(layouts[step.equation.out.name].host, set()).add(_at(step, step.equation.out, axes))
         for step, axes in inside:
-            for a in step.args if step.equation.op not in CONTRACTIONS else ():
+            for a in step.args if step.equation.op not in PRODUCTS else ():
                 host = layouts[a.ref.name].host if isinstance(a, Access) else ""
                 if isinstance(a, Access) and host in writes and _at(step, a.ref, axes) not in writes[host]:
                     found.add(host)
@@ -146,7 +146,7 @@ class _Copies:
             return step
         loops, body = (*loops, step.axis), list[Step]()
         for inner in step.body:
-            if isinstance(inner, Compute) and inner.equation.op in CONTRACTIONS:
+            if isinstance(inner, Compute) and inner.equation.op in PRODUCTS:
                 args = []
                 for a in inner.args:
                     if isinstance(a, Access) and a.ref.name in names and set(loops) <= set(a.ref.running):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from ...compiler.program import Access, Compute
+from ...ops.contract import PRODUCTS
 from ..common.symbolic_size import EXAMPLES
 from . import tuning
 from .cuda_source import operand
 from .kernels import Writer, total_of
 from .plan import Launch
-from .scalar_expressions import CONTRACTIONS, Values, convert
+from .scalar_expressions import Values, convert
 
 ROWS = tuning.THREADS_PER_BLOCK // tuning.WARP
 """Products of a block."""
@@ -17,7 +18,7 @@ ROWS = tuning.THREADS_PER_BLOCK // tuning.WARP
 def long(step: Compute, values: Values) -> bool:
     """True for the scalar product of two vectors with an element for every thread of a row at least."""
     e = step.equation
-    if e.op not in CONTRACTIONS or not all(isinstance(a, Access) for a in step.args):
+    if e.op not in PRODUCTS or not all(isinstance(a, Access) for a in step.args):
         return False
     first, second = (values.shape(a) for a in step.args)
     whole = values.k.layouts[e.out.name].shape

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from ...compiler.program import Access, Argument, Compute, View
 from ...ir.system import Const, Equation
+from ...ops.contract import PRODUCTS
 from ...ops.shapes import as_slice, negative_axes
+from ..common.contraction import letters
+from ..common.stable_rows import element
 from ..common.symbolic_size import Key, Size
-from ..numpy.kernels import letters
 from .cuda_source import TYPES, Kernel, Operand, Where, literal, operand, viewed
 
 Typed = tuple[str, str]
@@ -27,13 +29,12 @@ FUNCTIONS = {
 ALIKE = ("copy", "cast", "stop_gradient")
 COMPARISONS = ("greater", "greater_equal", "less", "less_equal", "equal", "not_equal")
 POINTWISE = {*SIGNS, *FUNCTIONS, *ALIKE, "neg", "relu", "where", "isfinite", "logical_not"}
-CONTRACTIONS = ("matmul", "dot", "outer", "einsum")
 OTHER = {
     "sum": "summed", "max": "summed", "sum_to": "shrunk", "broadcast_to": "stretched", "transpose": "rearranged",
     "slice": "rearranged", "reshape": "reshaped", "concat": "joined", "stack": "joined", "unslice": "unsliced",
     "take": "taken", "pick": "taken", "scatter": "scattered", "one_hot": "chosen", "argmax": "largest",
     "softmax": "row", "logsumexp": "row", "cross_entropy": "row",
-    **dict.fromkeys(CONTRACTIONS, "contracted"),
+    **dict.fromkeys(PRODUCTS, "contracted"),
 }  # fmt: skip
 """Operations, and the method that writes each."""
 KNOWN = POINTWISE | set(OTHER)
@@ -76,6 +77,33 @@ def power(base: str, exponent: float) -> str | None:
     """A power to a number that is a short product, as NumPy has it."""
     known = {1: base, 2: f"({base} * {base})", 3: f"({base} * {base} * {base})", 0.5: f"sqrt({base})"}
     return known.get(exponent, f"(1 / {base})" if exponent == -1 else None)
+
+
+class StableRow:
+    """A row as loops over its elements, see `stable_rows`.
+
+    over    the sum, or the largest, of all elements, each of them changed
+    picked  the element that the label names
+    """
+
+    def __init__(
+        self, kernel: Kernel, dtype: str, over: Callable[[Callable[[str], str], bool], str], picked: Callable[[], str]
+    ) -> None:
+        self.k, self.dtype, self.over, self.picked = kernel, dtype, over, picked
+
+    def reduced(self, op: str, change: Callable[[Typed], Typed]) -> Typed:
+        return self.over(lambda x: change((x, "float"))[0], op == "max"), "float"
+
+    def apply(self, op: str, *args: Typed | float) -> Typed:
+        typed = [a if isinstance(a, tuple) else (literal(a, "float", self.dtype), "float") for a in args]
+        return pointwise(op, typed, "float")
+
+    def named(self, value: Typed) -> Typed:
+        text, kind = value
+        return (text if text.isidentifier() else self.k.new(kind, text)), kind
+
+    def chosen(self) -> Typed:
+        return self.picked(), "float"
 
 
 class Values:
@@ -145,16 +173,16 @@ class Values:
         lead: Mapping[Key, str],
         inner: Sequence[str],
         gone: Sequence[int],
-        change: str,
+        change: Callable[[str], str],
         largest: bool,
     ) -> str:
-        """``change`` of every element along the axes `gone`, joined; `{}` in it stands for the element."""
+        """``change`` of every element along the axes `gone`, joined."""
         total = self.k.new("float", "-ENDLESS" if largest else "0", "total")
         shape = self.shape(arg)
 
         def at(place: list[str], left: list[int]) -> None:
             if not left:
-                value = change.format(convert(self.read(arg, lead, place), "float"))
+                value = change(convert(self.read(arg, lead, place), "float"))
                 self.k.line(f"{total} = {self.join(total, value, largest)};")
                 return
             with self.k.loop(Size(shape[left[0]])) as n:
@@ -168,7 +196,7 @@ class Values:
         """A sum or a maximum over per-example axes."""
         gone, place = self.rows(step, attrs, inner)
         largest = step.equation.op == "max"
-        return self.over(step.args[0], lead, place, gone, "{}", largest), "float"
+        return self.over(step.args[0], lead, place, gone, str, largest), "float"
 
     def rows(self, step: Compute, attrs: Mapping[str, object], inner: list[str]) -> tuple[list[int], list[str]]:
         """The axes that a reduction takes together, and the place in its operand of a place in its result."""
@@ -189,23 +217,22 @@ class Values:
         gone = [i for i, (n, m) in enumerate(zip(shape, padded, strict=True)) if m == 1 and n != 1]
         if not gone:
             return self.read(step.args[0], lead, place)
-        return self.over(step.args[0], lead, place, gone, "{}", False), "float"
+        return self.over(step.args[0], lead, place, gone, str, False), "float"
 
     def row(self, step: Compute, attrs: dict[str, object], lead: Mapping[Key, str], inner: list[str]) -> Typed:
         """Stable exponentials: logsumexp, softmax, cross_entropy."""
         arg, op = step.args[0], step.equation.op
         gone, place = self.rows(step, attrs, inner)
-        top = self.over(arg, lead, place, gone, "{}", True)
-        self.k.line(f"if (!is_finite({top})) {top} = 0;")
-        total = self.over(arg, lead, place, gone, f"exp({{}} - {top})", False)
-        if op == "logsumexp":
-            return f"(log({total}) + {top})", "float"
-        if op == "softmax":
-            here = convert(self.read(arg, lead, place), "float")
-            return f"(exp({here} - {top}) / ({total} == 0 ? (real)1 : {total}))", "float"
-        label = self.index(step.args[1], lead, place[:-1], self.shape(arg)[-1])
-        here = convert(self.read(arg, lead, [*place[:-1], label]), "float")
-        return f"(log({total}) - ({here} - {top}))", "float"
+
+        def over(change: Callable[[str], str], largest: bool) -> str:
+            return self.over(arg, lead, place, gone, change, largest)
+
+        def chosen() -> str:
+            label = self.index(step.args[1], lead, place[:-1], self.shape(arg)[-1])
+            return convert(self.read(arg, lead, [*place[:-1], label]), "float")
+
+        value = element(op, StableRow(self.k, self.dtype, over, chosen))
+        return value((convert(self.read(arg, lead, place), "float") if op == "softmax" else "", "float"))
 
     def largest(self, step: Compute, attrs: dict[str, object], lead: Mapping[Key, str], inner: list[str]) -> Typed:
         """The place of the first largest element; a nan counts as the largest."""

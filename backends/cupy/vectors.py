@@ -36,7 +36,7 @@ def widths(item: int) -> tuple[int, ...]:
 
 def same(x: Operand) -> bool:
     """True for an operand that is the same along the last axis."""
-    return not x.shape or x.shape[-1] == 1 or x.strides[-1] == ZERO
+    return not x.shape or x.shape[-1] == 1 or x.steps[-1] == ZERO
 
 
 def _together(body: Sequence[Compute], inner: Sequence[str], width: int, n: int, see: See) -> bool:
@@ -63,10 +63,10 @@ def _together(body: Sequence[Compute], inner: Sequence[str], width: int, n: int,
 
 def _lies(x: Operand, width: int, n: int) -> bool:
     """True where every group of `n` along the last axis begins at a multiple of `n` elements into the host."""
-    if not x.shape or x.shape[-1] != width or x.strides[-1] != ONE:
+    if not x.shape or x.shape[-1] != width or x.steps[-1] != ONE:
         return False
     moves = [stride for _, _, stride in x.place.moves]
-    inner = [stride for size, stride in zip(x.shape[:-1], x.strides, strict=False) if size != 1]
+    inner = [stride for size, stride in zip(x.shape[:-1], x.steps, strict=False) if size != 1]
     return not any(stride.factor % n for stride in (*moves, *x.lead.values(), *inner)) and x.place.offset % n == 0
 
 

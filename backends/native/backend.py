@@ -14,6 +14,7 @@ from ...compiler.program import Program
 from ...compiler.report import Costs
 from ...errors import BackendError
 from ...ir.system import System
+from ...ops.contract import PRODUCTS
 from ..base import AbstractBackend, AbstractExecutable, Options, averaged
 from ..common.host_arrays import NumpyArrays
 from ..common.memory_budget import Idle, afford, elements, numbers_of
@@ -21,7 +22,7 @@ from ..common.memory_layout import ALIGNED, LiveRanges, offsets
 from ..common.symbolic_size import BATCH_END
 from ..numpy.backend import alone, instead
 from . import runtime_library
-from .emit import CONTRACTIONS, emit, unsupported
+from .emit import emit, unsupported
 from .ir_builder import Code
 from .jit import Compiled, vector_bytes
 from .products import anticipate
@@ -184,7 +185,7 @@ class Native(NumpyArrays, AbstractBackend):
 
     def anticipate(self, system: System, options: Options) -> None:
         """Begin to compile the kernels of products."""
-        if not alone(options) and any(e.op in CONTRACTIONS for e in system.equations):
+        if not alone(options) and any(e.op in PRODUCTS for e in system.equations):
             start()
             anticipate(Code(options.dtype, vector_bytes()))
             runtime_library.flush()

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from llvmlite import ir
-
 from ...compiler.program import Access, Compute, View
 from ...ops.shapes import negative_axes
+from ..common.stable_rows import element
 from ..common.symbolic_size import ONE, ZERO, Key, Size, in_order
-from .elementary import emit
-from .ir_builder import I64, Code, Dims, Point, Strided, Value, can_be_wide
+from .ir_builder import Code, Dims, Point, Strided, can_be_wide
+from .llvm_ir import I64, Value
 from .loop_nest import Combine, Operand, Partial, Statements, Where, features, keys
-from .pointwise import Typed, call, convert, larger
+from .pointwise import Typed, convert, larger, pointwise, width_of
 
 METHODS = {
     "sum": "reduction", "max": "reduction", "sum_to": "copy", "broadcast_to": "copy", "transpose": "rearranged",
@@ -295,73 +294,34 @@ class Operations:
             operands.append(Strided(index.pointer, picked, "int", True))
         deep = [d for d in inner if d[1] != ONE]
 
-        def store(pointer: Value, value: Value, width: int = 1) -> None:
+        def store(pointer: Value, value: Typed, width: int) -> None:
+            made = convert(c, value, target.kind)
             if adds:
-                value = combine.join(c.load(pointer, target.kind, width), value)
-            c.store(value, pointer, target.kind, width)
-
-        def row(point: Point) -> None:
-            here = replace(read, pointer=point.pointers[0])
-            top = self.over(here, deep, lambda x: x, Combine(lambda x, y: larger(c, x, y), float("-inf")))
-            if e.op == "max":
-                store(point.pointers[1], top)
-                return
-            size = call(c, "llvm.fabs", top)
-            finite = c.b.fcmp_ordered("<", size, c.constant("float", float("inf")))
-            top = c.b.select(finite, top, c.constant("float", 0))
-
-            def raised(x: Value) -> Value:
-                width = x.type.count if isinstance(x.type, ir.VectorType) else 1
-                return emit("exp", c.b, c.b.fsub(x, c.splat(top, width)))
-
-            if e.op == "softmax":
-                there = replace(write, pointer=point.pointers[1])
-                self.soft(here, there, deep, raised, store)
-                return
-            total = self.over(here, deep, raised, Combine(lambda x, y: c.b.fadd(x, y), 0))
-            if e.op == "logsumexp":
-                store(point.pointers[1], c.b.fadd(emit("log", c.b, total), top))
-                return
-            label = _within(c, c.load(point.pointers[2], "int"), source.shape[-1])
-            number = c.b.mul(label, c.size(source.steps[-1]))
-            chosen = c.b.fsub(c.load(c.moved(point.pointers[0], source.kind, number), source.kind), top)
-            store(point.pointers[1], c.b.fsub(emit("log", c.b, total), chosen))
-
-        c.nest(where.dims + outer, operands, row, False)
-
-    def over(self, read: Strided, deep: Dims, change: Callable[[Value], Value], combine: Combine) -> Value:
-        """The combination of a changed row."""
-        c = self.c
-        wide = can_be_wide(deep, [read]) and read.along(deep[-1][0]) == ONE if deep else False
-        partial = Partial(c, "float", c.lanes(deep[-1][1], wide) if deep else [1], combine)
+                made = combine.join(c.load(pointer, target.kind, width), made)
+            c.store(made, pointer, target.kind, width)
 
         def at(point: Point) -> None:
-            partial.join(change(c.load(point.pointers[0], "float", point.width)), point.width)
+            here = replace(read, pointer=point.pointers[0], fresh=True)
 
-        c.nest(deep, [replace(read, fresh=True)], at, wide)
-        return partial.total()
+            def label() -> Value:
+                number = _within(c, c.load(point.pointers[2], "int"), source.shape[-1])
+                place = c.moved(point.pointers[0], source.kind, c.b.mul(number, c.size(source.steps[-1])))
+                return c.load(place, source.kind)
 
-    def soft(
-        self,
-        read: Strided,
-        write: Strided,
-        deep: Dims,
-        raised: Callable[[Value], Value],
-        store: Callable[[Value, Value, int], None],
-    ) -> None:
-        """Exponentials over their sum; zeros where the sum is zero."""
-        c = self.c
-        total = self.over(read, deep, raised, Combine(lambda x, y: c.b.fadd(x, y), 0))
-        none = c.b.fcmp_ordered("==", total, c.constant("float", 0))
-        total = c.b.select(none, c.constant("float", 1), total)
+            value = element(e.op, _Row(c, here, deep, label))
+            if e.op != "softmax":
+                store(point.pointers[1], value((c.constant("float", 0), "float")), 1)
+                return
+            rows = [here, replace(write, pointer=point.pointers[1], fresh=True)]
+            wide = bool(deep) and all(o.along(deep[-1][0]) == ONE for o in rows)
 
-        def at(point: Point) -> None:
-            x = raised(c.load(point.pointers[0], "float", point.width))
-            store(point.pointers[1], c.b.fdiv(x, c.splat(total, point.width)), point.width)
+            def along(place: Point) -> None:
+                x = c.load(place.pointers[0], "float", place.width), "float"
+                store(place.pointers[1], value(x), place.width)
 
-        operands = [replace(read, fresh=True), replace(write, fresh=True)]
-        wide = bool(deep) and all(o.along(deep[-1][0]) == ONE for o in operands)
-        c.nest(deep, operands, at, wide)
+            c.nest(deep, rows, along, wide)
+
+        c.nest(where.dims + outer, operands, at, False)
 
     def argmax(self, step: Compute, where: Where) -> None:
         """The place of the first largest element of each row; a nan counts as the largest."""
@@ -380,12 +340,45 @@ class Operations:
             c.b.store(c.i64(0), place)
             with c.loop(c.i64(1), c.i64(source.shape[-1])) as i:
                 x = c.load(c.moved(point.pointers[0], source.kind, c.b.mul(i, c.size(last))), source.kind)
-                top = c.b.load(best, typ=c.type("float"))
+                top = c.b.load(best, c.type("float"))
                 is_nan, was_nan = c.b.fcmp_unordered("uno", x, x), c.b.fcmp_unordered("uno", top, top)
                 wins = c.b.and_(c.b.not_(was_nan), c.b.or_(c.b.fcmp_ordered(">", x, top), is_nan))
                 with c.when(wins):
                     c.b.store(x, best)
                     c.b.store(i, place)
-            return c.b.load(place, typ=I64), "int"
+            return c.b.load(place, I64), "int"
 
         self.pointed(step, where, names, [read], target, value, adds)
+
+
+class _Row:
+    """A row as loops over vectors of its elements, see `stable_rows`."""
+
+    def __init__(self, code: Code, read: Strided, deep: Dims, label: Callable[[], Value]) -> None:
+        self.c, self.read, self.deep, self.label = code, read, deep, label
+
+    def reduced(self, op: str, change: Callable[[Typed], Typed]) -> Typed:
+        c, deep = self.c, self.deep
+        largest, sum_ = Combine(lambda x, y: larger(c, x, y), float("-inf")), Combine(lambda x, y: c.b.fadd(x, y), 0)
+        wide = bool(deep) and can_be_wide(deep, [self.read]) and self.read.along(deep[-1][0]) == ONE
+        widths = c.lanes(deep[-1][1], wide) if deep else [1]
+        partial = Partial(c, "float", widths, largest if op == "max" else sum_)
+
+        def at(point: Point) -> None:
+            x = c.load(point.pointers[0], "float", point.width), "float"
+            partial.join(change(x)[0], point.width)
+
+        c.nest(deep, [self.read], at, wide)
+        return partial.total(), "float"
+
+    def apply(self, op: str, *args: Typed | float) -> Typed:
+        typed = [a if isinstance(a, tuple) else (self.c.constant("float", a), "float") for a in args]
+        width = max(width_of(value) for value, _ in typed)
+        wide = [(v if width_of(v) == width else self.c.splat(v, width), kind) for v, kind in typed]
+        return pointwise(self.c, op, wide, "float")
+
+    def named(self, value: Typed) -> Typed:
+        return value
+
+    def chosen(self) -> Typed:
+        return self.label(), "float"

@@ -14,93 +14,81 @@ import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from llvmlite import ir
-
+from .llvm_builder import Builder
+from .llvm_ir import I32, UNLIKELY, Function, Type, Value, constant, integer, undefined, vector
 from .polynomials import DOUBLE, SINGLE, Coefficients, Precision
 
-Emitter = Callable[..., ir.Value]
+Emitter = Callable[..., Value]
 
 
 class _Lanes:
     """A builder for values of one type: constants are spread over the lanes, arithmetic is as in C."""
 
-    def __init__(self, b: ir.IRBuilder, like: ir.Type) -> None:
+    def __init__(self, b: Builder, like: Type) -> None:
         self.b = b
-        self.type = like
-        self.width = like.count if isinstance(like, ir.VectorType) else None
-        self.element = like.element if isinstance(like, ir.VectorType) else like
-        if not isinstance(self.element, ir.FloatType | ir.DoubleType):
+        if like.kind != "float":
             raise TypeError(f"an elementary function of {like}: its values are float, double, or vectors of them")
-        self.precision: Precision = SINGLE if isinstance(self.element, ir.FloatType) else DOUBLE
-        self.integer = self._spread(ir.IntType(self.precision.bits))
-        lanes = "" if self.width is None else f"v{self.width}"
-        self.mangled = f"{lanes}f{self.precision.bits}"
-        """How intrinsics name the type."""
+        self.type, self.width = like, like.count
+        self.precision: Precision = SINGLE if like.bits == 32 else DOUBLE
+        self.integer = vector(integer(like.bits), like.count)
 
-    def _spread(self, element: ir.Type) -> ir.Type:
-        return element if self.width is None else ir.VectorType(element, self.width)
+    def const(self, value: float) -> Value:
+        return constant(self.type, value)
 
-    def const(self, value: float) -> ir.Constant:
-        return ir.Constant(self.type, value if self.width is None else [value] * self.width)
+    def whole(self, value: int) -> Value:
+        return constant(self.integer, value)
 
-    def whole(self, value: int) -> ir.Constant:
-        return ir.Constant(self.integer, value if self.width is None else [value] * self.width)
+    def call(self, intrinsic: str, *args: Value) -> Value:
+        name = f"llvm.{intrinsic}.{self.type.symbol}"
+        return self.b.call(self.b.module.declared(name, self.type, [self.type] * len(args)), args)
 
-    def call(self, intrinsic: str, *args: ir.Value) -> ir.Value:
-        name = f"llvm.{intrinsic}.{self.mangled}"
-        module = self.b.module
-        function = module.globals.get(name)
-        if function is None:
-            function = ir.Function(module, ir.FunctionType(self.type, [self.type] * len(args)), name)
-        return self.b.call(function, args)
-
-    def fma(self, x: ir.Value, y: ir.Value, z: ir.Value) -> ir.Value:
+    def fma(self, x: Value, y: Value, z: Value) -> Value:
         return self.call("fma", x, y, z)
 
-    def add(self, x: ir.Value, y: ir.Value) -> ir.Value:
+    def add(self, x: Value, y: Value) -> Value:
         return self.b.fadd(x, y)
 
-    def sub(self, x: ir.Value, y: ir.Value) -> ir.Value:
+    def sub(self, x: Value, y: Value) -> Value:
         return self.b.fsub(x, y)
 
-    def mul(self, x: ir.Value, y: ir.Value) -> ir.Value:
+    def mul(self, x: Value, y: Value) -> Value:
         return self.b.fmul(x, y)
 
-    def div(self, x: ir.Value, y: ir.Value) -> ir.Value:
+    def div(self, x: Value, y: Value) -> Value:
         return self.b.fdiv(x, y)
 
-    def abs(self, x: ir.Value) -> ir.Value:
+    def abs(self, x: Value) -> Value:
         return self.call("fabs", x)
 
-    def copysign(self, size: ir.Value, sign: ir.Value) -> ir.Value:
+    def copysign(self, size: Value, sign: Value) -> Value:
         return self.call("copysign", size, sign)
 
-    def pick(self, x: ir.Value, relation: str, bound: ir.Value, yes: ir.Value, no: ir.Value) -> ir.Value:
+    def pick(self, x: Value, relation: str, bound: Value, yes: Value, no: Value) -> Value:
         """`yes` in the lanes where the relation holds; `no` where it does not, or x is nan."""
         return self.b.select(self.b.fcmp_ordered(relation, x, bound), yes, no)
 
-    def at_least(self, x: ir.Value, low: float) -> ir.Value:
+    def at_least(self, x: Value, low: float) -> Value:
         """The larger one; nan stays nan. Written the way that is one instruction on x86."""
         return self.pick(self.const(low), ">", x, self.const(low), x)
 
-    def at_most(self, x: ir.Value, high: float) -> ir.Value:
+    def at_most(self, x: Value, high: float) -> Value:
         """The smaller one; nan stays nan."""
         return self.pick(self.const(high), "<", x, self.const(high), x)
 
-    def polynomial(self, x: ir.Value, coefficients: Coefficients) -> ir.Value:
+    def polynomial(self, x: Value, coefficients: Coefficients) -> Value:
         """Horner's scheme: lanes and loop turns, not terms, are what runs side by side."""
-        total: ir.Value = self.const(coefficients[-1])
+        total: Value = self.const(coefficients[-1])
         for c in reversed(coefficients[:-1]):
             total = self.fma(total, x, self.const(c))
         return total
 
-    def as_bits(self, x: ir.Value) -> ir.Value:
+    def as_bits(self, x: Value) -> Value:
         return self.b.bitcast(x, self.integer)
 
-    def as_number(self, i: ir.Value) -> ir.Value:
+    def as_number(self, i: Value) -> Value:
         return self.b.bitcast(i, self.type)
 
-    def power_of_two(self, biased: ir.Value) -> ir.Value:
+    def power_of_two(self, biased: Value) -> Value:
         """The number with this biased exponent; bits above the exponent and its sign must be harmless."""
         return self.as_number(self.b.shl(biased, self.whole(self.precision.mantissa)))
 
@@ -113,12 +101,12 @@ class _Lanes:
         return 1.5 * 2.0**self.precision.mantissa + offset
 
 
-def _exp_tail(o: _Lanes, r: ir.Value) -> ir.Value:
+def _exp_tail(o: _Lanes, r: Value) -> Value:
     """(exp(r) - 1 - r) / r² for a reduced r."""
     return o.polynomial(r, o.precision.exp)
 
 
-def _reduced(o: _Lanes, x: ir.Value, offset: int) -> tuple[ir.Value, ir.Value]:
+def _reduced(o: _Lanes, x: Value, offset: int) -> tuple[Value, Value]:
     """The n nearest to x / ln 2 as the low bits (plus `offset`) of an integer, and r = x - n ln 2."""
     p = o.precision
     rounder = o.const(o.rounder(offset))
@@ -128,7 +116,7 @@ def _reduced(o: _Lanes, x: ir.Value, offset: int) -> tuple[ir.Value, ir.Value]:
     return o.as_bits(shifted), o.fma(n, o.const(-p.ln2[1]), r)
 
 
-def _exp(o: _Lanes, x: ir.Value, high: float) -> ir.Value:
+def _exp(o: _Lanes, x: Value, high: float) -> Value:
     """exp, up to `high` and constant above it."""
     p = o.precision
     x = o.at_most(o.at_least(x, p.exp_low), high)
@@ -141,11 +129,11 @@ def _exp(o: _Lanes, x: ir.Value, high: float) -> ir.Value:
     return o.mul(e, o.power_of_two(o.b.sub(n, half)))
 
 
-def _emit_exp(o: _Lanes, x: ir.Value) -> ir.Value:
+def _emit_exp(o: _Lanes, x: Value) -> Value:
     return _exp(o, x, o.precision.exp_high)
 
 
-def _emit_expm1(o: _Lanes, x: ir.Value) -> ir.Value:
+def _emit_expm1(o: _Lanes, x: Value) -> Value:
     p = o.precision
     n, r = _reduced(o, o.at_most(o.at_least(x, -2 * p.one), p.exp_high), p.bias - 1)
     scale = o.power_of_two(n)  # of half the result: twice this overflows before the result does
@@ -155,7 +143,7 @@ def _emit_expm1(o: _Lanes, x: ir.Value) -> ir.Value:
     return o.pick(o.abs(x), "<", o.const(p.tiny), x, o.add(half, half))
 
 
-def _emit_tanh(o: _Lanes, x: ir.Value) -> ir.Value:
+def _emit_tanh(o: _Lanes, x: Value) -> Value:
     # With w = 1 - exp(-2|x|): tanh|x| = w/2 / (1 - w/2). And exp(-2|x|) = 2ⁿ exp(-2h), where n ≤ 0 is an integer and
     # h = |x| + n ln(2)/2 is small; the factors of two go into the constants. One term of ln 2 will do: its error grows
     # with n, but tanh flattens faster.
@@ -173,13 +161,13 @@ def _emit_tanh(o: _Lanes, x: ir.Value) -> ir.Value:
     return o.copysign(o.div(half_w, o.sub(o.const(1.0), half_w)), x)
 
 
-def _emit_sigmoid(o: _Lanes, x: ir.Value) -> ir.Value:
+def _emit_sigmoid(o: _Lanes, x: Value) -> Value:
     # Of e / (1 + e) with e = exp(x), unlike 1 / (1 + exp(-x)), the left tail is right down to the subnormals.
     e = _exp(o, x, 2 * o.precision.one)
     return o.div(e, o.add(e, o.const(1.0)))
 
 
-def _log_of(o: _Lanes, f: ir.Value, k: ir.Value) -> ir.Value:
+def _log_of(o: _Lanes, f: Value, k: Value) -> Value:
     """log(1 + f) + k ln 2 for a reduced f, through log(1 + f) = f - f²/2 + s (f²/2 + (2 artanh(s) / s - 2))."""
     p = o.precision
     s = o.div(f, o.add(f, o.const(2.0)))
@@ -190,7 +178,7 @@ def _log_of(o: _Lanes, f: ir.Value, k: ir.Value) -> ir.Value:
     return o.fma(k, o.const(p.ln2[0]), o.sub(f, o.sub(half_square, tail)))
 
 
-def _split(o: _Lanes, x: ir.Value, below: ir.Value | float = 0.0) -> tuple[ir.Value, ir.Value, ir.Value]:
+def _split(o: _Lanes, x: Value, below: Value | None = None) -> tuple[Value, Value, Value]:
     """A positive normal x as m 2ᵏ, m from √½ to √2: m, k less `below`, and the biased exponent of 2ᵏ as an integer."""
     p = o.precision
     root = {32: 0x3F3504F3, 64: 0x3FE6A09E667F3BCD}[p.bits]  # √½
@@ -205,13 +193,13 @@ def _split(o: _Lanes, x: ir.Value, below: ir.Value | float = 0.0) -> tuple[ir.Va
     return m, o.sub(o.sub(o.as_number(o.b.or_(biased, o.whole(base))), origin), below or o.const(0.0)), biased
 
 
-def _log_ends(o: _Lanes, x: ir.Value, zero: float, result: ir.Value) -> ir.Value:
+def _log_ends(o: _Lanes, x: Value, zero: float, result: Value) -> Value:
     """A logarithm with its pole at `zero`: -inf there, nan below it, and infinity and nan as themselves."""
     pole = o.pick(x, "==", o.const(zero), o.const(-math.inf), o.const(math.nan))
     return o.pick(x, ">", o.const(zero), o.pick(x, "<", o.const(math.inf), result, x), pole)
 
 
-def _emit_log(o: _Lanes, x: ir.Value) -> ir.Value:
+def _emit_log(o: _Lanes, x: Value) -> Value:
     p = o.precision
     normal = o.b.fcmp_ordered(">=", x, o.const(2.0 ** (1 - p.bias)))
     shift = p.mantissa + 1
@@ -220,7 +208,7 @@ def _emit_log(o: _Lanes, x: ir.Value) -> ir.Value:
     return _log_ends(o, x, 0.0, _log_of(o, o.sub(m, o.const(1.0)), k))
 
 
-def _log1p_inside(o: _Lanes, x: ir.Value, small: bool) -> ir.Value:
+def _log1p_inside(o: _Lanes, x: Value, small: bool) -> Value:
     """log1p between its pole and infinity; `small` says that x is known to be from 0 to 1."""
     p = o.precision
     m, k, biased = _split(o, o.add(x, o.const(1.0)))
@@ -232,16 +220,16 @@ def _log1p_inside(o: _Lanes, x: ir.Value, small: bool) -> ir.Value:
     return _log_of(o, f, k)
 
 
-def _emit_log1p(o: _Lanes, x: ir.Value) -> ir.Value:
+def _emit_log1p(o: _Lanes, x: Value) -> Value:
     return o.copysign(_log_ends(o, x, -1.0, _log1p_inside(o, x, small=False)), x)
 
 
-def _emit_softplus(o: _Lanes, x: ir.Value) -> ir.Value:
+def _emit_softplus(o: _Lanes, x: Value) -> Value:
     e = _exp(o, o.b.fneg(o.abs(x)), 0.0)
     return o.add(o.at_least(x, 0.0), _log1p_inside(o, e, small=True))
 
 
-def _circular(o: _Lanes, x: ir.Value, sine: bool) -> ir.Value:
+def _circular(o: _Lanes, x: Value, sine: bool) -> Value:
     """Sine or cosine by Cody and Waite's reduction, right for |x| below the precision's limit."""
     p = o.precision
     size = o.abs(x)
@@ -265,77 +253,60 @@ def _circular(o: _Lanes, x: ir.Value, sine: bool) -> ir.Value:
     return o.as_number(o.b.xor(value, o.b.and_(sign, o.whole(-1 << (p.bits - 1)))))
 
 
-def _scalar_calls(o: _Lanes, name: str, *args: ir.Value) -> ir.Value:
+def _scalar_calls(o: _Lanes, name: str, *args: Value) -> Value:
     """The C library's function of each lane."""
-    full = name + o.precision.suffix
-    function = o.b.module.globals.get(full)
-    if function is None:
-        function = ir.Function(o.b.module, ir.FunctionType(o.element, [o.element] * len(args)), full)
-        function.attributes.add("nounwind")
-    if o.width is None:
+    element = o.type.element
+    function = o.b.module.declared(name + o.precision.suffix, element, [element] * len(args))
+    function.attributes = ("nounwind",)
+    if o.width == 1:
         return o.b.call(function, args)
-    result = ir.Constant(o.type, ir.Undefined)
+    result = undefined(o.type)
     for lane in range(o.width):
-        at = ir.Constant(ir.IntType(32), lane)
+        at = constant(I32, lane)
         one = o.b.call(function, [o.b.extract_element(a, at) for a in args])
         result = o.b.insert_element(result, one, at)
     return result
 
 
-def _helper(o: _Lanes, name: str, arity: int, body: Callable[[_Lanes, ir.Function], ir.Value]) -> ir.Function:
+def _helper(o: _Lanes, name: str, arity: int, body: Callable[[_Lanes, Function], Value]) -> Function:
     """A private function of the module, written once for each type: a slow path that should stay out of line."""
-    full = f"unroll.{name}.{o.mangled}"
-    function = o.b.module.globals.get(full)
-    if function is None:
-        function = ir.Function(o.b.module, ir.FunctionType(o.type, [o.type] * arity), full)
-        function.linkage = "internal"
-        for attribute in ("noinline", "nounwind"):
-            function.attributes.add(attribute)
-        inside = _Lanes(ir.IRBuilder(function.append_basic_block("entry")), o.type)
+    function = o.b.module.declared(f"unroll.{name}.{o.type.symbol}", o.type, [o.type] * arity)
+    if not function.blocks:
+        function.linkage, function.attributes = "internal", ("noinline", "nounwind")
+        inside = _Lanes(Builder(function.block()), o.type)
         inside.b.ret(body(inside, function))
     return function
 
 
 def _emit_circular(name: str) -> Emitter:
-    def slow(o: _Lanes, function: ir.Function) -> ir.Value:
+    def slow(o: _Lanes, function: Function) -> Value:
         # Lanes within the limit keep what they had: no lane's value depends on its neighbours.
         x, fast = function.args
         near = o.b.fcmp_ordered("<", o.abs(x), o.const(o.precision.trig_limit))
         far = _scalar_calls(o, name, o.b.select(near, o.const(0.0), x))
         return o.b.select(near, fast, far)
 
-    def emit_circular(o: _Lanes, x: ir.Value) -> ir.Value:
+    def emit_circular(o: _Lanes, x: Value) -> Value:
         b = o.b
         fast = _circular(o, x, sine=name == "sin")
         far = b.fcmp_unordered(">=", o.abs(x), o.const(o.precision.trig_limit))
-        if o.width is not None:
-            mask = ir.IntType(o.width)
-            far = b.icmp_unsigned("!=", b.bitcast(far, mask), ir.Constant(mask, 0))
-        before = b.basic_block
-        with b.if_then(far, likely=False):
+        if o.width > 1:
+            mask = integer(o.width)
+            far = b.icmp_unsigned("!=", b.bitcast(far, mask), constant(mask, 0))
+        before = b.block
+        with b.if_then(far, UNLIKELY):
             helped = b.call(_helper(o, name, 2, slow), [x, fast])
-            helping = b.basic_block
+            helping = b.block
         result = b.phi(o.type)
-        result.add_incoming(fast, before)
-        result.add_incoming(helped, helping)
+        result.add(fast, before)
+        result.add(helped, helping)
         return result
 
     return emit_circular
 
 
-def _uniform(value: ir.Value) -> float | None:
-    """The number that a constant holds in every lane, or None."""
-    if not isinstance(value, ir.Constant):
-        return None
-    held = value.constant
-    if isinstance(held, list | tuple):
-        lanes = {_uniform(lane) for lane in held}
-        return lanes.pop() if len(lanes) == 1 else None
-    return float(held) if isinstance(held, int | float) else None
-
-
-def _emit_pow(o: _Lanes, x: ir.Value, y: ir.Value) -> ir.Value:
-    exponent = _uniform(y)
+def _emit_pow(o: _Lanes, x: Value, y: Value) -> Value:
+    exponent = y.known
     if exponent in (1.0, 2.0, 4.0, -1.0, -2.0):  # at -4 the roundings would add up to more than 4 ULP
         # The inverse first: the square of a large number overflows before the square of its inverse underflows.
         power = x if exponent > 0 else o.div(o.const(1.0), x)
@@ -351,7 +322,7 @@ def _emit_pow(o: _Lanes, x: ir.Value, y: ir.Value) -> ir.Value:
 
 
 def _emitter(arity: int, body: Emitter) -> Emitter:
-    def emitter(b: ir.IRBuilder, *args: ir.Value) -> ir.Value:
+    def emitter(b: Builder, *args: Value) -> Value:
         if len(args) != arity or any(a.type != args[0].type for a in args):
             raise TypeError(f"wanted {arity} value(s) of one type, not ({', '.join(str(a.type) for a in args)})")
         return body(_Lanes(b, args[0].type), *args)
@@ -376,7 +347,7 @@ FUNCTIONS: Mapping[str, Emitter] = MappingProxyType(
 """Each function's emitter: the builder, then one value for each argument."""
 
 
-def emit(name: str, b: ir.IRBuilder, *args: ir.Value) -> ir.Value:
+def emit(name: str, b: Builder, *args: Value) -> Value:
     """Emit the named function of values of one type at the builder's position.
 
     A `pow` whose exponent is a constant with the same small power in every lane becomes products.

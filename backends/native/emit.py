@@ -15,27 +15,27 @@ from ...compiler.program import (
     Repeat,
     Step,
     access_shape,
-    guard,
     walk,
     zero_unless,
 )
 from ...ir.axes import Axis, Range, running
 from ...ir.system import Ref, System
+from ...ops.contract import PRODUCTS
 from ...ops.shapes import elementwise
+from ..common import statements
 from ..common.memory_layout import Layout, LiveRanges, layouts, live_ranges, zeros
 from ..common.symbolic_size import BATCH, BATCH_END, EXAMPLES, PART, Size, count
 from . import runtime_library, tuning
 from .data_ops import METHODS, Operations
-from .ir_builder import I1, I64, POINTER, Code, Value
+from .ir_builder import Code
 from .jit import Compiled
 from .kernel import Kernels
+from .llvm_ir import I64, POINTER, TRUE, Value
 from .loop_nest import Memory, Statements, Where
 from .parallel_nest import Spread
 from .pointwise import NAMES
 from .products import Products
 from .tasks import Task, TaskBuilder
-
-CONTRACTIONS = ("matmul", "dot", "outer", "einsum")
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,8 @@ class Emitted:
 
 
 def unsupported(system: System) -> str:
-    """The first operation that has no form here, as one that is a Python function alone; "" if none."""
-    known = NAMES | set(METHODS) | set(CONTRACTIONS)
-    return next((e.op for e in system.equations if e.operation.compute is not None or e.op not in known), "")
+    """The first operation that has no form here; "" if none."""
+    return statements.unsupported(system, NAMES | set(METHODS) | PRODUCTS)
 
 
 def emit(program: Program, dtype: str, vector_bytes: int, helpers: int, panels: bool = True) -> Emitted:
@@ -73,7 +72,7 @@ class _Emitter:
         self.program, self.system, self.panels = program, program.system, panels
         self.c = Code(dtype, vector_bytes)
         self.layouts = layouts(program)
-        self.absent = _inner(program.steps)
+        self.absent = statements.local_names(program, rows=True)
         self.live = live_ranges(program, self.layouts, self.absent)
         hosts = tuple(dict.fromkeys(self.layouts[n].host for n in self.layouts if n not in self.absent))
         self.hosts = tuple(h for h in hosts if h in self.live.first)
@@ -81,18 +80,18 @@ class _Emitter:
         self.packs: list[tuple[str, Size, int]] = []
         self.jobs: list[Compiled] = []
         self.examples = BATCH
-        self.statements = Statements(self.memory, self.sums)
+        self.nests = Statements(self.memory, self.sums)
         self.sharing = TaskBuilder(self.c, helpers)
-        self.products = Products(self.statements, self.sharing, self.room)
-        self.kernels = Kernels(self.system, self.statements, Spread(self.c, self.sharing), self.scratch)
-        self.operations = Operations(self.statements)
+        self.products = Products(self.nests, self.sharing, self.room)
+        self.kernels = Kernels(self.system, self.nests, Spread(self.c, self.sharing), self.scratch)
+        self.operations = Operations(self.nests)
 
     def enter(self, table: Value, sizes: Value) -> None:
         """At the entry of a function: the lengths, and where everything lies."""
         self.table, c = table, self.c
         c.inputs = {}
         for number, end in enumerate((BATCH_END, *(a.end for a in self.system.axes))):
-            c.inputs[end] = c.entry.load(c.entry.gep(sizes, [c.i64(number)], source_etype=I64), typ=I64)
+            c.inputs[end] = c.entry.load(c.entry.gep(sizes, c.i64(number), I64), I64)
         names = (*self.hosts, *(name for name, _, _ in self.packs))
         self.memory.pointers = {name: self.pointer(number) for number, name in enumerate(names)}
 
@@ -137,7 +136,7 @@ class _Emitter:
         layout = self.layouts[name]
         where = Where({}, ranges, layout.batched)
         ref = Ref(name, tuple(running(a) for a in layout.brackets))
-        self.statements.fill(self.memory.operand(Access(ref), where), where, 0)
+        self.nests.fill(self.memory.operand(Access(ref), where), where, 0)
 
     def step(self, step: Step, loops: tuple[tuple[Repeat, Value], ...]) -> None:
         """One step; loops nest no deeper than there are axes."""
@@ -195,8 +194,7 @@ class _Emitter:
                 layout = self.layouts[host]
                 if layout.batched:
                     step = e.mul(start, c.size(layout.strides[EXAMPLES]))
-                    at = e.gep(self.memory.pointers[host], [step], source_etype=c.memory(layout.kind))
-                    self.memory.pointers[host] = at
+                    self.memory.pointers[host] = e.gep(self.memory.pointers[host], step, c.memory(layout.kind))
             alone = e.select(e.icmp_signed("==", count, c.i64(1)), c.i64(threads), c.i64(1))
             self.sharing.state = helps, alone, job.share
             self.examples = Size(1, ((PART, 0),))
@@ -211,7 +209,7 @@ class _Emitter:
         """How long a statement takes for one example, in multiplications of a product."""
         shapes = [access_shape(self.system, a) for a in step.args if isinstance(a, Access)]
         most = max((math.prod(s) for s in (*shapes, self.layouts[step.equation.out.name].shape)), default=1)
-        return most if step.equation.op in CONTRACTIONS else tuning.FLOPS_PER_POINTWISE * most
+        return most if step.equation.op in PRODUCTS else tuning.FLOPS_PER_POINTWISE * most
 
     def prepare(self, loop: Repeat) -> None:
         """Before a loop: pack the matrices that stay the same in it."""
@@ -219,7 +217,7 @@ class _Emitter:
         axes = [s.axis for _, s in walk((loop,)) if isinstance(s, Repeat)]
         written = {self.layouts[s.equation.out.name].host for s in inside}
         for s in inside:
-            if s.equation.op not in CONTRACTIONS:
+            if s.equation.op not in PRODUCTS:
                 continue
             refs = [a.ref for a in s.args if isinstance(a, Access)]
             steady = [
@@ -227,7 +225,7 @@ class _Emitter:
                 for r in refs
             ]
             if any(steady) and not all(steady):
-                spans = tuple(r for a in self.system.axes for r in s.equation.domain if r.axis == a and a not in axes)
+                spans = statements.spans(self.system, s.equation, axes)
                 where = Where(dict.fromkeys(axes, self.c.i64(0)), spans, s.equation.batched)
                 with self.c.when(self.holds(s.exists, {})):
                     self.products.prepare(s, where, steady)
@@ -260,24 +258,19 @@ class _Emitter:
 
     def pointer(self, number: int) -> Value:
         """An entry of the table of pointers."""
-        at = self.c.entry.gep(self.table, [self.c.i64(number)], source_etype=POINTER)
-        return self.c.entry.load(at, typ=POINTER)
+        return self.c.entry.load(self.c.entry.gep(self.table, self.c.i64(number), POINTER), POINTER)
 
     def guarded(self, body: Sequence[Compute], inner: Sequence[str], loops: tuple[tuple[Repeat, Value], ...]) -> None:
         """Statements over the same points, each left out at steps of a loop that lie outside its domain."""
         c, e, offsets = self.c, body[0].equation, dict(body[0].offsets)
         running = {loop.axis: i for loop, i in loops}
         steps = {a: c.b.add(i, c.i64(offsets[a])) if offsets[a] else i for a, i in running.items()}
-        spans = tuple(r for a in self.system.axes for r in e.domain if r.axis == a and a not in steps)
-        where = Where(steps, spans, e.batched, self.examples)
-        guards = [guard(s, [loop for loop, _ in loops]) for s in body]
-        wanted = list(dict.fromkeys(g for g in guards if g))
-        if not wanted:
+        where = Where(steps, statements.spans(self.system, e, steps), e.batched, self.examples)
+        condition, always = statements.conditional(body, [loop for loop, _ in loops])
+        if not condition:
             self.settled(body, inner, where)
             return
-        (first,) = wanted
-        inside = self.holds(first, running)
-        always = [s for s, g in zip(body, guards, strict=True) if not g]
+        inside = self.holds(condition, running)
         if not always:
             with c.when(inside):
                 self.settled(body, inner, where)
@@ -298,12 +291,12 @@ class _Emitter:
             with there:
                 self.write(body, inner, where)
             with gone:
-                target = self.statements.left(step, where)
-                self.statements.fill(target, where, float("-inf") if step.equation.combine == "max" else 0)
+                target = self.nests.left(step, where)
+                self.nests.fill(target, where, statements.of_nothing(step))
 
     def holds(self, conditions: Guard, running: Mapping[Axis, Value]) -> Value:
         """Whether all of a guard holds."""
-        none, found = Where({}, (), False), I1(1)
+        none, found = Where({}, (), False), TRUE
         for subject, sign, edge in conditions:
             step = running[subject] if isinstance(subject, Axis) else self.memory.step(subject, none)
             found = self.c.b.and_(found, self.c.b.icmp_signed(sign, step, self.memory.step(edge, none)))
@@ -316,17 +309,12 @@ class _Emitter:
         layout = self.layouts[e.out.name]
         if len(body) > 1 or inner:
             self.kernels.write(body, inner, where)
-        elif e.op in CONTRACTIONS:
+        elif e.op in PRODUCTS:
             self.products.write(step, where)
         elif e.operation.family is elementwise:
             if e.summed or e.batched != layout.batched or e.combine == "max":
-                self.statements.elementwise(step, where)
+                self.nests.elementwise(step, where)
             else:
                 self.kernels.write(body, inner, where)
         else:
             self.operations.write(step, where)
-
-
-def _inner(steps: tuple[Step, ...]) -> set[str]:
-    """Names that never reach memory."""
-    return {name for _, step in walk(steps) if isinstance(step, Fuse) for name in step.inner}

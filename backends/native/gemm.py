@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from ..common.gemm_grouping import Group
 from ..common.symbolic_size import ONE, Size
 from . import runtime_library, tuning
-from .ir_builder import I64, POINTER, Code, Value
+from .ir_builder import Code
+from .llvm_ir import I64, POINTER, Value
 from .packing import copy, every, multiply, occurring, pack, parted, table
 from .tasks import Task, TaskBuilder
 
@@ -31,7 +32,7 @@ class Gemm:
         return (k * n + k * tuning.BLOCK_M_ROWS) * (self.sharing.helpers + 1)
 
     def product(
-        self, rows: Group, columns: Group, deep: Group, x: Value, y: Value, z: Value, room: Value, adds: bool
+        self, rows: Group, columns: Group, deep: Group, x: Value, y: Value, z: Value, room: Value | None, adds: bool
     ) -> None:
         """``z (+)= x @ y``, columns of z side by side; zeros where nothing is summed."""
         c, parts = self.c, self.sharing.parts
@@ -124,10 +125,10 @@ class _Share:
                     count = c.least(c.i64(self.block), c.b.sub(self.k, k))
                     source = c.moved(self.y, "float", c.b.mul(k, self.apart))
                     pack(c, [self.panels, source, self.step, self.apart, self.n, count, j, end])
-                    panels = self.panels, c.b.mul(c.i64(c.width), count), c.i64(0)
+                    packs = self.panels, c.b.mul(c.i64(c.width), count), c.i64(0)
                     with c.loop(*self.rows, tuning.BLOCK_M_ROWS) as i:
                         stop = c.least(c.b.add(i, c.i64(tuning.BLOCK_M_ROWS)), self.rows[1])
-                        self._turned(panels, (j, end), (i, stop), k, count)
+                        self._turned(packs, (j, end), (i, stop), k, count)
 
     def _turned(self, panels: Panels, columns: Ends, rows: Ends, k: Value, count: Value) -> None:
         """A block of rows; copied first where they lie the other way, so that what is read next would lie far away."""
@@ -148,10 +149,11 @@ class _Share:
         """Rows by panels, or, where they were copied, `lines`."""
         c = self.c
         start, stop = rows
-        x, across, along = lines, c.i64(1), c.i64(tuning.BLOCK_M_ROWS)
         if lines is None:
             x = c.moved(self.x, "float", c.b.add(c.b.mul(start, self.across), c.b.mul(k, self.along)))
             across, along = self.across, self.along
+        else:
+            x, across, along = lines, c.i64(1), c.i64(tuning.BLOCK_M_ROWS)
         z = c.moved(self.z, "float", c.b.mul(start, self.down))
         adds = c.b.or_(self.adds, c.b.icmp_signed(">", k, c.i64(0)))
         left = [x, across, along, z, self.down, c.b.sub(stop, start), self.n, count]

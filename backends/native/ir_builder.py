@@ -1,4 +1,4 @@
-"""LLVM IR by hand: types, loops over vectors of several widths, and the pointers that advance with them."""
+"""Code: loops over vectors of several widths, and the pointers that advance with them."""
 
 from __future__ import annotations
 
@@ -7,16 +7,30 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import reduce
 from math import gcd
-from typing import Any
-
-from llvmlite import ir
 
 from ..common.symbolic_size import ONE, ZERO, Key, Size
-from .constant_folding import Builder, number
-
-I64, I32, I8, I1 = ir.IntType(64), ir.IntType(32), ir.IntType(8), ir.IntType(1)
-POINTER = ir.PointerType()
-Value = Any
+from .llvm_builder import Builder
+from .llvm_ir import (
+    DOUBLE,
+    FALSE,
+    FLOAT,
+    I1,
+    I8,
+    I32,
+    I64,
+    POINTER,
+    TRUE,
+    VOID,
+    Function,
+    Module,
+    Type,
+    Value,
+    constant,
+    lanes,
+    number,
+    undefined,
+    vector,
+)
 
 
 @dataclass(frozen=True)
@@ -63,14 +77,12 @@ class Code:
 
     def __init__(self, dtype: str, vector_bytes: int) -> None:
         self.dtype, self.vector_bytes = dtype, vector_bytes
-        self.float: Any = ir.FloatType() if dtype == "float32" else ir.DoubleType()
+        self.float = FLOAT if dtype == "float32" else DOUBLE
         self.bytes = {"float": 4 if dtype == "float32" else 8, "int": 8, "bool": 1}
         self.width = vector_bytes // self.bytes["float"]
-        self.module = ir.Module("unroll")
-        self._side = ir.Module("unroll")
-        self.function: Any = None
-        self.entry: Any = None
-        self.b: Any = None
+        self.module, self._side = Module(), Module()
+        self.function = Function(Module(), "nothing is written yet", VOID, ())
+        self.entry = self.b = Builder(self.function.block())
         self._symbols: dict[tuple[str, int], Value] = {}
         self._sizes: dict[Size, Value] = {}
         self.inputs: dict[str, Value] = {}
@@ -81,22 +93,21 @@ class Code:
 
     @contextmanager
     def function_named(
-        self, name: str, kinds: Sequence[Any] = (POINTER, I64), linkage: str = "internal"
-    ) -> Iterator[Any]:
+        self, name: str, kinds: Sequence[Type] = (POINTER, I64), linkage: str = "internal"
+    ) -> Iterator[Function]:
         """Write a function of the module, then go on with the one that was being written."""
         saved = self.function, self.entry, self.b, self._symbols, self._sizes, self.inputs
-        function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), kinds), name)
+        function = Function(self.module, name, VOID, kinds)
         function.linkage = linkage
         self.function, self._symbols, self._sizes = function, {}, {}
-        self.entry = Builder(function.append_basic_block("entry"))
-        self.b = Builder(function.append_basic_block("body"))
+        self.entry, self.b = Builder(function.block()), Builder(function.block())
         yield function
         self.b.ret_void()
-        self.entry.branch(function.basic_blocks[1])
+        self.entry.branch(function.blocks[1])
         self.function, self.entry, self.b, self._symbols, self._sizes, self.inputs = saved
 
     @contextmanager
-    def job(self, name: str) -> Iterator[Any]:
+    def job(self, name: str) -> Iterator[Function]:
         """Write a function ``(arguments, number of the share)`` into the module of jobs, which `jobs` hands out."""
         before = self.module
         self.module = self._side
@@ -104,38 +115,35 @@ class Code:
             yield function
         self.module = before
 
-    def jobs(self) -> ir.Module | None:
+    def jobs(self) -> Module | None:
         """The jobs written since it was last asked, as a module of their own; None where there are none."""
-        side, self._side = self._side, ir.Module("unroll")
+        side, self._side = self._side, Module()
         return side if side.functions else None
 
     # -- types and numbers -----------------------------------------------------------------------------------------
 
-    def memory(self, kind: str) -> Any:
+    def memory(self, kind: str) -> Type:
         """The type of an element in memory."""
         return {"float": self.float, "int": I64, "bool": I8}[kind]
 
-    def type(self, kind: str, width: int = 1) -> Any:
+    def type(self, kind: str, width: int = 1) -> Type:
         """The type of a value in registers."""
-        one = {"float": self.float, "int": I64, "bool": I1}[kind]
-        return one if width == 1 else ir.VectorType(one, width)
+        return vector(self.float if kind == "float" else I64 if kind == "int" else I1, width)
 
     def i64(self, value: int) -> Value:
-        return ir.Constant(I64, value)
+        return constant(I64, value)
 
-    def constant(self, kind: str, value: Any, width: int = 1) -> Value:
+    def constant(self, kind: str, value: float, width: int = 1) -> Value:
         """A number, in every lane."""
-        one = ir.Constant(self.type(kind), float(value) if kind == "float" else int(value))
-        return one if width == 1 else ir.Constant(self.type(kind, width), [one] * width)
+        return constant(self.type(kind, width), float(value) if kind == "float" else int(value))
 
     def splat(self, value: Value, width: int) -> Value:
         """A scalar in every lane."""
         if width == 1:
             return value
-        kind = ir.VectorType(value.type, width)
-        first = self.b.insert_element(ir.Constant(kind, ir.Undefined), value, ir.Constant(I32, 0))
-        zeros = ir.Constant(ir.VectorType(I32, width), [0] * width)
-        return self.b.shuffle_vector(first, ir.Constant(kind, ir.Undefined), zeros)
+        nothing = undefined(vector(value.type, width))
+        first = self.b.insert_element(nothing, value, constant(I32, 0))
+        return self.b.shuffle_vector(first, nothing, constant(vector(I32, width), 0))
 
     # -- sizes -----------------------------------------------------------------------------------------------------
 
@@ -144,7 +152,7 @@ class Code:
         if size.known:
             return self.i64(size.factor)
         if size not in self._sizes:
-            value: Value = None
+            value: Value | None = None
             for end, k in size.symbols:
                 if (end, k) not in self._symbols:
                     moved = self.entry.add(self.inputs[end], self.i64(k))
@@ -152,39 +160,36 @@ class Code:
                     self._symbols[end, k] = self.entry.select(positive, moved, self.i64(0))
                 symbol = self._symbols[end, k]
                 value = symbol if value is None else self.entry.mul(value, symbol)
-            self._sizes[size] = value if size.factor == 1 else self.entry.mul(value, self.i64(size.factor))
+            assert value is not None, "a size that is not known has symbols"
+            self._sizes[size] = self.entry.mul(value, self.i64(size.factor))
         return self._sizes[size]
 
-    def least(self, x: Value, y: Value, builder: Any = None) -> Value:
+    def least(self, x: Value, y: Value, builder: Builder | None = None) -> Value:
         """The smaller of two numbers."""
         b = builder or self.b
         return b.select(b.icmp_signed("<", x, y), x, y)
 
     # -- memory ----------------------------------------------------------------------------------------------------
 
-    def slot(self, kind: Any, name: str = "") -> Value:
+    def slot(self, kind: Type) -> Value:
         """A variable of the function, which becomes a register."""
-        return self.entry.alloca(kind, name=name)
+        return self.entry.alloca(kind)
 
     def moved(self, pointer: Value, kind: str, steps: Value) -> Value:
         """The pointer so many elements on."""
-        return self.b.gep(pointer, [steps], source_etype=self.memory(kind))
+        return self.b.gep(pointer, steps, self.memory(kind))
 
     def load(self, pointer: Value, kind: str, width: int = 1) -> Value:
         """One element, or neighbours."""
-        one = self.memory(kind)
-        wide = one if width == 1 else ir.VectorType(one, width)
-        value = self.b.load(pointer, typ=wide, align=self.bytes[kind])
-        if kind == "bool":
-            none = ir.Constant(I8, 0) if width == 1 else ir.Constant(wide, [0] * width)
-            return self.b.icmp_unsigned("!=", value, none)
-        return value
+        wide = vector(self.memory(kind), width)
+        value = self.b.load(pointer, wide, self.bytes[kind])
+        return self.b.icmp_unsigned("!=", value, constant(wide, 0)) if kind == "bool" else value
 
     def store(self, value: Value, pointer: Value, kind: str, width: int = 1) -> None:
         """Write one element, or neighbours."""
         if kind == "bool":
-            value = self.b.zext(value, I8 if width == 1 else ir.VectorType(I8, width))
-        self.b.store(value, pointer, align=self.bytes[kind])
+            value = self.b.zext(value, vector(I8, width))
+        self.b.store(value, pointer, self.bytes[kind])
 
     # -- control ---------------------------------------------------------------------------------------------------
 
@@ -197,10 +202,10 @@ class Code:
             return
         counter = self.slot(I64)
         self.b.store(start, counter)
-        test, body, end = (self.function.append_basic_block() for _ in range(3))
+        test, body, end = (self.function.block() for _ in range(3))
         self.b.branch(test)
         self.b.position_at_end(test)
-        i = self.b.load(counter, typ=I64)
+        i = self.b.load(counter, I64)
         self.b.cbranch(self.b.icmp_signed("<" if step > 0 else ">", i, stop), body, end)
         self.b.position_at_end(body)
         yield i
@@ -220,7 +225,7 @@ class Code:
     @contextmanager
     def unless(self, condition: Value) -> Iterator[None]:
         """``if not condition``."""
-        with self.when(self.b.select(condition, I1(0), I1(1))):
+        with self.when(self.b.select(condition, FALSE, TRUE)):
             yield
 
     def nest(
@@ -289,8 +294,7 @@ class Code:
         """``i, i + 1, ...`` in so many lanes."""
         if width == 1:
             return i
-        lanes = ir.Constant(ir.VectorType(I64, width), list(range(width)))
-        return self.b.add(self.splat(i, width), lanes)
+        return self.b.add(self.splat(i, width), lanes(vector(I64, width), range(width)))
 
     def _at(self, pointers: Sequence[Value], operands: Sequence[Strided], key: Key, i: Value) -> tuple[Value, ...]:
         return tuple(
@@ -310,21 +314,22 @@ class Code:
             return self.load(point.pointers[n], operands[n].kind, point.width)
         return self.splat(self.load(point.pointers[n], operands[n].kind), point.width)
 
-    def total(self, vector: Value, combine: Callable[[Value, Value], Value]) -> Value:
+    def total(self, value: Value, combine: Callable[[Value, Value], Value]) -> Value:
         """All lanes combined, pairwise."""
-        width = vector.type.count if isinstance(vector.type, ir.VectorType) else 1
+        width = value.type.count
         odd: list[Value] = []
         while width > 1:
             if width % 2:
-                odd.append(self.b.extract_element(vector, ir.Constant(I32, width - 1)))
+                odd.append(self.b.extract_element(value, constant(I32, width - 1)))
             width //= 2
-            mask = ir.VectorType(I32, width)
-            low = self.b.shuffle_vector(vector, vector, ir.Constant(mask, list(range(width))))
-            high = self.b.shuffle_vector(vector, vector, ir.Constant(mask, list(range(width, 2 * width))))
-            vector = combine(low, high)
-        if isinstance(vector.type, ir.VectorType):
-            vector = self.b.extract_element(vector, ir.Constant(I32, 0))
-        return reduce(combine, odd, vector)
+            value = combine(self._part(value, 0, width), self._part(value, width, width))
+        return reduce(combine, odd, value)
+
+    def _part(self, value: Value, first: int, width: int) -> Value:
+        """So many lanes."""
+        if width == 1:
+            return self.b.extract_element(value, constant(I32, first))
+        return self.b.shuffle_vector(value, value, lanes(vector(I32, width), range(first, first + width)))
 
 
 def collapsed(

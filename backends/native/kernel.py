@@ -13,7 +13,8 @@ from ...compiler.program import REDUCTIONS, Access, Argument, Compute, Row, by_p
 from ...ir.system import Ref, System
 from ..common.memory_layout import ALIGNED
 from ..common.symbolic_size import ONE
-from .ir_builder import Dims, Point, Strided, Value, can_be_wide, collapsed
+from .ir_builder import Dims, Point, Strided, can_be_wide, collapsed
+from .llvm_ir import Value
 from .loop_nest import Combine, Partial, Statements, Where, features, keys
 from .parallel_nest import Spread
 from .pointwise import Typed, convert, larger, pointwise

@@ -11,9 +11,11 @@ from ...compiler.program import Access, Argument, Compute, View
 from ...ir.axes import Axis, Index, Range
 from ...ir.system import Const
 from ..common.memory_layout import Layout, seen, through
+from ..common.statements import of_nothing
 from ..common.symbolic_size import BATCH, EXAMPLES, ZERO, Key, Size, count
 from . import tuning
-from .ir_builder import Code, Dims, Point, Strided, Value, can_be_wide, collapsed
+from .ir_builder import Code, Dims, Point, Strided, can_be_wide, collapsed
+from .llvm_ir import Value
 from .pointwise import Typed, convert, larger, pointwise
 from .sums import Blocks, long, reduced, region
 
@@ -37,19 +39,19 @@ class Partial:
 
     def join(self, value: Value, width: int) -> None:
         """One more value, or vector of values."""
-        before = self.c.b.load(self.slots[width], typ=self.c.type(self.kind, width))
+        before = self.c.b.load(self.slots[width], self.c.type(self.kind, width))
         self.c.b.store(self.combine.join(before, value), self.slots[width])
 
     def take(self, other: Partial) -> None:
         """All that another has, which is left with nothing."""
         for width, slot in other.slots.items():
-            self.join(self.c.b.load(slot, typ=self.c.type(self.kind, width)), width)
+            self.join(self.c.b.load(slot, self.c.type(self.kind, width)), width)
             self.c.b.store(self.c.constant(self.kind, self.combine.identity, width), slot)
 
     def total(self) -> Value:
         """All together."""
         join, kinds = self.combine.join, {w: self.c.type(self.kind, w) for w in self.slots}
-        return reduce(join, (self.c.total(self.c.b.load(s, typ=kinds[w]), join) for w, s in self.slots.items()))
+        return reduce(join, (self.c.total(self.c.b.load(s, kinds[w]), join) for w, s in self.slots.items()))
 
 
 @dataclass(frozen=True)
@@ -188,7 +190,7 @@ class Statements:
         adds = step.mode == "add" or e.combine == "max"
         summed = any(key not in target.lead for key, _ in where.dims)
         if summed and step.mode == "set":
-            self.fill(target, where, float("-inf") if e.combine == "max" else 0)
+            self.fill(target, where, of_nothing(step))
         return target, adds or summed
 
     def fill(self, target: Operand, where: Where, number: float) -> None:

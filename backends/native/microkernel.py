@@ -6,13 +6,11 @@ Geijn 2008). Every size and step is an argument, so that one function of each ki
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-from llvmlite import ir
+from collections.abc import Callable, Sequence
 
 from . import runtime_library, tuning
-from .ir_builder import I1, I64, POINTER, Code, Value
+from .ir_builder import Code
+from .llvm_ir import I1, I32, I64, POINTER, VOID, Type, Value, constant, lanes, vector, zero
 
 KINDS = (POINTER, I64, POINTER, I64, I64, POINTER, I64, I64, I64, I64, I1)
 
@@ -60,12 +58,11 @@ class _Strip:
 
     def _mask(self, left: Value) -> Value:
         c = self.c
-        lanes = ir.Constant(ir.VectorType(I64, c.width), list(range(c.width)))
-        return c.b.icmp_signed("<", lanes, c.splat(left, c.width))
+        return c.b.icmp_signed("<", lanes(vector(I64, c.width), range(c.width)), c.splat(left, c.width))
 
     def _tile(
         self,
-        mask: Value,
+        mask: Value | None,
         panel: Value,
         apart: Value,
         lines: list[Value],
@@ -80,7 +77,7 @@ class _Strip:
         each = len(lines) * vectors
         cuts = [None] * (vectors - 1) + [mask]
 
-        def multiply(k: Value, sums: list[Value]) -> list[Value]:
+        def multiply(k: Value, sums: Sequence[Value]) -> list[Value]:
             line = c.moved(panel, "float", c.b.mul(k, apart))
             columns = [self._load(line, v, cut) for v, cut in enumerate(cuts)]
             offset, made = c.b.mul(k, along), []
@@ -89,13 +86,13 @@ class _Strip:
                 made += [fma(c, spread, columns[v], sums[r * vectors + v]) for v in range(vectors)]
             return made
 
-        def several(k: Value, sums: list[Value]) -> list[Value]:
+        def several(k: Value, sums: Sequence[Value]) -> list[Value]:
             parts = (sums[part * each : (part + 1) * each] for part in range(unrolled))
             return [v for part, old in enumerate(parts) for v in multiply(c.b.add(k, c.i64(part)), old)]
 
         zeros = [c.constant("float", 0, c.width)] * (each * unrolled)
         whole = deep if unrolled == 1 else c.b.sub(deep, c.b.srem(deep, c.i64(unrolled)))
-        sums = self._carried(c.i64(0), whole, unrolled, zeros, several)
+        sums: Sequence[Value] = self._carried(c.i64(0), whole, unrolled, zeros, several)
         if unrolled > 1:
             while len(sums) > each:
                 half = len(sums) // 2
@@ -110,8 +107,8 @@ class _Strip:
             there = c.b.block
         totals = [c.b.phi(value.type) for value in sums]
         for total, value, more in zip(totals, sums, added, strict=True):
-            total.add_incoming(value, alone)
-            total.add_incoming(more, there)
+            total.add(value, alone)
+            total.add(more, there)
         for total, (place, v) in zip(totals, ends, strict=True):
             self._store(total, place, v, cuts[v])
 
@@ -120,13 +117,13 @@ class _Strip:
         start: Value,
         stop: Value,
         step: int,
-        values: list[Value],
-        write: Callable[[Value, list[Value]], list[Value]],
-    ) -> list[Value]:
+        values: Sequence[Value],
+        write: Callable[[Value, Sequence[Value]], list[Value]],
+    ) -> Sequence[Value]:
         """A loop that carries values from one turn to the next, in registers."""
         c = self.c
         before = c.b.block
-        test, body, end = (c.function.append_basic_block() for _ in range(3))
+        test, body, end = (c.function.block() for _ in range(3))
         c.b.branch(test)
         c.b.position_at_end(test)
         k, *carried = (c.b.phi(v.type) for v in (start, *values))
@@ -134,42 +131,34 @@ class _Strip:
         c.b.position_at_end(body)
         made = [c.b.add(k, c.i64(step)), *write(k, carried)]
         for phi, first, later in zip((k, *carried), (start, *values), made, strict=True):
-            phi.add_incoming(first, before)
-            phi.add_incoming(later, c.b.block)
+            phi.add(first, before)
+            phi.add(later, c.b.block)
         c.b.branch(test)
         c.b.position_at_end(end)
         return carried
 
-    def _load(self, pointer: Value, v: int, mask: Value) -> Value:
+    def _load(self, pointer: Value, v: int, mask: Value | None) -> Value:
         c = self.c
         at = c.moved(pointer, "float", c.i64(v * c.width))
         if mask is None:
             return c.load(at, "float", c.width)
         kind = c.type("float", c.width)
-        args = [at, ir.Constant(ir.IntType(32), c.bytes["float"]), mask, ir.Constant(kind, None)]
-        return c.b.call(self._intrinsic("load", kind, [POINTER, ir.IntType(32), mask.type, kind], kind), args)
+        args = [at, constant(I32, c.bytes["float"]), mask, zero(kind)]
+        return c.b.call(self._intrinsic("load", kind, [a.type for a in args], kind), args)
 
-    def _store(self, value: Value, pointer: Value, v: int, mask: Value) -> None:
+    def _store(self, value: Value, pointer: Value, v: int, mask: Value | None) -> None:
         c = self.c
         at = c.moved(pointer, "float", c.i64(v * c.width))
         if mask is None:
             c.store(value, at, "float", c.width)
             return
-        kinds = [value.type, POINTER, ir.IntType(32), mask.type]
-        args = [value, at, ir.Constant(ir.IntType(32), c.bytes["float"]), mask]
-        c.b.call(self._intrinsic("store", value.type, kinds, ir.VoidType()), args)
+        args = [value, at, constant(I32, c.bytes["float"]), mask]
+        c.b.call(self._intrinsic("store", value.type, [a.type for a in args], VOID), args)
 
-    def _intrinsic(self, name: str, kind: Any, kinds: list[Any], result: Any) -> Any:
-        full = f"llvm.masked.{name}.v{kind.count}{kind.element.intrinsic_name}.p0"
-        found = self.c.module.globals.get(full)
-        return found or ir.Function(self.c.module, ir.FunctionType(result, kinds), full)
+    def _intrinsic(self, name: str, kind: Type, kinds: list[Type], result: Type) -> Value:
+        return self.c.module.declared(f"llvm.masked.{name}.{kind.symbol}.p0", result, kinds)
 
 
-def fma(c: Code, x: Value, y: Value, z: Value) -> Any:
+def fma(c: Code, x: Value, y: Value, z: Value) -> Value:
     """``x * y + z``, rounded once."""
-    kind = x.type
-    name = f"llvm.fma.v{kind.count}{kind.element.intrinsic_name}"
-    function = c.module.globals.get(name)
-    if function is None:
-        function = ir.Function(c.module, ir.FunctionType(kind, [kind] * 3), name)
-    return c.b.call(function, [x, y, z])
+    return c.b.call(c.module.declared(f"llvm.fma.{x.type.symbol}", x.type, [x.type] * 3), [x, y, z])

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from llvmlite import ir
-
 from . import runtime_library, tuning
-from .ir_builder import I1, I64, POINTER, Code, Value
+from .ir_builder import Code
+from .llvm_ir import I1, I64, POINTER, VOID, Signature, Value, array
 from .microkernel import KINDS, strip
 
 Kind = tuple[int, bool]
@@ -29,16 +28,16 @@ def _multiply(c: Code, args: Sequence[Value]) -> None:
     table, base, step, apart, x, across, along, z, down, rows, columns, deep, first, past, adds = args
     lanes, packed = c.i64(c.width), c.b.icmp_signed("==", apart, c.i64(0))
     left = c.b.add(c.b.srem(c.b.sub(columns, c.i64(1)), lanes), c.i64(1))
-    written = ir.FunctionType(ir.VoidType(), KINDS).as_pointer()
+    written = Signature(VOID, KINDS)
 
     def panel(v: Value, vectors: int, cut: Value) -> None:
         place = c.b.add(c.i64(2 * (vectors - 1)), c.b.zext(cut, I64))
-        function = c.b.load(c.b.gep(table, [place], source_etype=POINTER), typ=written)
+        function = c.b.load(c.b.gep(table, place, POINTER), POINTER)
         line = c.b.select(packed, c.i64(vectors * c.width), apart)
         start = c.moved(base, "float", c.b.mul(c.b.sub(v, first), step))
         out = c.moved(z, "float", c.b.mul(v, lanes))
         values = [start, line, x, across, along, out, down, rows, deep, left, adds]
-        c.b.call(function, values)
+        c.b.call(function, values, written)
 
     _over(c, columns, first, past, panel)
 
@@ -116,14 +115,9 @@ def table(c: Code, kinds: Iterable[Kind]) -> Value:
     """The strips for panels of these kinds, as `multiply` wants them."""
     wanted = sorted(kinds)
     name = "strips" + "".join(f"_{n}{'_cut' if cut else ''}" for n, cut in wanted)
-    found = c.module.globals.get(name)
-    if found is None:
-        places = [(n, cut) for n in range(1, tuning.PANEL_VECTORS + 1) for cut in (False, True)]
-        values = [strip(c, *kind).bitcast(POINTER) if kind in wanted else ir.Constant(POINTER, None) for kind in places]
-        kind = ir.ArrayType(POINTER, len(places))
-        found = ir.GlobalVariable(c.module, kind, name)
-        found.initializer, found.linkage, found.global_constant = ir.Constant(kind, values), "internal", True
-    return c.b.bitcast(found, POINTER)
+    places = [(n, cut) for n in range(1, tuning.PANEL_VECTORS + 1) for cut in (False, True)]
+    values = ", ".join(f"ptr {strip(c, *kind).text if kind in wanted else 'null'}" for kind in places)
+    return c.module.variable(name, array(POINTER, len(places)), f"[{values}]", constant=True)
 
 
 def parted(vectors: int, shares: int) -> list[tuple[int, int]]:

@@ -8,7 +8,8 @@ from math import gcd
 
 from ..common.symbolic_size import Size, product
 from . import tuning
-from .ir_builder import Code, Dims, Strided, Value
+from .ir_builder import Code, Dims, Strided
+from .llvm_ir import Value
 from .tasks import Task, TaskBuilder
 
 PIECE = "part of a dimension"

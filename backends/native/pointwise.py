@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from llvmlite import ir
-
 from .elementary import FUNCTIONS, emit
-from .ir_builder import I64, Code, Value
+from .ir_builder import Code
+from .llvm_ir import I64, Value, vector
 
 COMPARISONS = {
     "greater": ">", "greater_equal": ">=", "less": "<", "less_equal": "<=", "equal": "==", "not_equal": "!=",
@@ -27,7 +26,7 @@ Typed = tuple[Value, str]
 
 def width_of(value: Value) -> int:
     """Its lanes."""
-    return value.type.count if isinstance(value.type, ir.VectorType) else 1
+    return value.type.count
 
 
 def convert(c: Code, typed: Typed, kind: str) -> Value:
@@ -48,13 +47,7 @@ def convert(c: Code, typed: Typed, kind: str) -> Value:
 def call(c: Code, name: str, *args: Value) -> Value:
     """An intrinsic of LLVM's, such as "llvm.fabs"."""
     kind = args[0].type
-    one = kind.element if isinstance(kind, ir.VectorType) else kind
-    lanes = f"v{kind.count}" if isinstance(kind, ir.VectorType) else ""
-    full = f"{name}.{lanes}{one.intrinsic_name}"
-    function = c.module.globals.get(full)
-    if function is None:
-        function = ir.Function(c.module, ir.FunctionType(kind, [a.type for a in args]), full)
-    return c.b.call(function, args)
+    return c.b.call(c.module.declared(f"{name}.{kind.symbol}", kind, [a.type for a in args]), args)
 
 
 def pointwise(c: Code, op: str, args: Sequence[Typed], result: str, exponent: Any = None) -> Typed:
@@ -139,14 +132,15 @@ def _whole(c: Code, op: str, values: Sequence[Value], width: int) -> Value:
     """Integer arithmetic."""
     b, zero = c.b, c.constant("int", 0, width)
     if op in ARITHMETIC:
-        return getattr(b, ARITHMETIC[op])(*values)
+        whole: Value = getattr(b, ARITHMETIC[op])(*values)
+        return whole
     if op == "neg":
         return b.neg(values[0])
     if op == "abs":
         return b.select(b.icmp_signed("<", values[0], zero), b.neg(values[0]), values[0])
     if op == "sign":
         positive, negative = b.icmp_signed(">", values[0], zero), b.icmp_signed("<", values[0], zero)
-        kind = I64 if width == 1 else ir.VectorType(I64, width)
+        kind = vector(I64, width)
         return b.sub(b.zext(positive, kind), b.zext(negative, kind))
     first, second = values
     greater = b.icmp_signed(">", first, second)

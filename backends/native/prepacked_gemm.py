@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..common.gemm_grouping import Group
+from ..common.symbolic_size import Size
 from . import runtime_library, tuning
-from .ir_builder import I1, I64, POINTER, Code, Value
+from .ir_builder import Code
+from .llvm_ir import FALSE, I64, POINTER, TRUE, Value
 from .packing import multiply, occurring, pack, parted, table
 from .tasks import Task, TaskBuilder
 
@@ -35,8 +37,8 @@ class Packer:
     def pack(self, host: str, into: Value, matrix: Value, deep: Group, columns: Group) -> Panels:
         """Copy a matrix into panels."""
         c, panels = self.c, Panels(host, deep.extent.factor, columns.extent.factor)
-        sizes = (columns.right, deep.right, columns.extent, deep.extent, c.i64(self.shares))
-        large = I1(panels.deep * panels.columns >= tuning.MIN_ELEMENTS_PARALLEL_PACKING)
+        sizes: tuple[Size | Value, ...] = (columns.right, deep.right, columns.extent, deep.extent, c.i64(self.shares))
+        large = TRUE if panels.deep * panels.columns >= tuning.MIN_ELEMENTS_PARALLEL_PACKING else FALSE
         self.sharing.call(share_of_packing(c), (into, matrix), sizes, c.i64(self.shares), large)
         return panels
 
@@ -48,7 +50,7 @@ class Packer:
         total = -(-panels.columns // c.width)
         strips = table(c, occurring(panels.columns, c.width, parted(total, self.shares)))
         numbers = (panels.columns, panels.deep, self.shares, int(adds))
-        sizes = (rows.left, deep.left, rows.out, rows.extent, *(c.i64(n) for n in numbers))
+        sizes: list[Size | Value] = [rows.left, deep.left, rows.out, rows.extent, *(c.i64(n) for n in numbers)]
         self.sharing.call(share_of_packed(c), (strips, pointer, x, z), sizes, c.i64(self.shares), large)
 
 

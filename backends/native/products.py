@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ...compiler.program import Access, Compute
-from ..common.gemm_grouping import NOTHING, grouped
-from ..common.symbolic_size import ONE, ZERO, Size
-from ..numpy.kernels import letters
+from ..common.contraction import Contraction, contraction
+from ..common.gemm_grouping import NOTHING, transposed
+from ..common.symbolic_size import ONE
 from . import tuning
 from .gemm import Gemm, share_of_product
-from .ir_builder import Code, Dims, Point, Strided
+from .ir_builder import Code, Point, Strided
 from .loop_nest import Statements, Where, keys
 from .microkernel import strip
 from .pointwise import Typed
@@ -33,14 +33,14 @@ class Products:
 
     def prepare(self, step: Compute, where: Where, steady: Sequence[bool]) -> None:
         """Pack what stays the same in the loops around a product, `steady` of its operands."""
-        left, right, out, dims = self.operands(step, where)
-        plan = grouped(dims, left.along, right.along, out.along)
+        product, left, right, _ = self.operands(step, where)
+        plan = product.matrices()
         if plan is None or step.equation.combine == "max":
             return
         _, rows, columns, deep = plan
         turned = not steady[1]
         if turned:
-            rows, columns, deep = columns.turned(), rows.turned(), deep.turned()
+            rows, columns, deep = transposed(rows, columns, deep)
         if not steady[0 if turned else 1] or not columns.extent.known or not deep.extent.known:
             return
         if columns is NOTHING or columns.out != ONE:
@@ -52,28 +52,21 @@ class Products:
         panels = self.packer.pack(host, self.m.pointers[host], matrix, deep, columns)
         self.packed[id(step)] = panels, turned
 
-    def operands(self, step: Compute, where: Where) -> tuple[Strided, Strided, Strided, Dims]:
-        """Both operands and the left-hand side along the letters of a product, and its dimensions."""
-        e = step.equation
+    def operands(self, step: Compute, where: Where) -> tuple[Contraction, Strided, Strided, Strided]:
+        """A product, and both operands and the left-hand side along its dimensions."""
         a, b = (self.m.operand(x, where) for x in step.args if isinstance(x, Access))
         target = self.s.left(step, where)
-        named = letters(e.op, [len(a.shape), len(b.shape)], dict(e.attrs))
-        la, lb, lo = ([f"*{x}" for x in part] for part in named)
-        sizes = dict(zip((*la, *lb), (*a.shape, *b.shape), strict=True))
-        left = Strided(a.pointer, {**a.lead, **dict(zip(la, a.steps, strict=True))}, a.kind)
-        right = Strided(b.pointer, {**b.lead, **dict(zip(lb, b.steps, strict=True))}, b.kind)
-        out = Strided(target.pointer, {**target.lead, **dict(zip(lo, target.steps, strict=True))}, target.kind)
-        inner = [x for x in la if x not in lo]  # every letter stands in two places
-        dims = [*where.dims, *((x, Size(sizes[x])) for x in (*lo, *inner))]
-        return left, right, out, [(key, n) for key, n in dims if n != ONE]
+        found = contraction(step, where.dims, a, b, target)
+        left, right = Strided(a.pointer, found.left, a.kind), Strided(b.pointer, found.right, b.kind)
+        return found, left, right, Strided(target.pointer, found.out, target.kind)
 
     def write(self, step: Compute, where: Where) -> None:
         """``out (+)= sum of a * b``."""
         e = step.equation
         adds = step.mode == "add"
-        left, right, out, dims = self.operands(step, where)
-        inner = [key for key, _ in dims if isinstance(key, str) and key.startswith("*") and out.along(key) == ZERO]
-        plan = grouped(dims, left.along, right.along, out.along)
+        found, left, right, out = self.operands(step, where)
+        dims, inner = found.dims, [key for key, _ in found.dims if key in found.summed]
+        plan = found.matrices()
         if plan is None or e.combine == "max":
             target, adds = self.s.target(step, where)
             if inner and not adds:
@@ -96,7 +89,7 @@ class Products:
         if id(step) in self.packed:
             panels, turn = self.packed[id(step)]
         if turn:
-            rows, columns, deep = columns.turned(), rows.turned(), deep.turned()
+            rows, columns, deep = transposed(rows, columns, deep)
         packed = 0 if panels else self.gemm.room(rows, columns, deep)
         room = self.m.pointers[self.room(packed)] if packed else None
 

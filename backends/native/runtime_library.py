@@ -18,13 +18,13 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 import llvmlite.binding as llvm
-from llvmlite import ir
 
 from ...errors import BackendError
 from ..common.forks import across_forks, after_fork
 from . import tuning
-from .ir_builder import Code, Value
+from .ir_builder import Code
 from .jit import Compiled, publish
+from .llvm_ir import VOID, Module, Type, Value
 
 CALLED = re.compile(r'^declare [^\n]*@"(unroll_[^"]+)"', re.MULTILINE)
 
@@ -103,7 +103,7 @@ def forget(names: Iterable[str]) -> None:
             _units.pop(name, None)
 
 
-def function(c: Code, name: str, kinds: Sequence[Any], write: Callable[[Code, Sequence[Value]], None]) -> Value:
+def function(c: Code, name: str, kinds: Sequence[Type], write: Callable[[Code, Sequence[Value]], None]) -> Value:
     """A function of the library, as the module of `c` sees it; `write` writes it at the first request."""
     full = f"unroll_{name}_{c.dtype}_{c.vector_bytes}"
     with _lock:
@@ -112,8 +112,7 @@ def function(c: Code, name: str, kinds: Sequence[Any], write: Callable[[Code, Se
             with other.function_named(full, kinds, "external") as made:
                 write(other, made.args)
             _texts[full] = str(other.module)
-    found = c.module.globals.get(full)
-    return found or ir.Function(c.module, ir.FunctionType(ir.VoidType(), kinds), full)
+    return c.module.declared(full, VOID, kinds)
 
 
 def flush() -> None:
@@ -122,9 +121,9 @@ def flush() -> None:
         _begin([_compiling((name,), text) for name, text in _texts.items() if name not in _units], _kept)
 
 
-def compile_beside(module: ir.Module, kept: list[Any]) -> None:
+def compile_beside(module: Module, kept: list[Any]) -> None:
     """Begin to compile a module whose functions others call; it lives as long as `kept` does."""
-    names = [f.name for f in module.functions if not f.is_declaration and f.linkage == "external"]
+    names = [f.name for f in module.functions if f.blocks and f.linkage == "external"]
     _begin([_compiling(names, str(module))], kept)
 
 

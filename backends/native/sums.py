@@ -15,7 +15,8 @@ from ...ir.system import Decl, Ref, System
 from ...language.builder import Builder
 from ..common.symbolic_size import ONE, ZERO, Key, Size, product
 from . import tuning
-from .ir_builder import Code, Dims, Point, Strided, Value, can_be_wide
+from .ir_builder import Code, Dims, Point, Strided, can_be_wide
+from .llvm_ir import Value
 
 Nest = Callable[[Dims, Sequence[Strided]], None]
 """Writes a nest whose last operand is added to."""

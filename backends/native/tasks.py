@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import count
-from typing import Any
-
-from llvmlite import ir
 
 from ..common.symbolic_size import Size
 from . import tuning
-from .constant_folding import number
-from .ir_builder import I1, I64, POINTER, Code, Value
+from .ir_builder import Code
+from .llvm_ir import I1, I64, POINTER, VOID, Type, Value, constant, number, zero
 
 _SERIAL = count(1)
 
@@ -22,23 +19,22 @@ class Task:
     sizes  what they are to the caller: what is known is not among the arguments
     """
 
-    def __init__(self, code: Code, args: Sequence[Value], pointers: int, sizes: Sequence[Size | Value]) -> None:
+    def __init__(self, code: Code, args: Sequence[Value], pointers: int, sizes: Sequence[Size | Value | None]) -> None:
         self.c = code
         self.table, self.share = args
         self.pointers = [self.argument(n, POINTER) for n in range(pointers)]
         places = count(pointers)
         self.sizes = [_constant(s) or self.argument(next(places), I64) for s in sizes]
 
-    def argument(self, n: int, kind: Any) -> Value:
+    def argument(self, n: int, kind: Type) -> Value:
         """What stands at a place among the arguments: the pointers, then the sizes."""
-        at = self.c.entry.gep(self.table, [self.c.i64(n)], source_etype=I64)
-        return self.c.entry.load(at, typ=kind)
+        return self.c.entry.load(self.c.entry.gep(self.table, self.c.i64(n), I64), kind)
 
 
-def _constant(size: Size | Value) -> Value:
+def _constant(size: Size | Value | None) -> Value | None:
     if isinstance(size, Size):
-        return ir.Constant(I64, size.factor) if size.known else None
-    return size if isinstance(size, ir.Constant) else None
+        return constant(I64, size.factor) if size.known else None
+    return size if isinstance(size, Value) and number(size) is not None else None
 
 
 class TaskBuilder:
@@ -52,7 +48,7 @@ class TaskBuilder:
     def __init__(self, code: Code, helpers: int) -> None:
         self.c = code
         self.helpers = helpers
-        self.state: tuple[Value, Value, Value] = (None, code.i64(helpers + 1), code.i64(0))
+        self.state: tuple[Value, Value, Value] = (zero(POINTER), code.i64(helpers + 1), code.i64(0))
         self.repeated = False
         self._tables: dict[tuple[int, int], Value] = {}
 
@@ -80,12 +76,7 @@ class TaskBuilder:
 
     def nobody(self) -> Value:
         """Where it stands that nobody will help."""
-        found = self.c.module.globals.get("nobody")
-        if found is None:
-            found = ir.GlobalVariable(self.c.module, I64, "nobody")
-            found.initializer = ir.Constant(I64, -1)
-            found.linkage = "internal"
-        return self.c.b.bitcast(found, POINTER)
+        return self.c.module.variable("nobody", I64, "-1")
 
     def run(
         self,
@@ -100,7 +91,7 @@ class TaskBuilder:
         name = f"unroll_job_{next(_SERIAL)}"
         with c.job(name) as function:
             write(Task(c, function.args, len(pointers), sizes))
-        function = c.module.globals.get(name) or ir.Function(c.module, function.function_type, name)
+        function = c.module.declared(name, VOID, function.signature.kinds)
         self.call(function, pointers, [s for s in sizes if _constant(s) is None], shares, large)
 
     def call(
@@ -111,30 +102,28 @@ class TaskBuilder:
         table = self.table(len(pointers) + len(sizes))
         numbers = (c.size(s) if isinstance(s, Size) else s for s in sizes)
         for n, value in enumerate((*(c.b.ptrtoint(p, I64) for p in pointers), *numbers)):
-            c.b.store(value, c.b.gep(table, [c.i64(n)], source_etype=I64))
+            c.b.store(value, c.b.gep(table, c.i64(n), I64))
         if self.helpers and number(large) != 0:
             kinds = [POINTER, POINTER, I64, I1, POINTER, I64]
             c.b.call(self._pooled("run", kinds), [function, table, shares, large, self.helped, c.i64(self.helpers)])
             return
-        with c.loop(c.i64(0), shares) as n:
-            c.b.call(function, [table, n])
+        with c.loop(c.i64(0), shares) as share:
+            c.b.call(function, [table, share])
 
     def table(self, size: int) -> Value:
         """Memory of the function for the arguments of a call, which every call in it uses again."""
         room = 1 << (size - 1).bit_length()
         key = id(self.c.function), room
         if key not in self._tables:
-            self._tables[key] = self.c.entry.alloca(I64, size=room)
+            self._tables[key] = self.c.entry.alloca(I64, room)
         return self._tables[key]
 
     def end(self) -> None:
         """At the end of the program: helpers that came may sleep."""
         if self.helpers:
-            came = self.c.b.icmp_signed("==", self.c.b.load(self.helped, typ=I64), self.c.i64(1))
+            came = self.c.b.icmp_signed("==", self.c.b.load(self.helped, I64), self.c.i64(1))
             with self.c.when(came):
                 self.c.b.call(self._pooled("end", []), [])
 
-    def _pooled(self, name: str, kinds: Sequence[Any]) -> Value:
-        full = f"unroll_pool_{name}"
-        found = self.c.module.globals.get(full)
-        return found or ir.Function(self.c.module, ir.FunctionType(ir.VoidType(), kinds), full)
+    def _pooled(self, name: str, kinds: Sequence[Type]) -> Value:
+        return self.c.module.declared(f"unroll_pool_{name}", VOID, kinds)

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from string import ascii_letters
 from typing import Any
 
 import numpy as np
 
 from ...errors import TemplateError
 from ...ops.core import Op
-from ...ops.shapes import as_slice, parse_einsum
+from ...ops.shapes import as_slice
+from ..common.contraction import letters
 from . import tuning
 
 Array = Any
@@ -215,19 +215,6 @@ def _unslice(x: Array, rank: int, parts: Sequence[Any], shape: tuple[int, ...]) 
 def _join(arrays: Sequence[Array], ranks: Sequence[int]) -> list[Array]:
     lead = np.broadcast_shapes(*(_lead(a, r) for a, r in zip(arrays, ranks, strict=True)))
     return [np.broadcast_to(a, lead + a.shape[a.ndim - r :]) for a, r in zip(arrays, ranks, strict=True)]
-
-
-def letters(op: str, ranks: Sequence[int], attrs: Mapping[str, Any]) -> tuple[str, str, str]:
-    """A product as einsum letters of both operands and the result; raises KeyError for what is no product."""
-    if op == "einsum":
-        parts = parse_einsum(attrs["spec"], ((0,) * ranks[0], (0,) * ranks[1]))
-        plain = {letter: ascii_letters[n] for n, letter in enumerate(dict.fromkeys("".join(parts)))}
-        a, b, out = ("".join(plain[letter] for letter in part) for part in parts)  # NumPy's are those of ASCII
-        return a, b, out
-    if op == "matmul":
-        a, b = "ik"[2 - ranks[0] :], "kj"[: ranks[1]]
-        return a, b, a[:-1] + b[1:]
-    return {"dot": ("i", "i", ""), "outer": ("i", "j", "ij")}[op]
 
 
 def _product(op: str) -> Callable[..., Array]:

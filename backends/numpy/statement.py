@@ -9,9 +9,11 @@ from typing import Any
 from ...compiler.program import Access, Compute
 from ...ir.axes import fixed
 from ...ir.system import Const
+from ...ops.contract import PRODUCTS
+from ..common.contraction import letters
 from ..common.python_source import difference, linear
 from ..common.symbolic_size import Key
-from .kernels import COMPLEX, ELEMENTWISE, letters
+from .kernels import COMPLEX, ELEMENTWISE
 from .operand import BATCH, FEATURES, GATES, Where, viewed
 from .products import Factor, einsum, lonely, plan_product
 from .source_writer import SourceWriter, listed
@@ -23,7 +25,6 @@ UFUNCS = {
 }
 """Operations that NumPy computes into a given array."""
 
-PRODUCTS = ("matmul", "dot", "outer", "einsum")
 POWERS = {2: "square", 0.5: "sqrt", -1: "reciprocal"}
 
 

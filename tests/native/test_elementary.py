@@ -12,9 +12,11 @@ import pytest
 pytest.importorskip("llvmlite")
 
 import llvmlite.binding as llvm
-from llvmlite import ir
 
+from unroll.backends.native import llvm_ir as ir
 from unroll.backends.native.elementary import FUNCTIONS, emit
+from unroll.backends.native.llvm_builder import Builder
+from unroll.backends.native.llvm_ir import constant
 
 SINGLE, DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
 TYPES = [pytest.param(SINGLE, id="float32"), pytest.param(DOUBLE, id="float64")]
@@ -49,24 +51,23 @@ REFERENCE: dict[str, Callable[..., Array]] = {
 
 def loop(name: str, dtype: np.dtype[Any], width: int, exponent: float | None) -> ir.Module:
     """A module with ``f(count, out, x, y)``: `name` over arrays, `width` numbers at a time."""
-    element = ir.FloatType() if dtype == SINGLE else ir.DoubleType()
-    kind = element if width == 1 else ir.VectorType(element, width)
-    i64, pointer = ir.IntType(64), ir.PointerType()
+    element = ir.FLOAT if dtype == SINGLE else ir.DOUBLE
+    kind = ir.vector(element, width)
     module = ir.Module()
-    f = ir.Function(module, ir.FunctionType(ir.VoidType(), [i64, pointer, pointer, pointer]), "f")
-    entry, body, end = (f.append_basic_block(label) for label in ("entry", "body", "end"))
-    b = ir.IRBuilder(entry)
+    f = ir.Function(module, "f", ir.VOID, [ir.I64, ir.POINTER, ir.POINTER, ir.POINTER])
+    entry, body, end = f.block(), f.block(), f.block()
+    b = Builder(entry)
     b.branch(body)
     b.position_at_end(body)
-    i = b.phi(i64)
-    i.add_incoming(i64(0), entry)
-    at = [b.gep(p, [i], source_etype=element) for p in f.args[1:]]
-    args = [b.load(p, typ=kind, align=dtype.itemsize) for p in at[1 : 3 if name == "pow" else 2]]
+    i = b.phi(ir.I64)
+    i.add(constant(ir.I64, 0), entry)
+    at = [b.gep(p, i, element) for p in f.args[1:]]
+    args = [b.load(p, kind, dtype.itemsize) for p in at[1 : 3 if name == "pow" else 2]]
     if exponent is not None:
-        args[1] = ir.Constant(kind, exponent if width == 1 else [exponent] * width)
-    b.store(emit(name, b, *args), at[0], align=dtype.itemsize)
-    following = b.add(i, i64(width))
-    i.add_incoming(following, b.block)
+        args[1] = constant(kind, exponent)
+    b.store(emit(name, b, *args), at[0], dtype.itemsize)
+    following = b.add(i, constant(ir.I64, width))
+    i.add(following, b.block)
     b.cbranch(b.icmp_unsigned("<", following, f.args[0]), body, end)
     b.position_at_end(end)
     b.ret_void()
@@ -250,11 +251,11 @@ def test_gates_stay_within_their_bounds(dtype: np.dtype[Any], apply: Apply, rng:
 
 
 def test_arguments_are_checked() -> None:
-    b = ir.IRBuilder(ir.Function(ir.Module(), ir.FunctionType(ir.VoidType(), []), "f").append_basic_block())
-    one, other = ir.FloatType()(1.0), ir.DoubleType()(1.0)
+    b = Builder(ir.Function(ir.Module(), "f", ir.VOID, []).block())
+    one, other = constant(ir.FLOAT, 1.0), constant(ir.DOUBLE, 1.0)
     with pytest.raises(TypeError, match="one type"):
         emit("pow", b, one, other)
     with pytest.raises(TypeError, match="wanted 1"):
         emit("exp", b, one, one)
     with pytest.raises(TypeError, match="float, double"):
-        emit("exp", b, ir.IntType(32)(1))
+        emit("exp", b, constant(ir.I32, 1))

@@ -1,0 +1,77 @@
+"""Contractions: index letters of a product, its dimensions and strides, and its form as a product of matrices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from string import ascii_letters
+from typing import Any, Protocol
+
+from ...compiler.program import Compute
+from ...ops.shapes import parse_einsum
+from .gemm_grouping import Group, grouped
+from .symbolic_size import ONE, Key, Size
+
+Dims = Sequence[tuple[Key, Size]]
+
+
+class Factor(Protocol):
+    """An operand or a result: strides along the dimensions that a statement spans, and along its per-example axes."""
+
+    @property
+    def lead(self) -> Mapping[Key, Size]: ...
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def steps(self) -> tuple[Size, ...]: ...
+
+
+@dataclass(frozen=True)
+class Contraction:
+    """``out (+)= sum of left * right`` over all dimensions that `out` has no stride along.
+
+    dims              what the statement spans, the letters of the result, those that are summed; none of size 1
+    left, right, out  elements from one step of a dimension to the next; a dimension that is missing has stride 0
+    summed            the letters that the result lacks
+    """
+
+    dims: list[tuple[Key, Size]]
+    left: Mapping[Key, Size]
+    right: Mapping[Key, Size]
+    out: Mapping[Key, Size]
+    summed: tuple[Key, ...]
+
+    def matrices(self, together: bool = False) -> tuple[list[tuple[Key, Size]], Group, Group, Group] | None:
+        """Its form as a product of matrices, see `grouped`; None where it has none."""
+        return grouped(self.dims, self.left, self.right, self.out, together)
+
+
+def contraction(step: Compute, span: Dims, left: Factor, right: Factor, out: Factor) -> Contraction:
+    """The contraction that a statement is; `span` are the dimensions that it runs along."""
+    e = step.equation
+    a, b, c = ([f"*{x}" for x in part] for part in letters(e.op, [len(left.shape), len(right.shape)], dict(e.attrs)))
+    sizes = dict(zip((*a, *b), (*left.shape, *right.shape), strict=True))
+    summed = tuple(x for x in a if x not in c)  # every letter stands in two places
+    dims = [*span, *((x, Size(sizes[x])) for x in (*c, *summed))]
+    return Contraction(
+        [(key, n) for key, n in dims if n != ONE], _along(left, a), _along(right, b), _along(out, c), summed
+    )
+
+
+def _along(x: Factor, names: Sequence[str]) -> dict[Key, Size]:
+    return {**x.lead, **dict(zip(names, x.steps, strict=True))}
+
+
+def letters(op: str, ranks: Sequence[int], attrs: Mapping[str, Any]) -> tuple[str, str, str]:
+    """A product as einsum letters of both operands and the result; raises KeyError for what is no product."""
+    if op == "einsum":
+        parts = parse_einsum(attrs["spec"], ((0,) * ranks[0], (0,) * ranks[1]))
+        plain = {letter: ascii_letters[n] for n, letter in enumerate(dict.fromkeys("".join(parts)))}
+        a, b, out = ("".join(plain[letter] for letter in part) for part in parts)  # NumPy's are those of ASCII
+        return a, b, out
+    if op == "matmul":
+        a, b = "ik"[2 - ranks[0] :], "kj"[: ranks[1]]
+        return a, b, a[:-1] + b[1:]
+    return {"dot": ("i", "i", ""), "outer": ("i", "j", "ij")}[op]

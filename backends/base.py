@@ -15,6 +15,7 @@ from ..compiler.program import Program
 from ..compiler.report import Costs
 from ..errors import BackendError
 from ..ir.system import Decl, System
+from ..types import Array, Seed
 
 FLOATS = ("float32", "float64", "complex128")
 PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
@@ -105,14 +106,14 @@ class AbstractBackend(ABC):
         """The devices here, each in a few words; none for what runs on the CPU."""
         return []
 
-    def at(self, device: Any, on_device: bool) -> AbstractBackend:
+    def at(self, device: int | None, on_device: bool) -> AbstractBackend:
         """The backend for one of several devices, results staying there or not. Raises BackendError without any."""
         if device is not None or on_device:
             given = f"device={device!r}" if device is not None else "on_device=True"
             raise BackendError(f"{given}: backend {self.name!r} computes on the CPU; backend='cupy' has devices")
         return self
 
-    def options(self, dtype: Any, debug_nans: bool, without: Sequence[str], precision: str) -> Options:
+    def options(self, dtype: object, debug_nans: bool, without: Sequence[str], precision: str) -> Options:
         """How a system is to run, checked: `dtype` is one of `FLOATS`, as text or as a type. Raises BackendError."""
         dtype = str(getattr(dtype, "__name__", dtype))
         if dtype not in FLOATS:
@@ -146,51 +147,51 @@ class AbstractBackend(ABC):
         return np.errstate(all="ignore")
 
     @abstractmethod
-    def asarray(self, value: Any, dtype: str | None) -> Any:
+    def asarray(self, value: Array, dtype: str | None) -> Array:
         """An array of this backend; `dtype` None keeps the value's own. No copy where none is needed."""
 
     @abstractmethod
-    def fits(self, value: Any, dtype: str) -> bool:
+    def fits(self, value: Array, dtype: str) -> bool:
         """True for an array that `asarray` would return as it is."""
 
     @abstractmethod
-    def misplaced(self, value: Any, name: str) -> str:
+    def misplaced(self, value: Array, name: str) -> str:
         """Why an array cannot be taken from the device that it lies on, and the way out; "" where it can."""
 
     @abstractmethod
-    def bounds(self, array: Any) -> tuple[float, float] | None:
+    def bounds(self, array: Array) -> tuple[float, float] | None:
         """Smallest and largest element of a non-empty array, as Python numbers; None where that would take a wait."""
 
     @abstractmethod
-    def mean(self, array: Any) -> Any:
+    def mean(self, array: Array) -> Array:
         """Of all elements of a result, where that lies."""
 
     @abstractmethod
-    def host(self, array: Any) -> Any:
+    def host(self, array: Array) -> Array:
         """An array of this backend as NumPy's."""
 
     @abstractmethod
-    def placed(self, array: Any) -> Any:
+    def placed(self, array: Array) -> Array:
         """A NumPy array as results are."""
 
     @abstractmethod
-    def pad(self, arrays: Sequence[Any], axes: int) -> Any:
+    def pad(self, arrays: Sequence[Array], axes: int) -> Array:
         """The arrays as one, zero where one is shorter along any of the first `axes` axes, after which they lie."""
 
     @abstractmethod
-    def cut(self, array: Any, axis: int, batch: int, ends: Sequence[int]) -> Any:
+    def cut(self, array: Array, axis: int, batch: int, ends: Sequence[int]) -> Array:
         """A copy with zero along `axis` from ``ends[b]`` on, for each b along the axis `batch`."""
 
     @abstractmethod
-    def rows(self, array: Any, batch: int, rows: Sequence[int]) -> Any:
+    def rows(self, array: Array, batch: int, rows: Sequence[int]) -> Array:
         """A copy in which the example at each place along the axis `batch` is that at ``rows[place]``."""
 
     @abstractmethod
-    def key(self, seed: Any) -> int:
+    def key(self, seed: Seed) -> int:
         """A number that stands for a seed: an int from 0 up, or a Generator. Raises ArrayError."""
 
     @abstractmethod
-    def joined(self, parts: Sequence[Any], along: int, batch: int | None, lengths: Any) -> Any:
+    def joined(self, parts: Sequence[Array], along: int, batch: int | None, lengths: Array) -> Array:
         """Arrays one after another along an axis, cut behind the longest of `lengths`.
 
         batch  the axis of the examples, each of which is zero beyond its own length; None where there is none
@@ -199,7 +200,7 @@ class AbstractBackend(ABC):
     @abstractmethod
     def supply(
         self, decl: Decl, steps: Sequence[int], batch: int, dtype: str, seed: int, start: int, ends: Sequence[Any]
-    ) -> Any:
+    ) -> Array:
         """The array of a generated input, ``(*steps, batch, *shape)``: see `unroll.ir.generated_inputs`."""
 
     @abstractmethod

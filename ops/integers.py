@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from numbers import Real
 from operator import index
-from typing import Any
 
 
-def _no_number(value: Any) -> bool:
+def _no_number(value: object) -> bool:
     return (
         isinstance(value, bool) or getattr(value, "ndim", 0) != 0 or str(getattr(value, "dtype", "")).endswith("bool")
     )
 
 
-def real(value: Any) -> float | None:
+def real(value: object) -> float | None:
     """A value as a Python float: NumPy's numbers, arrays and tensors without axes too; None for what is no number."""
     if _no_number(value):
         return None
@@ -22,7 +21,7 @@ def real(value: Any) -> float | None:
     return float(value.item()) if hasattr(value, "item") and hasattr(value, "ndim") else None
 
 
-def integer(value: Any) -> int | None:
+def integer(value: object) -> int | None:
     """A value as a Python int, whose arithmetic has no edge: NumPy's integers, arrays and tensors without axes too.
 
     None for what is no single integer: a bool, a float, an array with axes, one of a single element included.
@@ -32,6 +31,6 @@ def integer(value: Any) -> int | None:
     if _no_number(value):
         return None
     try:
-        return index(value)
+        return index(value)  # type: ignore[arg-type]
     except TypeError:
         return None

@@ -9,7 +9,6 @@ axes that its operands run along; ``over=`` names other axes, and ``over=None`` 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from .core import Op, Operand, Symbolic, composite, define, first_symbol
 from .errors import DTypeError, ShapeError
@@ -166,7 +165,7 @@ def dropout(x: Operand, rate: float, *, over: object = ...) -> Symbolic:
     return x * keep(x, rate, over=over)
 
 
-def keep(like: Operand, rate: Any, *, over: object = ...) -> Symbolic:
+def keep(like: Operand, rate: float, *, over: object = ...) -> Symbolic:
     """What `dropout` multiplies with: 0 with probability `rate`, else 1/(1-rate), in the shape of `like`.
 
     With it zoneout (Krueger et al. 2017) is ``h[t-1] + (1-rate) * keep(n, rate) * (n - h[t-1])``.

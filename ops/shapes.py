@@ -75,7 +75,7 @@ def _reduced(shapes: Sequence[Shape], attrs: Attrs) -> Shape:
     return tuple(n for i, n in enumerate(shape) if i not in axes)
 
 
-def _some(shape: Shape, axis: Any) -> None:
+def _some(shape: Shape, axis: int | Sequence[int] | None) -> None:
     """Raises ShapeError where there is no element along an axis."""
     if any(not shape[a] for a in negative_axes(axis, len(shape))):
         raise ShapeError(f"a value of shape {shape} has no element along axis {axis}, and so no largest one")

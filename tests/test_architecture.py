@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("ops", "unroll", "backends")
 ORDER = (
     ("ops",),
-    ("errors", "files", "cache"),
+    ("errors", "files", "cache", "types"),
     ("ir",),
     ("printing",),
     ("dependence",),
@@ -136,6 +136,30 @@ def test_few_imports_stand_inside_functions() -> None:
     late = Counter(name for name in FILES for target, late in imports(name) if late and target in FILES)
     assert sum(late.values()) <= 5
     assert late == LATE
+
+
+def test_few_annotations_say_any() -> None:
+    functions = [
+        node
+        for path in FILES.values()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef)
+    ]
+    said = [
+        a
+        for f in functions
+        for a in (
+            f.returns,
+            *(
+                p.annotation
+                for p in (*f.args.posonlyargs, *f.args.args, *f.args.kwonlyargs, f.args.vararg, f.args.kwarg)
+                if p
+            ),
+        )
+        if isinstance(a, ast.Name) and a.id == "Any"
+    ]
+    assert len(functions) > 1000
+    assert len(said) < 150
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from .ir.system import System
@@ -21,7 +22,7 @@ class Display:
         def system(self) -> System:
             """The checked system of equations."""
 
-    def draw(self, path: Any = None, **options: Any) -> Any:
+    def draw(self, path: str | os.PathLike[str] | None = None, **options: Any) -> Any:
         """The folded diagram, a black square on every delay edge; written to `path`, whose suffix names the format.
 
         Returns the drawing, which shows itself in a notebook.
@@ -30,7 +31,7 @@ class Display:
 
         return draw_folded(self.system, path, **options)
 
-    def explore(self, path: Any, **options: Any) -> None:
+    def explore(self, path: str | os.PathLike[str], **options: Any) -> None:
         """Write a page to explore the template with: one HTML file, which opens in any browser and needs no network.
 
         The folded diagram stands beside the unfolded one. A slider sets the length; a node that is clicked (or reached
@@ -82,7 +83,7 @@ class Display:
 class Unfolded(Dag):
     """The unfolded graph of a template, which draws itself."""
 
-    def draw(self, path: Any = None, **options: Any) -> Any:
+    def draw(self, path: str | os.PathLike[str] | None = None, **options: Any) -> Any:
         """The unfolded diagram, one column a step; written to `path`, whose suffix names the format.
 
         options  of `unroll.render.draw_unfolded`: detail, columns, around, overlay and more

@@ -63,7 +63,7 @@ class Template(Display):
         made._frozen = made._builder.stamp(), system
         return made
 
-    def __setattr__(self, name: str, value: Any) -> None:
+    def __setattr__(self, name: str, value: object) -> None:
         if name in SETTABLE:
             object.__setattr__(self, name, value)
             return
@@ -104,7 +104,7 @@ class Template(Display):
         name: str,
         shape: int | Sequence[int] = (),
         *,
-        over: Any = ...,
+        over: object = ...,
         dtype: str = "float",
     ) -> Any:
         """Declare what the user passes: a sequence over a time axis, or with ``over=None`` one value per example.
@@ -143,7 +143,7 @@ class Template(Display):
         self._builder.declare(replace(decl, name=name))
         return name
 
-    def output(self, name: str, expr: Any) -> None:
+    def output(self, name: str, expr: object) -> None:
         """Name a value that `Net.run` returns: an expression, over its time axes or once per example.
 
         Several axes stand in the order in which the template met them, t first: g.output("y", a[s, t]) comes as
@@ -178,7 +178,7 @@ class Template(Display):
         return self._builder.read(Ref("loss")) if self._builder.loss else None
 
     @loss.setter
-    def loss(self, expr: Any) -> None:
+    def loss(self, expr: object) -> None:
         set_loss(self._builder, expr)
 
     @property
@@ -187,7 +187,7 @@ class Template(Display):
         return self._builder.read(Ref("stop", (running(TIME),))) if self._builder.stop else None
 
     @stop.setter
-    def stop(self, expr: Any) -> None:
+    def stop(self, expr: object) -> None:
         set_stop(self._builder, expr)
 
     @property
@@ -254,7 +254,7 @@ class Template(Display):
         return Template.of(feedback.scheduled(self.system, forced, name))
 
     @from_call
-    def open_loop(self, forced: Mapping[str, str], period: int, *, over: Any = None) -> Template:
+    def open_loop(self, forced: Mapping[str, str], period: int, *, over: object = None) -> Template:
         """Delayed reads are the variable's own for `period` - 1 steps, and the truth after every `period`-th.
 
         over  the axis whose steps the period counts; by default the one along which the variable is read with delays.
@@ -271,7 +271,7 @@ class Template(Display):
         return Template.of(feedback.open_loop(self.system, forced, period, axis))
 
     @from_call
-    def truncated(self, steps: int, *, sliding: bool = False, over: Any = None) -> Template:
+    def truncated(self, steps: int, *, sliding: bool = False, over: object = None) -> Template:
         """Truncated back-propagation through time: the same values, and gradients that reach back less far.
 
         steps    the length of the chunks between which no cotangent crosses: from step k+1 to k, from 2k+1 to 2k, ...
@@ -319,7 +319,7 @@ class Template(Display):
         self,
         backend: str = "auto",
         *,
-        dtype: Any = "float32",
+        dtype: str | type = "float32",
         batch_first: bool = False,
         debug_nans: bool = False,
         without: Sequence[str] = (),

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...ir.system import Decl
+from ...types import Array, Seed
 from . import random_inputs
 
 DTYPES = {name: np.dtype(name) for name in ("float32", "float64", "complex128", "int64", "bool")}
@@ -17,7 +18,7 @@ ON_HOST = (CPU, 3)
 """What DLPack calls devices; 3 is memory of the host that a GPU reads."""
 
 
-def place(value: Any) -> tuple[int, int]:
+def place(value: Array) -> tuple[int, int]:
     """The kind and the number of the device that an array lies on, as DLPack counts them."""
     if type(value) is np.ndarray or not hasattr(value, "__dlpack_device__"):
         return CPU, 0
@@ -28,16 +29,16 @@ def place(value: Any) -> tuple[int, int]:
 class NumpyArrays:
     """The array half of a backend."""
 
-    def asarray(self, value: Any, dtype: str | None) -> Any:
+    def asarray(self, value: Array, dtype: str | None) -> Array:
         """A C-contiguous NumPy array; `dtype` None keeps the value's own."""
         with np.errstate(under="ignore"):  # what is too small is zero
             return np.asarray(value, dtype=dtype, order="C")
 
-    def fits(self, value: Any, dtype: str) -> bool:
+    def fits(self, value: Array, dtype: str) -> bool:
         """True for what `asarray` would return as it is."""
         return type(value) is np.ndarray and value.dtype == DTYPES[dtype] and value.flags.c_contiguous
 
-    def misplaced(self, value: Any, name: str) -> str:
+    def misplaced(self, value: Array, name: str) -> str:
         """Why an array cannot be taken where it lies."""
         kind, number = place(value)
         if kind in ON_HOST:
@@ -47,24 +48,24 @@ class NumpyArrays:
         where = f"GPU {number}" if kind == GPU else "another device"
         return f"lies on {where}, and this net computes on the CPU: pass {copied}, or compile with backend='cupy'"
 
-    def host(self, array: Any) -> Any:
+    def host(self, array: Array) -> Array:
         """The array itself."""
         return array
 
-    def placed(self, array: Any) -> Any:
+    def placed(self, array: Array) -> Array:
         """The array itself."""
         return array
 
-    def mean(self, array: Any) -> Any:
+    def mean(self, array: Array) -> Array:
         """In a third of the time that its own method takes."""
         with np.errstate(all="ignore"):
             return np.add.reduce(array, axis=None) / array.size
 
-    def bounds(self, array: Any) -> tuple[float, float] | None:
+    def bounds(self, array: Array) -> tuple[float, float] | None:
         """Smallest and largest element."""
         return array.real.min().item(), array.real.max().item()
 
-    def pad(self, arrays: Sequence[Any], axes: int) -> Any:
+    def pad(self, arrays: Sequence[Array], axes: int) -> Array:
         """The arrays as one, side by side along a new axis that stands after the first `axes`."""
         steps = [max(lengths) for lengths in zip(*(a.shape[:axes] for a in arrays), strict=True)]
         padded = np.zeros((*steps, len(arrays), *arrays[0].shape[axes:]), arrays[0].dtype)
@@ -73,7 +74,7 @@ class NumpyArrays:
             padded[inside] = a
         return padded
 
-    def cut(self, array: Any, axis: int, batch: int, ends: Sequence[int]) -> Any:
+    def cut(self, array: Array, axis: int, batch: int, ends: Sequence[int]) -> Array:
         """A copy with zero along `axis` from ``ends[b]`` on, for each b along the axis `batch`."""
         copied = array.copy()
         place: list[Any] = [slice(None)] * array.ndim
@@ -82,15 +83,15 @@ class NumpyArrays:
             copied[tuple(place)] = 0
         return copied
 
-    def rows(self, array: Any, batch: int, rows: Sequence[int]) -> Any:
+    def rows(self, array: Array, batch: int, rows: Sequence[int]) -> Array:
         """A copy of some examples, which may be the same ones, along the axis `batch`."""
         return array.take(rows, axis=batch)
 
-    def key(self, seed: Any) -> int:
+    def key(self, seed: Seed) -> int:
         """A number that stands for a seed."""
         return random_inputs.key(seed)
 
-    def joined(self, parts: Sequence[Any], along: int, batch: int | None, lengths: Any) -> Any:
+    def joined(self, parts: Sequence[Array], along: int, batch: int | None, lengths: Array) -> Array:
         """Arrays one after another along an axis, cut behind the longest of `lengths`, zero beyond each."""
         steps = int(lengths.max())
         before = (slice(None),) * along
@@ -102,6 +103,6 @@ class NumpyArrays:
 
     def supply(
         self, decl: Decl, steps: Sequence[int], batch: int, dtype: str, seed: int, start: int, ends: Sequence[Any]
-    ) -> Any:
+    ) -> Array:
         """The array of an automatic input: see `random_inputs.supply`."""
         return random_inputs.supply(decl, steps, batch, DTYPES[dtype], seed, start, ends)

@@ -12,11 +12,12 @@ from ...errors import ArrayError
 from ...ir.generated_inputs import Crossing, Every, Noise, Within
 from ...ir.system import Decl
 from ...ops.integers import integer
+from ...types import Array, Seed
 
 BLOCK = 4  # numbers per counter of Philox
 
 
-def key(seed: Any) -> int:
+def key(seed: Seed) -> int:
     """A number that stands for a seed: an int from 0 up, or the next number of a Generator. Raises ArrayError."""
     if isinstance(seed, np.random.Generator):
         return int(seed.integers(2**63))
@@ -26,7 +27,9 @@ def key(seed: Any) -> int:
     return number
 
 
-def supply(decl: Decl, steps: Sequence[int], batch: int, dtype: Any, seed: int, start: int, ends: Sequence[Any]) -> Any:
+def supply(
+    decl: Decl, steps: Sequence[int], batch: int, dtype: Any, seed: int, start: int, ends: Sequence[Any]
+) -> Array:
     """The array of an automatic input, ``(*steps, batch, *shape)``.
 
     seed   the number from which every draw follows, with the input's stream and the step
@@ -46,7 +49,7 @@ def supply(decl: Decl, steps: Sequence[int], batch: int, dtype: Any, seed: int, 
     raise TypeError(f"{decl.name} is not filled by the net")
 
 
-def _noise(detail: Noise, stream: str, shape: tuple[int, ...], dtype: Any, seed: int, start: int) -> Any:
+def _noise(detail: Noise, stream: str, shape: tuple[int, ...], dtype: Any, seed: int, start: int) -> Array:
     """Philox (Salmon et al. 2011), keyed by the seed and the stream, its counter running with the step."""
     words = np.random.SeedSequence([seed, *stream.encode()]).generate_state(2, np.uint64)
     source = np.random.Philox(key=words)

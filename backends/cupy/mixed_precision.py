@@ -11,6 +11,7 @@ from ...compiler.program import Access, Buffer, Compute, Fuse, Program, Repeat, 
 from ...ir.axes import Axis, running
 from ...ir.system import Equation, Ref
 from ...ops.contract import PRODUCTS
+from ...types import Array
 from ..common.memory_layout import Layout
 from ..common.memory_layout import layouts as layouts_of
 
@@ -41,7 +42,7 @@ __device__ inline brief narrowed(float x) {
 """By precision: to the nearest, of two as near the even one; NVIDIA's headers may be missing where this is compiled."""
 
 
-def widened(array: Any, kind: str) -> Any:
+def widened(array: Array, kind: str) -> Array:
     """An array of 16 bits as float32; any other as it is."""
     if kind == "float16":
         return array.view("float16").astype("float32")

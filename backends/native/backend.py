@@ -15,6 +15,7 @@ from ...compiler.report import Costs
 from ...errors import BackendError
 from ...ir.system import System
 from ...ops.contract import PRODUCTS
+from ...types import Array
 from ..base import AbstractBackend, AbstractExecutable, Options, averaged
 from ..common.host_arrays import NumpyArrays
 from ..common.memory_budget import Idle, afford, elements, numbers_of
@@ -38,10 +39,10 @@ def _addresses() -> Callable[[Any], int]:
     """
     header, probe = object.__basicsize__, np.zeros(3)[1:]
 
-    def read(array: Any) -> int:
+    def read(array: Array) -> int:
         return ctypes.c_void_p.from_address(id(array) + header).value or 0
 
-    def asked(array: Any) -> int:
+    def asked(array: Array) -> int:
         return int(array.ctypes.data)
 
     return read if sys.implementation.name == "cpython" and read(probe) == asked(probe) else asked

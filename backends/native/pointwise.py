@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from .elementary import FUNCTIONS, emit
 from .ir_builder import Code
@@ -50,7 +49,7 @@ def call(c: Code, name: str, *args: Value) -> Value:
     return c.b.call(c.module.declared(f"{name}.{kind.symbol}", kind, [a.type for a in args]), args)
 
 
-def pointwise(c: Code, op: str, args: Sequence[Typed], result: str, exponent: Any = None) -> Typed:
+def pointwise(c: Code, op: str, args: Sequence[Typed], result: str, exponent: float | None = None) -> Typed:
     """``op(*args)`` of the kind `result`, or of a comparison's own.
 
     exponent  the number that a power is raised to, where it is one
@@ -103,7 +102,7 @@ def pointwise(c: Code, op: str, args: Sequence[Typed], result: str, exponent: An
     return emit(op, b, *values), result
 
 
-def _power(c: Code, values: Sequence[Value], exponent: Any) -> Value:
+def _power(c: Code, values: Sequence[Value], exponent: float | None) -> Value:
     base = values[0]
     if exponent == 1:
         return base

@@ -16,6 +16,7 @@ from ...compiler.report import Costs
 from ...errors import NonFiniteError
 from ...ir.system import System
 from ...ops.core import OPS
+from ...types import Array
 from ..base import AbstractBackend, AbstractExecutable, Options, averaged
 from ..common.host_arrays import NumpyArrays
 from ..common.memory_budget import Idle, afford, elements, numbers_of
@@ -93,7 +94,7 @@ class NumpyExecutable(AbstractExecutable):
                 axes = 0 if decl.kind == "param" else len(decl.axes)
                 self._check(name, values[name], [(1, True)] * axes)
 
-    def _check(self, name: str, array: Any, steps: Sequence[tuple[int, bool]]) -> None:
+    def _check(self, name: str, array: Array, steps: Sequence[tuple[int, bool]]) -> None:
         """Raise NonFiniteError for the first step at which `array` holds a nan or an infinity."""
         if np.all(np.isfinite(array)) or not checked(self.system, name):
             return

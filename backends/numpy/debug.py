@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from ...ir.generated_inputs import Within
 from ...ir.names import direction, is_cotangent, is_hidden, owner, primal
 from ...ir.system import Equation, System
 from ...printing.plain import Writer
+from ...types import Array
 from ...unfold.dag import Node
 
 
@@ -22,7 +22,7 @@ def checked(system: System, name: str) -> bool:
     return system.decls[name].kind != "constant" and not maxima and not beyond
 
 
-def describe(system: System, name: str, steps: Sequence[int], value: Any) -> str:
+def describe(system: System, name: str, steps: Sequence[int], value: Array) -> str:
     """What was met, where, in which direction, and the user's equations that it comes from.
 
     A hidden operation is reported as a part of the variable that it serves.

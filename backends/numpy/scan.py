@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -19,6 +18,7 @@ from ...dependence.scc import components
 from ...ir.axes import Axis, Range, running
 from ...ir.coverage import within
 from ...ir.system import Ref
+from ...types import Array
 from . import tuning
 from .operand import GATES, Where
 from .source_writer import COUNT, SourceWriter, count
@@ -29,7 +29,7 @@ TEXTS = {
 }  # fmt: skip
 
 
-def scan(state: Any, before: Any, coefficient: Any, rest: Any, direction: int) -> bool:
+def scan(state: Array, before: Array, coefficient: Array, rest: Array, direction: int) -> bool:
     """``state[i] = coefficient[i] * state[i-1] + rest[i]`` in place; False, with nothing done, where a loop must.
 
     It must where products of coefficients grow, and where anything is infinite or nan: a loop may drop such a state,
@@ -77,7 +77,7 @@ def scan(state: Any, before: Any, coefficient: Any, rest: Any, direction: int) -
     return False
 
 
-def _lost(sizes: Any, coefficient: Any, carry: Any, result: Any) -> bool:
+def _lost(sizes: Array, coefficient: Array, carry: Array, result: Array) -> bool:
     """True where a product that underflowed would have made a difference to a result.
 
     sizes  of the products of coefficients, which round to multiples of a smallest number where they are below normal

@@ -237,7 +237,7 @@ class SourceWriter:
         return name
 
 
-def number(value: Any) -> str:
+def number(value: float | bool) -> str:
     """A Python number as source."""
     if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
         return {"inf": "np.inf", "-inf": "-np.inf"}.get(str(value), "np.nan")

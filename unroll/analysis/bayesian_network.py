@@ -245,7 +245,7 @@ class BayesianNetwork:
             found[self.dag[key]] = None
         return tuple(found)
 
-    def _names(self, names: Any) -> tuple[str, ...]:
+    def _names(self, names: object) -> tuple[str, ...]:
         """Names of variables. Raises UndefinedError for another."""
         listed = (names,) if isinstance(names, str) or not isinstance(names, Iterable) else tuple(names)
         kept = {n.name for n in self.parents}

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .. import ops
+from ..ops.core import Symbolic
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,20 +27,20 @@ class Family:
     draw: Callable[..., Any]
 
 
-def _categorical(value: Any, logits: Any) -> Any:
+def _categorical(value: Symbolic, logits: Symbolic) -> Symbolic:
     return -ops.cross_entropy(logits, value)
 
 
-def _bernoulli(value: Any, p: Any) -> Any:
+def _bernoulli(value: Symbolic, p: Symbolic) -> Symbolic:
     p = ops.clip(p, 0, 1)  # as the draw takes it
     return ops.log(ops.where(value, p, 1 - p))
 
 
-def _normal(value: Any, mean: Any, std: Any) -> Any:
+def _normal(value: Symbolic, mean: Symbolic, std: Symbolic) -> Symbolic:
     return -(((value - mean) / std) ** 2) / 2 - ops.log(abs(std)) - math.log(2 * math.pi) / 2
 
 
-def _uniform(value: Any, low: Any, high: Any) -> Any:
+def _uniform(value: Symbolic, low: Symbolic, high: Symbolic) -> Symbolic:
     inside = (value >= ops.minimum(low, high)) & (value <= ops.maximum(low, high))
     return ops.where(inside, -ops.log(abs(high - low)), -math.inf)
 

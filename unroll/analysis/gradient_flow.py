@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +9,12 @@ import numpy as np
 
 from ..errors import LengthError, UndefinedError
 from ..runtime.net import Net
+from ..types import Params, Seed
 
 Array = Any
 
 
-def gradient_norms(net: Net, params: Mapping[str, Any], name: str, /, *, seed: Any = None, **arrays: Any) -> Array:
+def gradient_norms(net: Net, params: Params, name: str, /, *, seed: Seed = None, **arrays: Array) -> Array:
     """The Euclidean norm of ``dL/dh[t]`` for every step, of each example's own loss: ``(T, B)``, or ``(T,)``.
 
     name    a variable that runs along one axis
@@ -100,7 +100,7 @@ class Flow:
         return "\n".join(rows)
 
 
-def flow(net: Net, params: Mapping[str, Any], name: str, end: int | None = None, /, **arrays: Any) -> Flow:
+def flow(net: Net, params: Params, name: str, end: int | None = None, /, **arrays: Array) -> Flow:
     """The Jacobians of a vector variable at one step by itself at every step before, for one example.
 
     name    a variable that runs along one axis, with one axis of its own

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
 from ..errors import ArrayError, BackendError, from_call
 from ..runtime.net import Net
+from ..types import Array, ExampleLengths, Params, Seed
 from .spec import ModelSpec
 
 
@@ -34,11 +34,13 @@ class ModelNet(Net):
         self.model = model
 
     @property
-    def _of(self) -> Any:
+    def _of(self) -> object:
         return self.model
 
     @from_call
-    def log_prob(self, params: Mapping[str, Any], /, *, lengths: Any = None, seed: Any = None, **arrays: Any) -> Any:
+    def log_prob(
+        self, params: Params, /, *, lengths: ExampleLengths = None, seed: Seed = None, **arrays: Array
+    ) -> Array:
         """The log-probability (density, where continuous) of the random variables given the other inputs, in nats.
 
         lengths  the steps of each example, as for `run`
@@ -53,8 +55,8 @@ class ModelNet(Net):
 
     @from_call
     def sample(
-        self, params: Mapping[str, Any], /, *, seed: Any = 0, batch: int | None = None, **arrays: Any
-    ) -> dict[str, Any]:
+        self, params: Params, /, *, seed: Seed = 0, batch: int | None = None, **arrays: Array
+    ) -> dict[str, Array]:
         """Draw the random variables by ancestral sampling: each given its parents, step by step.
 
         seed    an int from 0 up (the same seed gives the same sample) or a numpy.random.Generator

@@ -117,7 +117,9 @@ class Model:
         builder.outputs = {name: Ref(name)}
         return check(builder.freeze())
 
-    def _term(self, builder: Builder, law: Distribution, parameters: list[Symbolic], value: Ref, domain: Domain) -> Any:
+    def _term(
+        self, builder: Builder, law: Distribution, parameters: list[Symbolic], value: Ref, domain: Domain
+    ) -> Symbolic:
         """The log-probability of the values of one variable over a range of steps, by default all of them."""
         with builder.within(domain, self._source):
             term = ops.sum(law.record.log_prob(builder.read(value), *parameters))
@@ -161,7 +163,7 @@ class Model:
             for p in law.parameters
         ]
 
-    def _distribution(self, name: Any, spec: Any) -> Distribution:
+    def _distribution(self, name: object, spec: object) -> Distribution:
         """Raises an error that says what of ``name: spec`` makes no distribution."""
         decl = self._input(name)
         family, *parameters = (spec,) if isinstance(spec, str) or not isinstance(spec, Sequence) else spec or (None,)
@@ -186,7 +188,7 @@ class Model:
             self._check_parameter(f"{name} ~ {law}", decl, family, role, parameter)
         return law
 
-    def _input(self, name: Any) -> Decl:
+    def _input(self, name: object) -> Decl:
         decl = self.system.decls.get(name) if isinstance(name, str) else None
         known = self.system.decls.items()
         inputs = ", ".join(n for n, d in known if d.kind == "input" and not d.automatic) or "none"
@@ -202,7 +204,7 @@ class Model:
             )
         return decl
 
-    def _check_parameter(self, law: str, decl: Decl, family: str, role: str, parameter: Any) -> None:
+    def _check_parameter(self, law: str, decl: Decl, family: str, role: str, parameter: object) -> None:
         if real(parameter) is not None and family != "categorical":
             return
         told = self.system.decls.get(parameter) if isinstance(parameter, str) else None
@@ -254,7 +256,7 @@ class Model:
         return f"<Model {self.system.name}: {laws}{', given ' if self.given else ''}{', '.join(self.given)}>"
 
 
-def _items(distributions: Any) -> list[tuple[Any, Any]]:
+def _items(distributions: object) -> list[tuple[Any, Any]]:
     if not isinstance(distributions, Mapping) or not distributions:
         raise TemplateError(
             'a model names its random variables, Model(g, {"y": ("categorical", "o")}), or its template draws them, '

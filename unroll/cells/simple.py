@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from .. import ops
 from ..ops.core import Symbolic
 from ..runtime.initializers import uniform
 from .layers import Scope
 
-Activation = Callable[[Any], Any]
+Activation = Callable[[Symbolic], Symbolic]
 
 
-def weighted(scope: Scope, x: Symbolic, h: Symbolic, letter: str = "", *, norm: bool = False, bias: float = 0.0) -> Any:
+def weighted(
+    scope: Scope, x: Symbolic, h: Symbolic, letter: str = "", *, norm: bool = False, bias: float = 0.0
+) -> Symbolic:
     """The sum that a unit or a gate is a function of, and with ``norm=True`` the same normalised.
 
     b + W @ h + U @ x,  or  LN(W @ h + U @ x; s, b), where LN shifts and scales to mean 0 and variance 1 over the units
@@ -31,7 +32,7 @@ def weighted(scope: Scope, x: Symbolic, h: Symbolic, letter: str = "", *, norm: 
     return b + W @ h + U @ x
 
 
-def elman(scope: Scope, x: Symbolic, h: Symbolic, *, activation: Activation = ops.tanh, norm: bool = False) -> Any:
+def elman(scope: Scope, x: Symbolic, h: Symbolic, *, activation: Activation = ops.tanh, norm: bool = False) -> Symbolic:
     """The recurrent network of the book, hidden-to-hidden (section 10.2, equations 10.8 and 10.9; Elman 1990).
 
     h[t] = tanh(b + W @ h[t-1] + U @ x[t])
@@ -52,7 +53,7 @@ def elman(scope: Scope, x: Symbolic, h: Symbolic, *, activation: Activation = op
     return activation(weighted(scope, x, h, norm=norm))
 
 
-def jordan(scope: Scope, x: Symbolic, o: Symbolic, *, hidden: int, activation: Activation = ops.tanh) -> Any:
+def jordan(scope: Scope, x: Symbolic, o: Symbolic, *, hidden: int, activation: Activation = ops.tanh) -> Symbolic:
     """A network that recurs from its output to its hidden units alone (section 10.2, figure 10.4; Jordan 1986).
 
     h[t] = tanh(b + W @ o[t-1] + U @ x[t]);  o[t] = c + V @ h[t]
@@ -78,7 +79,7 @@ def jordan(scope: Scope, x: Symbolic, o: Symbolic, *, hidden: int, activation: A
     return scope.param("c", outputs) + scope.param("V", (outputs, hidden)) @ h
 
 
-def indrnn(scope: Scope, x: Symbolic, h: Symbolic, *, activation: Activation = ops.relu) -> Any:
+def indrnn(scope: Scope, x: Symbolic, h: Symbolic, *, activation: Activation = ops.relu) -> Symbolic:
     """Units that each remember only themselves: the recurrent matrix is a diagonal (Li et al. 2018).
 
     h[t] = relu(b + w * h[t-1] + U @ x[t])
@@ -101,7 +102,7 @@ def indrnn(scope: Scope, x: Symbolic, h: Symbolic, *, activation: Activation = o
     return activation(scope.param("b", n) + w * h + U @ x)
 
 
-def lds(scope: Scope, x: Symbolic, h: Symbolic) -> Any:
+def lds(scope: Scope, x: Symbolic, h: Symbolic) -> Symbolic:
     """The state of a linear dynamical system (Kalman 1960); without input it is the book's equation 10.36.
 
     h[t] = A @ h[t-1] + B @ x[t]
@@ -118,4 +119,5 @@ def lds(scope: Scope, x: Symbolic, h: Symbolic) -> Any:
       h[t] = A_h @ h[t-1] + B_h @ x[t]    t = 1..T
     """
     n = h.shape[0]
-    return scope.param("A", (n, n), "orthogonal") @ scope.dropped(h) + scope.param("B", (n, x.shape[0])) @ x
+    made: Symbolic = scope.param("A", (n, n), "orthogonal") @ scope.dropped(h) + scope.param("B", (n, x.shape[0])) @ x
+    return made

@@ -15,6 +15,7 @@ from ..errors import UnrollError
 from ..files import write_atomically
 from ..runtime.net import Net
 from ..training.optim import Adam, clip
+from ..types import Array
 
 HIDDEN, LENGTH, BATCH = 192, 48, 32
 DRAWN = 4  # steps of the unfolded picture
@@ -117,7 +118,7 @@ def _folder(path: Path) -> Path:
     return path
 
 
-def windows(codes: Any, length: int, rows: int) -> Iterator[tuple[Any, Any]]:
+def windows(codes: Array, length: int, rows: int) -> Iterator[tuple[Any, Any]]:
     """Consecutive windows ``(read, predicted)`` of shape (length, rows): each row goes on where it stopped."""
     rows = max(1, min(rows, (len(codes) - 1) // 2))
     span = (len(codes) - 1) // rows
@@ -127,13 +128,13 @@ def windows(codes: Any, length: int, rows: int) -> Iterator[tuple[Any, Any]]:
         yield read[start : start + length], predicted[start : start + length]
 
 
-def _one_hot(codes: Any, size: int, dtype: str) -> Any:
+def _one_hot(codes: Array, size: int, dtype: str) -> Array:
     import numpy as np
 
     return np.eye(size, dtype=dtype)[codes]
 
 
-def bits_per_character(net: Net, params: dict[str, Any], codes: Any) -> float:
+def bits_per_character(net: Net, params: dict[str, Any], codes: Array) -> float:
     """The cross-entropy on a text in bits, the state carried along."""
     import numpy as np
 
@@ -147,7 +148,7 @@ def bits_per_character(net: Net, params: dict[str, Any], codes: Any) -> float:
 
 
 def _train(
-    net: Net, params: dict[str, Any], codes: Any, args: argparse.Namespace
+    net: Net, params: dict[str, Any], codes: Array, args: argparse.Namespace
 ) -> tuple[dict[str, Any], list[float]]:
     import numpy as np
     from tqdm import tqdm

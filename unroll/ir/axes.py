@@ -42,7 +42,7 @@ class Index:
         """True for ``t+k``: a step that runs along its axis."""
         return self.axis is not None and self.anchor == self.axis.name
 
-    def __add__(self, k: Any) -> Index:
+    def __add__(self, k: object) -> Index:
         steps = k if type(k) is int else integer(k)
         if steps == 0:
             return self
@@ -50,16 +50,16 @@ class Index:
 
     __radd__ = __add__
 
-    def __sub__(self, k: Any) -> Index:
+    def __sub__(self, k: object) -> Index:
         steps = k if type(k) is int else integer(k)
         if steps == 0:
             return self
         return self._other(k, f"{self} - {k}") if steps is None else Index(self.axis, self.anchor, self.shift - steps)
 
-    def __rsub__(self, k: Any) -> Index:
+    def __rsub__(self, k: object) -> Index:
         return self._other(k, f"{k} - {self}")
 
-    def _other(self, k: Any, text: str) -> Index:
+    def _other(self, k: object, text: str) -> Index:
         """An expression says itself that a step is no value; anything else makes no step."""
         if hasattr(k, "__op__"):
             return NotImplemented  # type: ignore[no-any-return]
@@ -74,7 +74,7 @@ class Index:
             return same and (self.axis is other.axis or self.axis == other.axis)
         return bool(self._compared(other)) if isinstance(other, (int, float)) else NotImplemented
 
-    def _compared(self, k: Any) -> Any:
+    def _compared(self, k: object) -> Any:
         raise self._refusal(
             f"{self} is not a number to compare: it stands for every step. "
             "A first step of its own is a boundary, h[0] = ..., or an input that tells it apart"
@@ -89,7 +89,7 @@ class Index:
 
     __repr__ = __str__
 
-    def __mul__(self, k: Any) -> Any:
+    def __mul__(self, k: object) -> Any:
         raise self._refusal(
             f"a step is {self.anchor}+k, {self.anchor}-k or a fixed number; it cannot be multiplied or divided"
         )
@@ -133,7 +133,7 @@ class Index:
         return self
 
 
-def bracket(key: Any) -> str:
+def bracket(key: object) -> str:
     """What stood in brackets, as it was written: ``1:3``, ``t-1, 0``."""
     if isinstance(key, tuple):
         return ", ".join(map(bracket, key))

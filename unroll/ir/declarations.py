@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from ..errors import DTypeError, ShapeError, Source, TemplateError, here, message
 from ..ops.integers import integer
@@ -15,7 +14,7 @@ ARGUMENTS = ("params", "names", "wrt", "outputs", *RESERVED[2:])
 """Arguments of `Net`'s calls: an input, which is given by its name, cannot be called like one."""
 
 
-def text(name: Any, what: str, source: Source | None, without: str = "") -> str:
+def text(name: object, what: str, source: Source | None, without: str = "") -> str:
     """A name as plain text, in which there is something to see. Raises TemplateError.
 
     without  characters that mark the names made from it, of cotangents (``h~``) and operations (``h.1``)
@@ -26,7 +25,7 @@ def text(name: Any, what: str, source: Source | None, without: str = "") -> str:
     return "".join(name)  # of NumPy's text, or of an enumeration's, the characters alone
 
 
-def valid(given: Any, kind: str, source: Source | None, axes: Iterable[Axis]) -> str:
+def valid(given: object, kind: str, source: Source | None, axes: Iterable[Axis]) -> str:
     """The name of a declaration as plain text. Raises TemplateError for what is none, or is taken.
 
     axes  those of the template and of the declaration
@@ -67,7 +66,7 @@ def kind(dtype: str) -> str:
     return dtype
 
 
-def numpys_own(value: Any) -> bool:
+def numpys_own(value: object) -> bool:
     """True for NumPy's own arrays and numbers."""
     plain = any(c.__module__ == "numpy" and c.__name__ in ("ndarray", "generic") for c in type(value).__mro__)
     return plain and not hasattr(value, "mask")

@@ -14,7 +14,7 @@ axis is an accumulation too, which is why no operation ever needs to see a whole
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
@@ -102,7 +102,7 @@ class Ref:
         return None
 
 
-def exact(value: Any) -> Any:
+def exact(value: object) -> Hashable:
     """A key for numbers and tuples of such, by which 1, 1.0 and True differ, and 0.0 from -0.0; a nan equals itself."""
     if isinstance(value, tuple):
         return tuple(map(exact, value))
@@ -189,7 +189,7 @@ class Equation:
         return OPS[self.op]
 
     @cached_property
-    def attributes(self) -> Any:
+    def attributes(self) -> Hashable:
         """The attributes as a key, by which numbers of other kinds or signs differ."""
         return exact(self.attrs)
 
@@ -332,7 +332,7 @@ class System:
         decls = {n: d for n, d in self.decls.items() if d.kind not in ("temporary", "cotangent") or n in named}
         return replace(self, decls=decls, equations=equations)
 
-    def form(self, equation: Equation) -> Any:
+    def form(self, equation: Equation) -> Hashable:
         """All that an equation computes and where it puts it, but for the name: equations of one form are the same.
 
         The kind of the left-hand side is a part: what nothing writes of a cotangent is zero, of a temporary undefined.

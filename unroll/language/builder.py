@@ -165,7 +165,7 @@ class Builder:
                 fix = "Pass it as a NumPy array: of a tensor .detach().numpy(), of a sparse matrix .toarray()."
         raise DTypeError(message(f"{shown} cannot stand in an equation", self._source or here(), fix=fix))
 
-    def operand(self, value: Any) -> Expr:
+    def operand(self, value: object) -> Expr:
         """Anything a user may write in an expression, as an expression of this builder."""
         value = value.as_expression() if hasattr(value, "as_expression") else value
         if not isinstance(value, Expr):
@@ -291,7 +291,7 @@ class Builder:
     def _batched(self, args: Sequence[Operand]) -> bool:
         return any(isinstance(a, Ref) and self.decls[a.name].batched for a in args)
 
-    def over(self, combine: str, expr: Expr, over: Any) -> Expr:
+    def over(self, combine: str, expr: Expr, over: object) -> Expr:
         """Sum or maximise over time axes. Raises AxisError where the expression does not run along one."""
         axes = axes_of(over)
         for axis in axes:
@@ -329,7 +329,7 @@ class Builder:
         self.declare(Decl(name, "input", shape, dtype, axes, each, detail=detail, source=source))
         return Ref(name, tuple(map(running, axes)))
 
-    def noise(self, detail: Noise, operands: Sequence[Any], over: Any) -> Expr:
+    def noise(self, detail: Noise, operands: Sequence[Any], over: object) -> Expr:
         """Numbers drawn for every element of what the operands broadcast to. Raises AxisError, ShapeError."""
         exprs = [self.operand(a) for a in operands]
         shape = self.guarded(lambda: broadcast([e.shape for e in exprs]))

@@ -28,9 +28,9 @@ class Recorder(Protocol):
 
     def apply(self, op: Op, args: Sequence[Any], attrs: Mapping[str, Any]) -> Expr: ...
 
-    def over(self, combine: str, expr: Expr, over: Any) -> Expr: ...
+    def over(self, combine: str, expr: Expr, over: object) -> Expr: ...
 
-    def noise(self, detail: Noise, operands: Sequence[Any], over: Any) -> Expr: ...
+    def noise(self, detail: Noise, operands: Sequence[Any], over: object) -> Expr: ...
 
     def label(self, expr: Symbolic, name: str, args: Sequence[Any], attrs: Mapping[str, Any]) -> None: ...
 
@@ -66,24 +66,24 @@ class Expr(Symbolic):
     def __op__(self, op: Op, args: Sequence[Any], attrs: Mapping[str, Any]) -> Expr:
         return self._builder.apply(op, args, attrs)
 
-    def __over__(self, combine: str, over: Any) -> Expr:
+    def __over__(self, combine: str, over: object) -> Expr:
         return self._builder.over(combine, self, over)
 
-    def __extent__(self, over: Any) -> Any:
+    def __extent__(self, over: object) -> Any:
         count: Any = 1
         for axis in axes_of(over):
             extent = Expr(self._builder, Extent(axis), (), "float", frozenset())
             count = extent if isinstance(count, int) else count * extent
         return count
 
-    def __noise__(self, kind: str, operands: Sequence[Any], over: Any, rate: float = 0.0) -> Expr:
+    def __noise__(self, kind: str, operands: Sequence[Any], over: object, rate: float = 0.0) -> Expr:
         return self._builder.noise(Noise(kind, rate), operands, over)
 
     def __label__(self, name: str, args: Sequence[Any], attrs: Mapping[str, Any]) -> Expr:
         self._builder.label(self, name, args, attrs)
         return self
 
-    def __getitem__(self, key: Any) -> Expr:
+    def __getitem__(self, key: object) -> Expr:
         if isinstance(key, Index) or (isinstance(key, tuple) and any(isinstance(k, Index) for k in key)):
             raise AxisError(
                 message(
@@ -95,7 +95,7 @@ class Expr(Symbolic):
         made: Expr = self._builder.guarded(lambda: getitem(self, key))
         return made
 
-    def __setitem__(self, key: Any, value: Any) -> None:
+    def __setitem__(self, key: object, value: object) -> None:
         kind = self._builder.decls[self.operand.name].kind if isinstance(self.operand, Ref) else "expression"
         shown = kind if kind in ("param", "input") else "expression"
         raise self.__refuse__(f"is {'a' if shown == 'param' else 'an'} {shown}; equations define variables, h[t] = ...")
@@ -128,7 +128,7 @@ class Expr(Symbolic):
         return in_line(*self._printable())
 
 
-def axes_of(over: Any) -> tuple[Axis, ...]:
+def axes_of(over: object) -> tuple[Axis, ...]:
     """The axes named by ``over=t`` or ``over=(t, s)``; raises AxisError for anything else."""
     items = over if isinstance(over, tuple) else (over,)
     axes = []

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ..errors import AxisError, DoubleDefinitionError, DTypeError, ShapeError, here, message
 from ..ir.axes import TIME, running, whole
 from ..ir.system import Decl, Ref
 from .builder import Builder
 
 
-def set_loss(builder: Builder, expr: Any) -> None:
+def set_loss(builder: Builder, expr: object) -> None:
     """Define the loss, one number per example. Raises DoubleDefinitionError, AxisError, ShapeError."""
     source = here()
     value = builder.operand(expr)
@@ -41,7 +39,7 @@ def set_loss(builder: Builder, expr: Any) -> None:
     builder.loss = "loss"
 
 
-def set_stop(builder: Builder, expr: Any) -> None:
+def set_stop(builder: Builder, expr: object) -> None:
     """Define what is true at the last step, one bool per example and step.
 
     Raises DoubleDefinitionError, AxisError, ShapeError, DTypeError.

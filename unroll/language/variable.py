@@ -76,10 +76,10 @@ class Variable(Symbolic):
     def __op__(self, op: Any, args: Sequence[Any], attrs: Mapping[str, Any]) -> Expr:
         return self._builder.apply(op, args, attrs)
 
-    def __over__(self, combine: str, over: Any) -> Expr:
+    def __over__(self, combine: str, over: object) -> Expr:
         return self.as_expression().__over__(combine, over)
 
-    def __noise__(self, kind: str, operands: Sequence[Any], over: Any, rate: float = 0.0) -> Expr:
+    def __noise__(self, kind: str, operands: Sequence[Any], over: object, rate: float = 0.0) -> Expr:
         return self.as_expression().__noise__(kind, operands, over, rate)
 
     def __refuse__(self, text: str) -> Exception:
@@ -93,7 +93,7 @@ class Variable(Symbolic):
             return NotImplemented  # by identity, so that a variable can be looked for in a list
         raise self.__refuse__("is compared with ops.equal(a, b), and two objects with `is`")
 
-    def _index(self, key: Any) -> tuple[Index, ...]:
+    def _index(self, key: object) -> tuple[Index, ...]:
         """Brackets as steps, which fit the axes of the variable as far as these are known. Raises AxisError."""
         keys = key if isinstance(key, tuple) else (key,)
         index = []
@@ -140,13 +140,13 @@ class Variable(Symbolic):
         axes = tuple(i.axis or (decl.axes[n] if decl.axes else Axis("?", "?")) for n, i in enumerate(index))
         return replace(decl, axes=axes)
 
-    def __getitem__(self, key: Any) -> Expr:
+    def __getitem__(self, key: object) -> Expr:
         index = self._index(key)
         _ = self.shape
         self._builder.know([i.axis for i in index if i.axis is not None])
         return self._builder.read(Ref(self.name, index))
 
-    def __setitem__(self, key: Any, value: Any) -> None:
+    def __setitem__(self, key: object, value: object) -> None:
         builder, source = self._builder, here()
         index = () if isinstance(key, tuple) and not key else self._index(key)
         main = all(i.runs for i in index)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ..ir.axes import Axis, Index, Range, running
@@ -208,7 +208,7 @@ def infix(notation: Notation, parts: Sequence[tuple[Tokens, int]], sign: Callabl
     return tuple(tokens)
 
 
-def parts_text(parts: Any) -> str:
+def parts_text(parts: Iterable[object]) -> str:
     """What stands in the brackets of a slice."""
 
     def one(part: Any) -> str:

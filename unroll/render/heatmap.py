@@ -7,6 +7,7 @@ from math import hypot, inf, isfinite, isnan, log10
 from typing import Any
 
 from ..errors import RenderError
+from ..types import Array
 from .rich_text import line
 from .scene import Legend, Picture, Steps
 
@@ -64,7 +65,7 @@ def _part(value: float, low: float, high: float, log: bool) -> float:
     return (value - low) / (high - low) if high > low else 0.5
 
 
-def _spread(value: Any, rank: int) -> Iterator[tuple[Steps, Any]]:
+def _spread(value: Array, rank: int) -> Iterator[tuple[Steps, Array]]:
     """The instances in an array whose first `rank` axes are steps."""
     if not rank:
         yield (), value
@@ -74,7 +75,7 @@ def _spread(value: Any, rank: int) -> Iterator[tuple[Steps, Any]]:
             yield (number, *rest), one
 
 
-def size_of(value: Any) -> float:
+def size_of(value: Array) -> float:
     """A number as it is, an array by its Euclidean norm; nan where one is in it, else infinity where one is."""
     plain = value.tolist() if hasattr(value, "tolist") else value
     pending, flat = [plain], []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -17,6 +17,7 @@ from ..ir.names import is_cotangent, primal
 from ..ir.system import Decl, Equation, Ref, System
 from ..printing.plain import Writer
 from ..transform.label_checks import OPERAND, limit
+from ..types import Array, Params
 from ..unfold.existence import check_reads, exists
 from ..unfold.lengths import batch_size, length, used_ends
 from .array_conversion import called, convert, expected, precise, with_batch
@@ -118,7 +119,7 @@ class Binder:
 
     def __call__(
         self,
-        params: Any,
+        params: Params | None,
         given: Mapping[str, Any],
         directions: Mapping[str, Any] | None = None,
         extras: Extras = PLAIN,
@@ -130,11 +131,12 @@ class Binder:
         arrays, lengths = (given, {}) if self.ends.isdisjoint(given) else self._parted(given)
         plain = not directions and not extras.ends and extras.batch is None and not self.batch_first
         key = _shapes(params, arrays, lengths) if plain else None
-        known = self._known.get(key) if key is not None else None
-        if known is not None and (bound := self._again(known, params, arrays, extras)) is not None:
-            return bound
+        if key is not None and params is not None and (known := self._known.get(key)) is not None:
+            again = self._again(known, params, arrays, extras)
+            if again is not None:
+                return again
         bound = self._checked(params, arrays, lengths, directions, extras)
-        if key is not None:
+        if key is not None and params is not None:
             decls = self.system.decls
             found = ((n, n in params, precise(decls[n], self.dtype), v.shape) for n, v in bound.values.items())
             kept = tuple(a for a in found if a[0] not in self.automatic)
@@ -172,7 +174,7 @@ class Binder:
 
     def _checked(
         self,
-        params: Any,
+        params: Params | None,
         arrays: Mapping[str, Any],
         lengths: Mapping[str, int],
         directions: Mapping[str, Any] | None,
@@ -298,7 +300,7 @@ class Binder:
                 except LengthError as error:
                     raise LengthError(f"example {b}: {error}") from None
 
-    def _inside(self, decl: Decl, array: Any) -> None:
+    def _inside(self, decl: Decl, array: Array) -> None:
         """The values of an input lie where it says they do."""
         if isinstance(decl.detail, Interval) and array.size:
             low, high = self.backend.bounds(array) or (decl.detail.low, decl.detail.high)
@@ -307,7 +309,7 @@ class Binder:
                 where = f"from {decl.detail.low:g} to {decl.detail.high:g}"
                 raise ArrayError(message(f"input {decl.name} holds {wrong:g}, and its values lie {where}", decl.source))
 
-    def _labels(self, name: str, array: Any) -> None:
+    def _labels(self, name: str, array: Array) -> None:
         """Labels lie in the range of what is looked up with them."""
         limits = self.limits.get(name)
         if not limits or not array.size:
@@ -327,8 +329,10 @@ class Binder:
                 )
 
 
-def _shapes(params: Any, arrays: Mapping[str, Any], lengths: Mapping[str, int]) -> Any:
+def _shapes(params: Params | None, arrays: Mapping[str, Array], lengths: Mapping[str, int]) -> Hashable:
     """Names and shapes, and the lengths given besides; None where something is no array."""
+    if params is None:
+        return None
     try:
         named = tuple([(n, v.shape) for n, v in params.items()]), tuple([(n, v.shape) for n, v in arrays.items()])
     except AttributeError:

@@ -9,6 +9,7 @@ from ..backends.base import FLOATS, AbstractBackend
 from ..errors import ArrayError
 from ..ir.names import direction
 from ..ir.system import Decl
+from ..types import Array
 
 LOST: tuple[tuple[str, Callable[[Any], bool], Callable[[Any], str]], ...] = (
     (", and its mask would be lost", lambda v: hasattr(v, "mask") and hasattr(v, "filled"), lambda v: ".filled(0)"),
@@ -44,7 +45,7 @@ def precise(decl: Decl, dtype: str) -> str:
     return {"float": dtype, "int": "int64"}.get(decl.dtype, decl.dtype)
 
 
-def convert(backend: AbstractBackend, decl: Decl, value: Any, dtype: str) -> Any:
+def convert(backend: AbstractBackend, decl: Decl, value: Array, dtype: str) -> Array:
     """The array of the declared kind, in the net's precision; no copy where none is needed. Raises ArrayError."""
     if backend.fits(value, precise(decl, dtype)):
         return value
@@ -88,7 +89,9 @@ def convert(backend: AbstractBackend, decl: Decl, value: Any, dtype: str) -> Any
     return backend.asarray(value, "bool")
 
 
-def with_batch(decl: Decl, array: Any, batch_first: bool, found: dict[str, tuple[int, str]]) -> tuple[Any, int | None]:
+def with_batch(
+    decl: Decl, array: Array, batch_first: bool, found: dict[str, tuple[int, str]]
+) -> tuple[Array, int | None]:
     """The array as (steps..., batch, *shape), and its batch size (None where it has no batch axis)."""
     axes, rank = len(decl.axes), len(decl.axes) + len(decl.shape)
     shape = tuple(array.shape)

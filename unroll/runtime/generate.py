@@ -10,6 +10,7 @@ from ..errors import ArrayError, LengthError, UndefinedError, message
 from ..ir.axes import TIME, running
 from ..ir.system import Ref, System
 from ..printing.plain import Writer
+from ..types import Array, Params
 from ..unfold.lengths import length
 from .stream import Stepper, Stream
 
@@ -47,7 +48,12 @@ def stops(system: System) -> dict[Any, Ref]:
 
 
 def generate(
-    made: Stepper, params: Any, arrays: Mapping[str, Any], asked: list[Any], steps: Any, **options: Any
+    made: Stepper,
+    params: Params | None,
+    arrays: Mapping[str, Array],
+    asked: list[Any],
+    steps: int | None,
+    **options: Any,
 ) -> Generated:
     """Run a template from its first step until each example has ended.
 
@@ -138,7 +144,7 @@ class _Run:
         if self.stop is not None and size:
             self._ended(self.made.backend.host(results[self.stop]).reshape(size, -1))
 
-    def _ended(self, stops: Any) -> None:
+    def _ended(self, stops: Array) -> None:
         """Note which examples have ended, and let their places follow one that has not."""
         first = stops.argmax(axis=0) + 1 + (self.stream.steps - len(stops))
         ends = stops.any(axis=0) & (self.lengths == 0)
@@ -156,13 +162,13 @@ class _Run:
         return LengthError(message(what, *rows, fix="Give max_steps=, the most steps to run."))
 
 
-def _part(step: System, name: str, array: Any, start: int, size: int) -> Any:
+def _part(step: System, name: str, array: Array, start: int, size: int) -> Array:
     """The steps of an input that come next."""
     place = step.decls[name].axes.index(TIME)
     return array[(*[slice(None)] * place, slice(start, start + size))]
 
 
-def _joined(made: Stepper, name: str, found: list[Any], lengths: Any) -> Any:
+def _joined(made: Stepper, name: str, found: list[Array], lengths: Array) -> Array:
     """What the pieces make together, as far as the longest example goes."""
     ref = made.step.outputs[name]
     if TIME not in ref.running:

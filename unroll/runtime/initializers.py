@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ShapeError, TemplateError, here, message
 from ..ir.system import Decl, System
 from ..ops.integers import integer
+from ..types import Array
 
 if TYPE_CHECKING:
     import numpy as np  # imported in the functions below: it would be half of the time of `import unroll`
@@ -32,16 +33,16 @@ def _fans(shape: Shape) -> tuple[int, int]:
     return shape[1] * rest, shape[0] * rest
 
 
-def _glorot(rng: np.random.Generator, shape: Shape) -> Any:
+def _glorot(rng: np.random.Generator, shape: Shape) -> Array:
     limit = math.sqrt(6.0 / sum(_fans(shape)))
     return rng.uniform(-limit, limit, shape)
 
 
-def _he(rng: np.random.Generator, shape: Shape) -> Any:
+def _he(rng: np.random.Generator, shape: Shape) -> Array:
     return rng.normal(0.0, math.sqrt(2.0 / _fans(shape)[0]), shape)
 
 
-def _orthogonal(rng: np.random.Generator, shape: Shape) -> Any:
+def _orthogonal(rng: np.random.Generator, shape: Shape) -> Array:
     import numpy as np
 
     rows, columns = shape
@@ -54,7 +55,7 @@ def _orthogonal(rng: np.random.Generator, shape: Shape) -> Any:
 class _Constant:
     value: Any
 
-    def __call__(self, rng: np.random.Generator, shape: Shape) -> Any:
+    def __call__(self, rng: np.random.Generator, shape: Shape) -> Array:
         import numpy as np
 
         return np.broadcast_to(self.value, shape)
@@ -65,7 +66,7 @@ class _Uniform:
     low: float
     high: float
 
-    def __call__(self, rng: np.random.Generator, shape: Shape) -> Any:
+    def __call__(self, rng: np.random.Generator, shape: Shape) -> Array:
         return rng.uniform(self.low, self.high, shape)
 
 
@@ -74,11 +75,11 @@ class _Normal:
     std: float
     mean: float
 
-    def __call__(self, rng: np.random.Generator, shape: Shape) -> Any:
+    def __call__(self, rng: np.random.Generator, shape: Shape) -> Array:
         return rng.normal(self.mean, self.std, shape)
 
 
-def constant(value: Any) -> Initializer:
+def constant(value: Array) -> Initializer:
     """Every element equal to a number, or the elements of an array of the param's shape."""
     return _Constant(value)
 
@@ -117,7 +118,7 @@ def check_picklable(decls: Iterable[Decl]) -> None:
                 raise TemplateError(message(what, decl.source, fix=fix)) from None
 
 
-def initializer(init: Any, shape: Shape, name: str = "") -> Initializer:
+def initializer(init: object, shape: Shape, name: str = "") -> Initializer:
     """What ``init=`` of a param means. Raises TemplateError, ShapeError."""
     if init is None:
         return NAMED["glorot" if len(shape) >= 2 else "zeros"]
@@ -128,7 +129,7 @@ def initializer(init: Any, shape: Shape, name: str = "") -> Initializer:
             raise ShapeError(message(f'init="orthogonal" needs a matrix, got shape {shape}', here()))
         return NAMED[init]
     if callable(init):
-        return init  # type: ignore[no-any-return]
+        return init
     import numpy as np
 
     try:

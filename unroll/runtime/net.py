@@ -16,6 +16,7 @@ from ..ir.names import LOSS, TANGENT
 from ..ir.system import Ref, System, visible
 from ..transform.higher_order import hessian_system, tangent_system
 from ..transform.intervention import clamped
+from ..types import Array, ExampleLengths, Outputs, Params, Seed
 from ..unfold.lengths import batch_size, length, used_ends
 from .arguments import Extras
 from .generate import Generated, generate, stops
@@ -25,8 +26,6 @@ from .queries import Key, Names, Queries, instances, one, second
 from .sequence_lengths import LengthReader
 from .stream import Stepper, Stream
 
-Params = Mapping[str, Any] | None
-"""None where they were forgotten, which is said where they are looked at."""
 CLAMPED = 64
 """Sets of instances to clamp for which a net keeps what it compiled."""
 Clamp = Mapping[tuple[Any, ...], Any] | None
@@ -45,12 +44,12 @@ class Net:
         system: System,
         backend: str = "auto",
         *,
-        dtype: str = "float32",
+        dtype: str | type = "float32",
         batch_first: bool = False,
         debug_nans: bool = False,
         without: Sequence[str] = (),
         precision: str = "float32",
-        device: Any = None,
+        device: int | None = None,
         on_device: bool = False,
     ) -> None:
         self.backend = backends.load(backend).at(device, on_device)
@@ -66,7 +65,7 @@ class Net:
         self._lengths = LengthReader(system, self.backend, self.dtype, batch_first)
 
     @property
-    def _of(self) -> Any:
+    def _of(self) -> object:
         """What the net was made of."""
         return self.system
 
@@ -86,7 +85,7 @@ class Net:
         return f"<Net {visible(self.system.name)}: {self.backend.name}, {self._options}>"
 
     @from_call
-    def init(self, seed: Any = 0) -> dict[str, Any]:
+    def init(self, seed: Seed = 0) -> dict[str, Array]:
         """New params, drawn by their initialisers.
 
         seed  an int from 0 up (the same seed gives the same bits) or a numpy.random.Generator
@@ -97,15 +96,15 @@ class Net:
     def run(
         self,
         /,
-        params: Params = None,
+        params: Params | None = None,
         names: Names = None,
         *,
-        lengths: Any = None,
+        lengths: ExampleLengths = None,
         batch: int | None = None,
-        seed: Any = None,
+        seed: Seed = None,
         clamp: Clamp = None,
-        **arrays: Any,
-    ) -> Any:
+        **arrays: Array,
+    ) -> Outputs:
         """The outputs, or any variable by name.
 
         names   None for all outputs, as a dict; ``"h"`` for one array; ``("h", 3)`` for one instance; a list of such
@@ -128,13 +127,13 @@ class Net:
     def run_on(
         self,
         arrays: Mapping[str, Any],
-        params: Params,
+        params: Params | None,
         names: Names = None,
         *,
-        lengths: Any = None,
+        lengths: ExampleLengths = None,
         batch: int | None = None,
-        seed: Any = None,
-    ) -> Any:
+        seed: Seed = None,
+    ) -> Outputs:
         """The same, with the inputs in a mapping, whatever they are called."""
         single, wanted = self._names.asked(names)
         told = self._lengths(lengths, arrays, {})
@@ -146,12 +145,12 @@ class Net:
     def stream(
         self,
         /,
-        params: Params = None,
+        params: Params | None = None,
         names: Names = None,
         *,
         batch: int | None = None,
-        seed: Any = None,
-        **arrays: Any,
+        seed: Seed = None,
+        **arrays: Array,
     ) -> Stream:
         """A run in pieces, ``stream(x=chunk)``, which carries its state: see `unroll.runtime.stream.Stream`.
 
@@ -166,13 +165,13 @@ class Net:
     def generate(
         self,
         /,
-        params: Params = None,
+        params: Params | None = None,
         names: Names = None,
         *,
         max_steps: int | None = None,
         batch: int | None = None,
-        seed: Any = None,
-        **arrays: Any,
+        seed: Seed = None,
+        **arrays: Array,
     ) -> Generated:
         """Values and lengths of a template that feeds itself, each example up to where its ``g.stop`` is true.
 
@@ -190,7 +189,9 @@ class Net:
         return generate(made, params, arrays, list(wanted), max_steps, batch=batch, seed=seed, single=single)
 
     @from_call
-    def loss(self, /, params: Params = None, *, lengths: Any = None, seed: Any = None, **arrays: Any) -> Any:
+    def loss(
+        self, /, params: Params | None = None, *, lengths: ExampleLengths = None, seed: Seed = None, **arrays: Array
+    ) -> Outputs:
         """The loss averaged over the batch: one number."""
         self._programs.need_loss()
         value = self.run(params, "loss", lengths=lengths, seed=seed, **arrays)
@@ -200,15 +201,15 @@ class Net:
     def value_and_grad(
         self,
         /,
-        params: Params = None,
+        params: Params | None = None,
         wrt: Names = None,
         outputs: Names = (),
         *,
-        lengths: Any = None,
-        seed: Any = None,
+        lengths: ExampleLengths = None,
+        seed: Seed = None,
         clamp: Clamp = None,
-        **arrays: Any,
-    ) -> Any:
+        **arrays: Array,
+    ) -> Outputs:
         """The loss averaged over the batch, and its gradient by each param: ``(number, {name: array})``.
 
         wrt      names to differentiate by, of params, inputs, variables and instances (``("h", 3)``); by default (None)
@@ -232,15 +233,15 @@ class Net:
     @from_call
     def jvp(
         self,
-        params: Params,
+        params: Params | None,
         tangents: Mapping[str, Any] | None = None,
         of: str = "loss",
         /,
         *,
-        lengths: Any = None,
-        seed: Any = None,
-        **arrays: Any,
-    ) -> Any:
+        lengths: ExampleLengths = None,
+        seed: Seed = None,
+        **arrays: Array,
+    ) -> Outputs:
         """The value of the loss (or of a variable `of`) and its derivative along `tangents`.
 
         tangents  arrays like the params or inputs they are directions of, by name; the rest stay fixed
@@ -265,14 +266,14 @@ class Net:
     @from_call
     def vjp(
         self,
-        params: Params,
+        params: Params | None,
         cotangents: Mapping[str, Any] | None = None,
         /,
         wrt: Names = None,
         *,
-        lengths: Any = None,
-        seed: Any = None,
-        **arrays: Any,
+        lengths: ExampleLengths = None,
+        seed: Seed = None,
+        **arrays: Array,
     ) -> tuple[dict[str, Any], dict[Any, Any]]:
         """The values of variables, and the gradient of their products with `cotangents`, added up.
 
@@ -295,13 +296,13 @@ class Net:
     @from_call
     def hessian_vector(
         self,
-        params: Params,
+        params: Params | None,
         vector: Mapping[str, Any] | None = None,
         /,
         *,
-        lengths: Any = None,
-        seed: Any = None,
-        **arrays: Any,
+        lengths: ExampleLengths = None,
+        seed: Seed = None,
+        **arrays: Array,
     ) -> dict[str, Any]:
         """The Hessian of the batch-averaged loss by the params, times `vector`: the adjoint of the adjoint.
 
@@ -368,7 +369,7 @@ class Net:
             self._steppers[key] = Stepper(system, self._programs, (_stepper, (self, wanted)))
         return self._steppers[key]
 
-    def _clamped(self, clamp: Any) -> tuple[Net, dict[str, Any]]:
+    def _clamped(self, clamp: Mapping[tuple[Any, ...], Array]) -> tuple[Net, dict[str, Any]]:
         """The net in which some instances are inputs, and the arrays of these."""
         asked = instances(clamp)
         found = self._set.get(asked)

@@ -20,6 +20,7 @@ from ..transform.label_checks import counted, lookups
 from ..transform.ragged import lifted, ragged
 from ..transform.simplify import reduced
 from ..transform.verify import check_results
+from ..types import Params
 from .arguments import PLAIN, Binder, Extras
 from .checked_labels import Checked
 from .queries import Key, gradients, parted, place
@@ -38,7 +39,7 @@ class Compiled:
 
     def call(
         self,
-        params: Any,
+        params: Params | None,
         arrays: Mapping[str, Any],
         directions: Mapping[str, Any] | None = None,
         extras: Extras = PLAIN,

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import Any
+from typing import Any, TypeGuard
 
 from ..errors import ArrayError, MissingError, UndefinedError, message
 from ..ir.axes import TIME, Index, fixed, running
 from ..ir.system import Decl, Ref, System
 from ..ops.integers import integer
+from ..types import Array
 
 Names = str | tuple[str | int, ...] | Sequence[Any] | None
 Key = str | tuple[Any, ...]
@@ -45,7 +46,7 @@ class Queries:
         single = isinstance(names, str) or instance(names)
         return single, self.wanted([names] if single else names)
 
-    def wanted(self, names: Any, what: str = "") -> dict[Key, Ref]:
+    def wanted(self, names: object, what: str = "") -> dict[Key, Ref]:
         """Outputs by what they are called. Raises UndefinedError."""
         if names is None:
             if not self.system.outputs:
@@ -87,12 +88,14 @@ class Queries:
                 message(f"{name} is requested, and {only}", (f"variable {name}", decl.source), fix=f"Add {ref} = ...")
             )
 
-    def wrt(self, wrt: Any) -> tuple[Key, ...]:
+    def wrt(self, wrt: object) -> tuple[Key, ...]:
         """Names and instances to differentiate by; every param where nothing is said. Raises UndefinedError."""
         if wrt is None:
             return self.params
-        single = isinstance(wrt, str) or instance(wrt) or not isinstance(wrt, Iterable)
-        items = (keyed(wrt),) if single else tuple(map(keyed, wrt))
+        if isinstance(wrt, Iterable) and not isinstance(wrt, str) and not instance(wrt):
+            items = tuple(map(keyed, wrt))
+        else:
+            items = (keyed(wrt),)
         given = [n for n in items if isinstance(n, str) and n in self.system.decls and self.system.decls[n].given]
         self.wanted([n for n in items if n not in given], "wrt")
         return items
@@ -118,13 +121,14 @@ class Queries:
         )
 
 
-def instance(key: Any) -> bool:
+def instance(key: object) -> TypeGuard[tuple[Any, ...]]:
     """True for ``("h", 3)``: one instance, not several names; for ``("h", 3.5)`` too, which `keyed` refuses."""
-    named = isinstance(key, tuple) and len(key) > 1 and isinstance(key[0], str)
-    return named and not any(isinstance(k, (str, tuple, list)) for k in key[1:])
+    if not isinstance(key, tuple) or len(key) < 2 or not isinstance(key[0], str):
+        return False
+    return not any(isinstance(k, (str, tuple, list)) for k in key[1:])
 
 
-def instances(clamp: Any) -> tuple[tuple[str, tuple[int, ...]], ...]:
+def instances(clamp: object) -> tuple[tuple[str, tuple[int, ...]], ...]:
     """The instances that a dict from instances to arrays names. Raises ArrayError."""
     if not isinstance(clamp, Mapping) or not all(map(instance, clamp)):
         got = f"the keys {list(clamp)}" if isinstance(clamp, Mapping) else f"a {type(clamp).__name__}"
@@ -155,14 +159,14 @@ def place(decl: Decl, steps: Sequence[int]) -> Ref:
     return Ref(decl.name, index)
 
 
-def one(name: Any, call: str) -> str:
+def one(name: object, call: str) -> str:
     """The name of a whole variable. Raises UndefinedError for anything else."""
     if isinstance(name, str):
         return name
     raise UndefinedError(f"{call} is of one whole variable, by its name, as in 'h'; got {name!r}")
 
 
-def second(given: Any, call: str, what: str) -> Mapping[str, Any]:
+def second(given: object, call: str, what: str) -> Mapping[str, Array]:
     """Directions by name. Raises MissingError, ArrayError."""
     if isinstance(given, Mapping):
         return given

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..ir.system import System
+from ..types import Array, Outputs
 from .arguments import Bound
 from .queries import Key, gradients
 
@@ -25,7 +26,7 @@ class Results:
     values: Mapping[Any, Any]
     batch_first: bool
 
-    def __getitem__(self, name: Any) -> Any:
+    def __getitem__(self, name: object) -> Array:
         """An output with its batch axis where the inputs have theirs: first, after the steps, or nowhere."""
         value, ref = self.values[name], self.system.outputs[name]
         if not self.system.decls[ref.name].batched:
@@ -37,7 +38,7 @@ class Results:
             return value.transpose(axes, *range(axes), *range(axes + 1, value.ndim))
         return value
 
-    def asked(self, names: Iterable[Any], single: bool) -> Any:
+    def asked(self, names: Iterable[Any], single: bool) -> Outputs:
         """Outputs as a dict, or the first alone where one was asked for by itself."""
         shown = {name: self[name] for name in names}
         return next(iter(shown.values())) if single else shown

@@ -11,6 +11,7 @@ from ..errors import ArrayError, LengthError
 from ..ir.axes import Axis
 from ..ir.system import Decl, System
 from ..ops.integers import integer
+from ..types import Array, ExampleLengths
 from ..unfold.lengths import length, used_ends
 from .array_conversion import called, convert
 
@@ -50,7 +51,9 @@ class LengthReader:
         ends = used_ends(system)
         self.axes = {a.end: a for a in system.axes if a.end in ends}
 
-    def __call__(self, lengths: Any, arrays: Mapping[str, Any], directions: Mapping[str, Any]) -> GivenLengths:
+    def __call__(
+        self, lengths: ExampleLengths, arrays: Mapping[str, Array], directions: Mapping[str, Array]
+    ) -> GivenLengths:
         """The lengths of a call. Raises LengthError, ArrayError, naming the example."""
         if lengths is None and not any(isinstance(v, (list, tuple)) for v in (*arrays.values(), *directions.values())):
             return GivenLengths(arrays, directions, {})
@@ -80,7 +83,7 @@ class LengthReader:
     def _t(self, end: str) -> str:
         return self.axes[end].name
 
-    def _given(self, lengths: Any) -> Ends:
+    def _given(self, lengths: ExampleLengths) -> Ends:
         """What ``lengths=`` says, by axis."""
         if lengths is None:
             return {}
@@ -96,7 +99,7 @@ class LengthReader:
                 raise LengthError(f"lengths: template {self.system.name!r} has no axis that ends in {end!r}{hint}")
         return {end: self._numbers(end, given) for end, given in lengths.items()}
 
-    def _numbers(self, end: str, given: Any) -> list[int]:
+    def _numbers(self, end: str, given: Array) -> list[int]:
         items = [given] if integer(given) is not None else given
         if (
             not isinstance(items, Iterable)
@@ -114,7 +117,7 @@ class LengthReader:
             numbers.append(steps)
         return numbers
 
-    def _padded(self, name: str, value: Any, found: Ends, by: dict[str, str]) -> Any:
+    def _padded(self, name: str, value: Array, found: Ends, by: dict[str, str]) -> Array:
         """An array in place of a list with one for each example; the lengths are noted."""
         decl = self.system.decls.get(name)
         if decl is None or not self._is_list(decl, value):
@@ -143,14 +146,14 @@ class LengthReader:
         rank = len(padded.shape)
         return padded.transpose(axes, *range(axes), *range(axes + 1, rank)) if self.batch_first else padded
 
-    def _is_list(self, decl: Decl, value: Any) -> bool:
+    def _is_list(self, decl: Decl, value: object) -> bool:
         """True for a list of arrays that each have the axes of one example."""
         if decl.kind not in ("input", "variable") or not decl.axes or not isinstance(value, (list, tuple)) or not value:
             return False
         rank = len(decl.axes) + len(decl.shape)
         return all(len(getattr(v, "shape", ())) == rank for v in value)
 
-    def _array(self, name: str, value: Any) -> Any:
+    def _array(self, name: str, value: Array) -> Array:
         decl = self.system.decls.get(name)
         return value if decl is None or decl.kind != "input" else convert(self.backend, decl, value, self.dtype)
 
@@ -172,6 +175,6 @@ class LengthReader:
         return any(n < total for n in found[end])
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 40 else f"{text[:37]}..."

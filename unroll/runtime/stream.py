@@ -13,6 +13,7 @@ from ..ir.system import System, visible
 from ..ops.integers import integer
 from ..transform.simplify import reduced
 from ..transform.step_split import cut
+from ..types import Array, Outputs, Params, Seed
 from .arguments import Bound, Extras
 from .programs import Programs
 from .results import Results
@@ -70,11 +71,11 @@ class Stream:
     def __init__(
         self,
         stepper: Stepper,
-        params: Any,
+        params: Params | None,
         arrays: Mapping[str, Any],
         *,
-        batch: Any,
-        seed: Any,
+        batch: int | None,
+        seed: Seed,
         single: bool,
     ) -> None:
         self.stepper, self._single = stepper, single
@@ -143,7 +144,7 @@ class Stream:
         return bound
 
     @from_call
-    def __call__(self, /, **arrays: Any) -> Any:
+    def __call__(self, /, **arrays: Array) -> Outputs:
         """The next steps.
 
         arrays  the inputs over t by name, with as many steps as are to run; ``T=`` where there are none
@@ -186,7 +187,7 @@ class Stream:
         batched = {name: len(d.axes) for name, d in decls.items() if d is not None and d.batched}
         return {n: made.backend.rows(a, batched[n], rows) if n in batched else a for n, a in arrays.items()}
 
-    def shown(self, results: Mapping[str, Any]) -> Any:
+    def shown(self, results: Mapping[str, Any]) -> Outputs:
         """Outputs in the user's layout."""
         bound = replace(self._context, unbatched=not self.batched)
         made = self.stepper

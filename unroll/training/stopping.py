@@ -6,7 +6,7 @@ Each adds its trainable part to a template, sets ``g.stop``, at which `Net.gener
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from .. import ops
 from ..errors import DTypeError, here, message
@@ -75,7 +75,7 @@ def bernoulli_stop(g: Template, h: Symbolic, end: Symbolic, *, name: str = "halt
     return term
 
 
-def _place(g: Template, end: Any, name: str) -> tuple[Symbolic, Symbolic]:
+def _place(g: Template, end: Symbolic, name: str) -> tuple[Symbolic, Symbolic]:
     """Whether a step is the last one, and whether it comes no later."""
     if getattr(end, "dtype", None) == "bool":
         over = g.variable(f"{name}_over", (), dtype="bool")

@@ -9,7 +9,7 @@ Law: for every direction v, <jvp(f)(v), u> equals <v, adjoint(f)(u)>.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -142,7 +142,7 @@ def _not_by_draws_alone(system: System, names: Sequence[str], seeds: Mapping[str
                 )
 
 
-def _reach(start: Any, links: Mapping[str, list[str]]) -> set[str]:
+def _reach(start: Iterable[str], links: Mapping[str, list[str]]) -> set[str]:
     seen, pending = set(start), list(start)
     while pending:
         for name in links.get(pending.pop(), ()):

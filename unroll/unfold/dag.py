@@ -134,7 +134,7 @@ class Dag:
                     end = box.stop if end is None else max(end, box.stop)
         return total
 
-    def __contains__(self, key: Any) -> bool:
+    def __contains__(self, key: object) -> bool:
         name, steps = _key(key)
         if name not in self._shown or any(integer(k) is None for k in steps):
             return False
@@ -143,7 +143,7 @@ class Dag:
         )
 
     @from_call
-    def __getitem__(self, key: Any) -> Node:
+    def __getitem__(self, key: object) -> Node:
         """Raises UndefinedError, a LookupError, where there is no such node."""
         name, steps = _key(key)
         if key not in self:
@@ -185,7 +185,7 @@ class Dag:
             at = {**steps, **dict(zip((r.axis for r in ranges), values, strict=True))}
             yield Node(ref.name, tuple(i.at(at, self.lengths) for i in ref.index))
 
-    def predecessors(self, node: Any) -> list[Node]:
+    def predecessors(self, node: object) -> list[Node]:
         """The nodes that a node is computed from, each once, in the order of the equation."""
         found: dict[Node, None] = {}
         for flow, steps in self.writers(self._node(node)):
@@ -195,7 +195,7 @@ class Dag:
                         found[source] = None
         return list(found)
 
-    def successors(self, node: Any) -> list[Node]:
+    def successors(self, node: object) -> list[Node]:
         """The nodes that are computed from a node, each once."""
         node = self._node(node)
         found: dict[Node, None] = {}
@@ -210,7 +210,7 @@ class Dag:
                 found[target] = None
         return list(found)
 
-    def _node(self, key: Any) -> Node:
+    def _node(self, key: object) -> Node:
         return key if isinstance(key, Node) and key in self else self[key]
 
     def topological(self) -> Iterator[Node]:
@@ -231,7 +231,7 @@ class Dag:
                     stack.pop()
                     yield node
 
-    def equations(self, node: Any) -> list[str]:
+    def equations(self, node: object) -> list[str]:
         """The equations that define a node, at its step: ``h[3] = tanh(b + W @ h[2] + U @ x[3])``."""
         node = self._node(node)
         return [self._at_step(flow.equation, steps) for flow, steps in self.writers(node)]
@@ -268,7 +268,7 @@ def _size(boxes: list[tuple[range, ...]], system: System, name: str) -> int:
     return total if boxes or not system.decls[name].axes else 0
 
 
-def _key(key: Any) -> tuple[Any, tuple[Any, ...]]:
+def _key(key: object) -> tuple[Any, tuple[Any, ...]]:
     given = (key.name, *key.steps) if isinstance(key, Node) else key
     name, *steps = given if isinstance(given, tuple) and given else (given,)
     return name, tuple(k if (step := integer(k)) is None else step for k in steps)

@@ -51,7 +51,7 @@ MOST = 2**48
 """Of steps and of examples: beyond it counts of elements would have no room in 64 bits."""
 
 
-def length(end: str, given: Any) -> int:
+def length(end: str, given: object) -> int:
     """A number of steps as a Python int. Raises LengthError for what is none."""
     steps = integer(given)
     if steps is None or steps < 0:
@@ -61,7 +61,7 @@ def length(end: str, given: Any) -> int:
     return steps
 
 
-def batch_size(given: Any) -> int:
+def batch_size(given: object) -> int:
     """A number of examples as a Python int. Raises ArrayError for what is none."""
     size = integer(given)
     if size is None or size < 1:

@@ -71,7 +71,7 @@ class _Walk:
 
     def _given(self, node: Node) -> Array:
         decl = self.system.decls[node.name]
-        value = decl.detail if decl.kind == "constant" else self.given[node.name]
+        value = decl.array if decl.kind == "constant" else self.given[node.name]
         if decl.kind == "constant" and decl.dtype == "float":
             value = value.astype(self.dtype)
         return value[tuple(k - 1 for k in node.steps)]

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from .core import Op
 from .errors import DTypeError
 
-KIND_OF = {"f": "float", "i": "int", "b": "bool"}
+Dtype = Literal["float", "int", "bool"]
+"""Of elements; how many bits a float has is said when a template is compiled."""
+KIND_OF: dict[str, Dtype] = {"f": "float", "i": "int", "b": "bool"}
 
 
-def result_kind(op: Op, kinds: Sequence[str], weak: Sequence[bool]) -> tuple[str, tuple[str, ...]]:
+def result_kind(op: Op, kinds: Sequence[Dtype], weak: Sequence[bool]) -> tuple[Dtype, tuple[Dtype, ...]]:
     """The kind of the result, and the kind each operand is to be cast to.
 
     `kinds` are the operands' kinds; `weak` marks Python numbers, which take the kind of what they meet.
@@ -21,11 +24,11 @@ def result_kind(op: Op, kinds: Sequence[str], weak: Sequence[bool]) -> tuple[str
         raise DTypeError(f"{op.name} takes {len(letters)} operands, got {len(kinds)}")
     strong = [k for k, w, c in zip(kinds, weak, letters, strict=True) if c == "n" and not w]
     every = [k for k, c in zip(kinds, letters, strict=True) if c in "na"]
-    number = "int" if set(every) == {"int"} else "float"  # a bool in arithmetic is 0.0 or 1.0
+    number: Dtype = "int" if set(every) == {"int"} else "float"  # a bool in arithmetic is 0.0 or 1.0
     if "float" in strong:
         number = "float"
-    same = next((k for k, w, c in zip(kinds, weak, letters, strict=True) if c == "a" and not w), "float")
-    cast = []
+    same: Dtype = next((k for k, w, c in zip(kinds, weak, letters, strict=True) if c == "a" and not w), "float")
+    cast: list[Dtype] = []
     for position, (kind, soft, letter) in enumerate(zip(kinds, weak, letters, strict=True)):
         want = {"n": number, "a": same}.get(letter) or KIND_OF[letter]
         fits = letter == "n" or kind == want or (soft and want == "float")

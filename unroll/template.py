@@ -12,6 +12,7 @@ from .display import Display, Unfolded
 from .errors import LengthError, TemplateError, UnknownAttributeError, from_call, here, message
 from .ir.axes import TIME, Index, running, whole
 from .ir.declarations import kind, sizes_of, text, valid
+from .ir.details import Initial, Open
 from .ir.system import Decl, Ref, System, check_known, visible
 from .language.builder import Builder
 from .language.expression import Expr, axes_of
@@ -127,13 +128,13 @@ class Template(Display):
               "orthogonal", a number, an array, or a function ``(rng, shape) -> array``
         """
         sizes = sizes_of(shape)
-        made = self._declare(Decl(name, "param", sizes, detail=initializer(init, sizes, name), source=here()))
+        made = self._declare(Decl(name, "param", sizes, detail=Initial(initializer(init, sizes, name)), source=here()))
         return self._builder.read(Ref(made))
 
     def variable(self, name: str, shape: int | Sequence[int] | None = None, *, dtype: str = "float") -> Variable:
         """Declare a variable; the shape is needed only where a read comes before the definition."""
         sizes = () if shape is None else sizes_of(shape)
-        detail = "open" if shape is None else None
+        detail = Open() if shape is None else None
         made = self._declare(Decl(name, "variable", sizes, kind(dtype), detail=detail, source=here()))
         return Variable(self._builder, made)
 

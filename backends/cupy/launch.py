@@ -150,7 +150,7 @@ class Machine(AbstractMachine):
             self.multiply = Cublas(_cublas(), plan) if multiplies else None
             self._kernels = {False: self._compiled(plan.text, plan.kernels)}
             self.carry = self._compiled(text(plan.dtype, plan.precision), ("carry",))["carry"]
-            fixed = {h: decls[h].detail for h in plan.hosts if h in decls and decls[h].kind == "constant"}
+            fixed = {h: decls[h].array for h in plan.hosts if h in decls and decls[h].kind == "constant"}
             self.constants = {h: cupy.asarray(np.asarray(v, plan.kind(h), order="C")) for h, v in fixed.items()}
             cupy.cuda.get_current_stream().synchronize()
 

@@ -102,7 +102,7 @@ class NativeExecutable(AbstractExecutable):
         }
         self._slots = [(n, h, self.borrowed.get(h)) for n, h in enumerate(self.emitted.hosts) if system.decls[h].given]
         self.constants = {
-            n: np.ascontiguousarray(d.detail, self.kind(d.dtype))
+            n: np.ascontiguousarray(d.array, self.kind(d.dtype))
             for n, d in system.decls.items()
             if d.kind == "constant"
         }

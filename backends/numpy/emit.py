@@ -92,7 +92,7 @@ class Emitter:
                 parts.append(self._part(buffer, local))
             elif decl.kind == "constant":
                 key = self.writer.names.fresh(f"const_{local}")
-                self.writer.scope[key] = decl.detail.astype(self.writer.dtype) if decl.dtype == "float" else decl.detail
+                self.writer.scope[key] = decl.array.astype(self.writer.dtype) if decl.dtype == "float" else decl.array
                 arrays.append(f"    {local} = {key}")
             elif buffer is not None:
                 arrays.append(f"    {local} = ws[{name!r}]")

@@ -234,7 +234,7 @@ class EmulatedFrame(AbstractFrame):
     def __call__(self, values: Mapping[str, Any]) -> dict[str, Any]:
         for host, part in self.given.items():
             decl = self.plan.system.decls[host]
-            part[...] = decl.detail if decl.kind == "constant" else values[host]
+            part[...] = decl.array if decl.kind == "constant" else values[host]
         self.run()
         self.meeting.check("this run")
         found = {name: widened(np.array(x), self.plan.kind(self.hosts[name])) for name, x in self.results.items()}

@@ -61,7 +61,7 @@ class ReverseMode:
         decl = self.system.decls[node.name]
         writers = list(self.dag.writers(node))
         if not writers:
-            array = decl.detail if decl.kind == "constant" else self.given[node.name]
+            array = decl.array if decl.kind == "constant" else self.given[node.name]
             self.values[node] = Eager(np.asarray(array)[tuple(k - 1 for k in node.steps)])
             return
         self.terms[node] = [

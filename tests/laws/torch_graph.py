@@ -118,7 +118,7 @@ class Graph:
 
     def _computed(self, decl: Decl, steps: Steps, reader: int | None, left: int | None) -> Tensor:
         if decl.kind == "constant":
-            return torch.as_tensor(decl.detail)
+            return torch.as_tensor(decl.array)
         terms, largest = [], False
         for e in self.system.writers[decl.name]:
             for at in self._points(e, steps):

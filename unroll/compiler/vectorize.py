@@ -19,6 +19,7 @@ from typing import Any
 
 from ..ir.coverage import covers, within
 from ..ir.system import Equation, Ref, System
+from ..ops.kinds import Dtype
 from ..ops.shapes import elementwise
 from .loop_bodies import Bodies
 from .lower import VIEWS
@@ -369,7 +370,7 @@ class _Packer:
         self._host(out.name, names)
         return out.name
 
-    def _declare(self, e: Equation, mark: str, size: int, dtype: str) -> Ref:
+    def _declare(self, e: Equation, mark: str, size: int, dtype: Dtype) -> Ref:
         out = self.draft.declare(e.out.name, mark, (size,), e.domain, e.batched)
         self.draft.decls[out.name] = replace(self.draft.decls[out.name], dtype=dtype)
         return out

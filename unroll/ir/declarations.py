@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from ..errors import DTypeError, ShapeError, Source, TemplateError, here, message
 from ..ops.integers import integer
+from ..ops.kinds import KIND_OF, Dtype
 from .axes import Axis
 
 RESERVED = ("loss", "stop", "seed", "lengths", "clamp", "batch", "max_steps")
@@ -53,9 +54,10 @@ def sizes_of(shape: int | Sequence[int]) -> tuple[int, ...]:
     return tuple(sizes)
 
 
-def kind(dtype: str) -> str:
+def kind(dtype: str) -> Dtype:
     """The kind itself. Raises DTypeError for another."""
-    if dtype not in ("float", "int", "bool"):
+    found = next((known for known in KIND_OF.values() if known == dtype), None)
+    if found is None:
         raise DTypeError(
             message(
                 f"dtype={dtype!r}: a template knows the kinds 'float', 'int' and 'bool'",
@@ -63,7 +65,7 @@ def kind(dtype: str) -> str:
                 fix='The precision is chosen when compiling: g.compile(dtype="float64").',
             )
         )
-    return dtype
+    return found
 
 
 def numpys_own(value: object) -> bool:

@@ -21,7 +21,10 @@ from typing import Any
 
 from ..errors import Source, UndefinedError
 from ..ops.core import OPS, Op
+from ..ops.kinds import Dtype
+from ..types import Array
 from .axes import Axis, Index, Range, apart, running, whole
+from .details import Detail, Held, Kind
 from .generated_inputs import Automatic
 
 Shape = tuple[int, ...]
@@ -31,24 +34,22 @@ Shape = tuple[int, ...]
 class Decl:
     """A name and what it stands for.
 
-    kind     "input", "param", "constant", "variable", "temporary" or "cotangent"
     shape    per example and step
-    dtype    "float", "int" or "bool"
     axes     the time axes it has instances along, in the order of its brackets
     batched  one value per example, or one for all
     of       of a cotangent: the name it is the derivative by; of a temporary: the variable it serves; of an input that
              sets an instance from outside: the variable
-    detail   of a param its initialiser, of a constant its array, of an input what fills or bounds it
+    detail   what else is known of a name of its kind, see `unroll.ir.details`
     """
 
     name: str
-    kind: str
+    kind: Kind
     shape: Shape
-    dtype: str = "float"
+    dtype: Dtype = "float"
     axes: tuple[Axis, ...] = ()
     batched: bool = False
     of: str | None = None
-    detail: Any = field(default=None, compare=False)
+    detail: Detail = field(default=None, compare=False)
     source: Source | None = field(default=None, compare=False)
 
     @property
@@ -60,6 +61,12 @@ class Decl:
     def automatic(self) -> bool:
         """True for an input that the net fills by itself."""
         return self.kind == "input" and isinstance(self.detail, Automatic)
+
+    @property
+    def array(self) -> Array:
+        """That of a constant."""
+        assert isinstance(self.detail, Held), f"{self.name} is no constant"
+        return self.detail.array
 
 
 def _stored(self: Any) -> dict[str, Any]:

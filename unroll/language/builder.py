@@ -11,11 +11,12 @@ from ..dependence.flows import live
 from ..errors import AxisError, DTypeError, ShapeError, Source, TemplateError, here, message, placed
 from ..ir.axes import Axis, Index, Range, running, whole
 from ..ir.declarations import numpys_own
+from ..ir.details import Held
 from ..ir.generated_inputs import Automatic, Noise
 from ..ir.names import PENDING, numbered, renamed, unused
 from ..ir.system import WHOLE, Const, Decl, Domain, Equation, Label, Operand, Ref, System, Truncation
 from ..ops.core import OPS, Op, Symbolic, acting_for
-from ..ops.kinds import result_kind
+from ..ops.kinds import KIND_OF, Dtype, result_kind
 from ..ops.shapes import broadcast, stretches
 from .expression import Expr, axes_of
 
@@ -140,17 +141,17 @@ class Builder:
     def constant(self, value: Any) -> Expr:
         """A number or an array as an expression."""
         if isinstance(value, (bool, int, float)):
-            kind = "bool" if isinstance(value, bool) else "int" if isinstance(value, int) else "float"
-            return Expr(self, Const(value), (), kind, frozenset())
+            of_number: Dtype = "bool" if isinstance(value, bool) else "int" if isinstance(value, int) else "float"
+            return Expr(self, Const(value), (), of_number, frozenset())
         if numpys_own(value):
             if tuple(value.shape) == ():
                 return self.constant(value.item())
-            kind = {"f": "float", "i": "int", "u": "int", "b": "bool"}.get(value.dtype.kind, "")
+            kind = KIND_OF.get(value.dtype.kind.replace("u", "i"))
             if kind:
                 name = self.fresh()
                 copied = value.copy()
                 self.decls[name] = Decl(
-                    name, "constant", tuple(value.shape), kind, detail=copied, source=self._source or here()
+                    name, "constant", tuple(value.shape), kind, detail=Held(copied), source=self._source or here()
                 )
                 return self.read(Ref(name))
         fix = "Use numbers, arrays, params, and variables or inputs read at a step, as in x[t]."
@@ -256,7 +257,7 @@ class Builder:
         text = text if len(text) <= 60 else f"{text[:57]}..."
         return f"{text} has shape {expr.shape}" + ("" if expr.dtype == "float" else f", {expr.dtype}")
 
-    def _as(self, expr: Expr, want: str) -> Expr:
+    def _as(self, expr: Expr, want: Dtype) -> Expr:
         if expr.dtype == want:
             return expr
         if isinstance(expr.operand, Const):
@@ -275,7 +276,7 @@ class Builder:
             raise DTypeError(f"the integer {_short(expr.operand.value)} does not fit into 64 bits")
 
     def _temporary(
-        self, op: str, args: Sequence[Operand], attrs: Any, shape: Shape, kind: str, axes: frozenset[Axis]
+        self, op: str, args: Sequence[Operand], attrs: Any, shape: Shape, kind: Dtype, axes: frozenset[Axis]
     ) -> Expr:
         order = tuple(a for a in self.axes.values() if a in axes)
         name = self.fresh()
@@ -316,7 +317,9 @@ class Builder:
         )
         return self.read(out)
 
-    def supplied(self, wish: str, detail: Automatic, shape: Shape, axes: Sequence[Axis], dtype: str, each: bool) -> Ref:
+    def supplied(
+        self, wish: str, detail: Automatic, shape: Shape, axes: Sequence[Axis], dtype: Dtype, each: bool
+    ) -> Ref:
         """Declare an input that the net fills, with a value per example where `each`, under `wish` and a number.
 
         The user may still choose that name; so it is settled when the system is finished, as those of temporaries are.

@@ -11,6 +11,7 @@ from ..ir.generated_inputs import Noise
 from ..ir.names import settled, substitute_names
 from ..ir.system import Decl, Extent, Operand, Ref, System
 from ..ops.core import Op, Symbolic
+from ..ops.kinds import Dtype
 from ..ops.shape_ops import getitem
 from ..printing.latex import in_line
 from ..printing.plain import Writer
@@ -46,7 +47,7 @@ class Expr(Symbolic):
     __slots__ = ("_builder", "_dtype", "_shape", "axes", "operand")
     __hash__ = object.__hash__
 
-    def __init__(self, builder: Recorder, operand: Operand, shape: Shape, dtype: str, axes: frozenset[Axis]) -> None:
+    def __init__(self, builder: Recorder, operand: Operand, shape: Shape, dtype: Dtype, axes: frozenset[Axis]) -> None:
         self._builder = builder
         self.operand = operand
         self._shape = shape
@@ -59,7 +60,7 @@ class Expr(Symbolic):
         return self._shape
 
     @property
-    def dtype(self) -> str:
+    def dtype(self) -> Dtype:
         """The kind: float, int or bool."""
         return self._dtype
 

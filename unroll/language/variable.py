@@ -19,6 +19,7 @@ from ..errors import (
     message,
 )
 from ..ir.axes import TIME, Axis, Index, bracket, fixed, whole
+from ..ir.details import Open
 from ..ir.system import Const, Decl, Ref, visible
 from ..ops.core import Symbolic
 from ..ops.integers import integer
@@ -45,7 +46,7 @@ class Variable(Symbolic):
     def shape(self) -> Shape:
         """Shape per example and step. Raises UndefinedError where it is not known yet."""
         decl = self._builder.decls[self.name]
-        if decl.detail == "open":
+        if isinstance(decl.detail, Open):
             raise UndefinedError(
                 message(
                     f"{self.name} is read before its definition, and its shape is not known yet",
@@ -162,12 +163,12 @@ class Variable(Symbolic):
                 )
             )
         decl = self._with_axes(index)
-        if decl.detail == "open" and (main or expr.shape):
+        if isinstance(decl.detail, Open) and (main or expr.shape):
             kind = expr.dtype if decl.dtype == "float" else decl.dtype
             decl = replace(decl, shape=expr.shape, dtype=kind, detail=None)
         if not _holds(decl.dtype, expr):
             raise DTypeError(message(f"{ref} is {decl.dtype}, and {expr} is {expr.dtype}", source))
-        if decl.detail != "open" and expr.shape not in ((), decl.shape):
+        if not isinstance(decl.detail, Open) and expr.shape not in ((), decl.shape):
             raise ShapeError(
                 message(f"{ref} has shape {decl.shape}, and the right side has shape {expr.shape}: {expr}", source)
             )

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ShapeError, TemplateError, here, message
+from ..ir.details import Initial
 from ..ir.system import Decl, System
 from ..ops.integers import integer
 from ..types import Array
@@ -109,9 +110,9 @@ NAMED: dict[str, Initializer] = {
 def check_picklable(decls: Iterable[Decl]) -> None:
     """Raises TemplateError for a param whose initialiser is a function that no other process could find."""
     for decl in decls:
-        if decl.kind == "param" and not isinstance(decl.detail, (_Constant, _Uniform, _Normal)):
+        if isinstance(decl.detail, Initial) and not isinstance(decl.detail.draw, (_Constant, _Uniform, _Normal)):
             try:
-                pickle.dumps(decl.detail)
+                pickle.dumps(decl.detail.draw)
             except Exception as error:  # noqa: BLE001 - of any kind: it is the user's object
                 what = f"param {decl.name} begins with a function that cannot be pickled: {error}"
                 fix = "Define it with def at the top of a module, or give an array or one of unroll.initializers."
@@ -159,9 +160,9 @@ def initial(system: System, seed: int | np.random.Generator, dtype: str) -> Mapp
 
     params = {}
     for name, decl in system.decls.items():
-        if decl.kind != "param":
+        if not isinstance(decl.detail, Initial):
             continue
-        value = np.asarray(decl.detail(generator(seed, name), decl.shape))
+        value = np.asarray(decl.detail.draw(generator(seed, name), decl.shape))
         if value.dtype.kind not in ("fiubc" if dtype.startswith("complex") else "fiub"):
             raise ShapeError(
                 f"the initialiser of {name} made {value.dtype}; numbers of shape {decl.shape} were expected"

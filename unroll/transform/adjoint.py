@@ -15,6 +15,7 @@ from typing import Any
 
 from ..errors import DifferentiationError, ShapeError, UndefinedError, code, message
 from ..ir.axes import Axis, Index, running, whole
+from ..ir.details import Kind
 from ..ir.names import is_hidden, renamed
 from ..ir.system import Const, Equation, Operand, Ref, System
 from ..language.builder import Builder
@@ -75,7 +76,7 @@ def adjoint(system: System, wrt: Sequence[str], seeds: Mapping[str, str] | None 
         out = Ref(name + mark, tuple(running(a) for a in decl.axes))
         domain = tuple(whole(a) for a in decl.axes)
         if given:
-            kind = "input" if decl.batched or decl.axes else "param"
+            kind: Kind = "input" if decl.batched or decl.axes else "param"
             builder.declare(replace(decl, name=given, kind=kind, of=name, detail=None))
             value = builder.read(Ref(given, out.index))
         else:

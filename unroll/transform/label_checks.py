@@ -95,7 +95,7 @@ class _Inside:
 
     def _given(self, decl: Decl, most: int, directly: bool) -> bool:
         if decl.kind == "constant":
-            return not decl.detail.size or bool(decl.detail.min() >= 0 and decl.detail.max() < most)
+            return not decl.array.size or bool(decl.array.min() >= 0 and decl.array.max() < most)
         return directly and decl.name in self.checked
 
     def _width(self, e: Equation) -> int:

@@ -26,7 +26,7 @@ from ..ir.boxes import Box, meet, numbers, uncovered
 from ..ir.generated_inputs import Within
 from ..ir.system import Const, Equation, Extent, Operand, Ref, Shape, System
 from ..ops.errors import DTypeError, ShapeError
-from ..ops.kinds import result_kind
+from ..ops.kinds import Dtype, result_kind
 from ..ops.shapes import stretches
 from ..unfold.existence import asked, instances, needed, runs
 
@@ -217,12 +217,12 @@ def _kinds(system: System, e: Equation, out: str) -> Iterator[str]:
         yield f"{e.out} is {out}, and {e.op}({', '.join(kinds)}) is {result}"
 
 
-def _kind(system: System, operand: Operand) -> str:
+def _kind(system: System, operand: Operand) -> Dtype:
     if isinstance(operand, Ref):
         return system.decls[operand.name].dtype
     if isinstance(operand, Extent):
         return "float"
-    return {bool: "bool", int: "int", float: "float"}[type(operand.value)]
+    return "bool" if isinstance(operand.value, bool) else "int" if isinstance(operand.value, int) else "float"
 
 
 def _outputs(system: System) -> Iterator[str]:

@@ -50,10 +50,10 @@ def plan_product(a: Factor, b: Factor, out: Letters, sizes: Mapping[Key, str]) -
         have = tuple(x for x in out if x in a.axes or x in b.axes)
         left, right = _spread(a, have), _spread(b, have)
         return Product("multiply", left, right, (False, False), (False, False), have, tuple((x,) for x in have))
-    shared = tuple(x for x in out if x in both)
-    rows = tuple(x for x in out if x in a.axes and x not in shared)
-    columns = tuple(x for x in out if x in b.axes and x not in shared)
     natural = tuple(x for x in out if x in a.axes or x in b.axes)
+    shared = tuple(x for x in natural if x in both)
+    rows = tuple(x for x in natural if x not in b.axes)
+    columns = tuple(x for x in natural if x not in a.axes)
     if natural == shared + columns + rows and natural != shared + rows + columns:
         a, b, rows, columns = b, a, columns, rows
     inner = tuple(x for x in a.axes if x in inner)
@@ -63,9 +63,7 @@ def plan_product(a: Factor, b: Factor, out: Letters, sizes: Mapping[Key, str]) -
         left += "[..., None, :]"
     if shared and not columns:
         right += "[..., None]"
-    groups = [*((x,) for x in shared), *([rows] if rows else []), *([columns] if columns else [])]
-    if shared:
-        groups = [*((x,) for x in shared), rows, columns]
+    groups = [*((x,) for x in shared), *(group for group in (rows, columns) if group or shared)]
     return Product(
         "matmul",
         left,

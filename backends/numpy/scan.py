@@ -7,17 +7,17 @@ coefficients. Nothing is divided, and where products grow, or anything is not fi
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ...compiler.linear_recurrence import ZERO, Form, Node, affine
+from ...compiler.linear_recurrence import ZERO, Affine, Form, Node, affine
 from ...compiler.program import Access, Argument, Compute, Program, Repeat
 from ...dependence.scc import components
 from ...ir.axes import Axis, Range, running
 from ...ir.coverage import within
-from ...ir.system import Ref
+from ...ir.system import Ref, System
 from ...types import Array
 from . import tuning
 from .operand import GATES, Where
@@ -110,14 +110,10 @@ def recurrence(program: Program, loop: Repeat) -> Recurrence | None:
     made = affine(program, loop)
     if made is None:
         return None
-    system, body = program.system, [s for s in loop.body if isinstance(s, Compute)]
-    pasts = {past for value in made.values() for past in value.past}
-    name, ago = next(iter(pasts))
-    value, decl = made[name], system.decls[name]
-    if len(pasts) > 1 or ago != 1 or not 0 < math.prod(decl.shape) <= tuning.MAX_SCAN_NUMBERS:
+    name = _state(program.system, loop, made)
+    if name is None:
         return None
-    if decl.axes != (loop.axis,) or value.past.keys() != pasts:
-        return None
+    value, body = made[name], [s for s in loop.body if isinstance(s, Compute)]
     mine = [s for s in body if s.equation.out.name == name]
     spans = [s.equation.range(loop.axis) for s in mine]
     if any(r != spans[0] for r in spans) or any(_moved(s, loop.axis) for s in body):
@@ -128,20 +124,33 @@ def recurrence(program: Program, loop: Repeat) -> Recurrence | None:
         return None
     fed = _fed(mine, body, made.keys() - {name})
     for s in body:
-        for ref in (a.ref for a in s.args if isinstance(a, Access) and a.ref.name in made):
-            if s in after and ref.name not in kept:
-                return None
-            if (s not in after or s.equation.out.name in fed) and ref.name != name and not _alone(program, s, ref):
-                return None
-    out = mine[0].equation.out
-    forms = value.past[name, 1], ZERO if value.rest is None else value.rest
+        refs = [a.ref for a in s.args if isinstance(a, Access) and a.ref.name in made]
+        if s in after and not kept.issuperset(ref.name for ref in refs):
+            return None
+        if (s not in after or s.equation.out.name in fed) and not _whole(program, s, refs, name):
+            return None
+    coefficient, rest = value.past[name, 1], ZERO if value.rest is None else value.rest
     there = {name} if mine[0].mode == "add" else set()
-    for form, known in zip(forms, (set[str](), there), strict=True):
-        if isinstance(form, Node) and form.size > tuning.MAX_SCAN_NODES:
-            return None
-        if any(n.op not in TEXTS if isinstance(n, Node) else _name(n) in made.keys() - known for n in _all(form)):
-            return None
-    return Recurrence(out, spans[0], loop.direction, *forms, after)
+    if not (_writable(coefficient, made.keys()) and _writable(rest, made.keys() - there)):
+        return None
+    return Recurrence(mine[0].equation.out, spans[0], loop.direction, coefficient, rest, after)
+
+
+def _state(system: System, loop: Repeat, made: Mapping[str, Affine]) -> str | None:
+    """The one name that the loop carries from each step to the next, of few numbers; None where there is no such."""
+    pasts = {past for value in made.values() for past in value.past}
+    name, ago = next(iter(pasts))
+    decl = system.decls[name]
+    few = 0 < math.prod(decl.shape) <= tuning.MAX_SCAN_NUMBERS
+    alone = len(pasts) == 1 and ago == 1 and decl.axes == (loop.axis,) and made[name].past.keys() == pasts
+    return name if few and alone else None
+
+
+def _writable(form: Form, computed: Set[str]) -> bool:
+    """True for a form small enough to be written over all steps, of nothing that the loop computes."""
+    if isinstance(form, Node) and form.size > tuning.MAX_SCAN_NODES:
+        return False
+    return all(n.op in TEXTS if isinstance(n, Node) else _name(n) not in computed for n in _all(form))
 
 
 def _in_order(statements: Sequence[Compute]) -> tuple[Compute, ...] | None:
@@ -175,10 +184,13 @@ def _moved(s: Compute, axis: Axis) -> bool:
     return bool(dict(s.offsets)[axis] or s.equation.out.shift(axis))
 
 
-def _alone(program: Program, reader: Compute, ref: Ref) -> bool:
-    """True if one equation writes all that is read."""
-    writers = program.system.writers[ref.name]
-    return len(writers) == 1 and within(program.system, reader.equation, ref, writers[0])
+def _whole(program: Program, reader: Compute, refs: Sequence[Ref], state: str) -> bool:
+    """True if, of all but the state, one equation writes what is read."""
+    for ref in refs:
+        writers = program.system.writers[ref.name]
+        if ref.name != state and not (len(writers) == 1 and within(program.system, reader.equation, ref, writers[0])):
+            return False
+    return True
 
 
 def _name(argument: Argument) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ...compiler.program import Access, Argument, Compute, Program
-from ...ir.axes import Range, fixed, last
+from ...ir.axes import Axis, Range, fixed, last
 from ...ir.system import Const, Equation
 from ...printing.plain import Writer
 from ..common.python_source import Names, difference, linear
@@ -20,6 +20,34 @@ ROW: Key = "row"
 """The time axis of a buffer that is read row by row in a loop."""
 COUNT = "examples"
 """The batch size in generated text: in lower case, as no end of an axis is."""
+
+
+@dataclass
+class _Brackets:
+    """The inside of the brackets behind a buffer's name.
+
+    parts  one for each axis
+    lead   the axes of the result
+    whole  those that lie in memory as they are, with nothing between what is shown
+    apart  whether something lies between the last axis and the next
+    """
+
+    moving: bool
+    parts: list[str] = field(default_factory=list)
+    lead: list[Key] = field(default_factory=list)
+    whole: set[Key] = field(default_factory=set)
+    apart: bool = False
+
+    def end(self, key: Key) -> None:
+        """An axis that is shown as it is."""
+        self.whole |= set() if self.apart else {key}
+        self.apart = False
+
+    def text(self, name: str, shape: bool) -> str:
+        """The name and its brackets; `shape` tells whether per-example axes follow."""
+        while self.parts and self.parts[-1] == ":":
+            self.parts.pop()
+        return f"{name}[{', '.join(self.parts)}{'' if self.lead or shape else ', ...'}]" if self.parts else name
 
 
 class SourceWriter:
@@ -84,66 +112,62 @@ class SourceWriter:
         ref, decl = access.ref, self.system.decls[access.ref.name]
         buffer, unit = self.buffers.get(ref.name), self.units.get(ref.name)
         kept = {r.axis: r for r in buffer.axes} if buffer else {a: Range(a, fixed(1), last(a)) for a in decl.axes}
-        spans = {r.axis: r for r in where.spans}
-        by_row = buffer is not None and where.exists and self._by_row(access, where)
-        parts: list[str] = []
-        lead: list[Key] = []
-        whole: set[Key] = set()
-        sizes, apart = self.sizes(where), False
-        moving = ref.name in where.changing
-        for index, axis in zip(ref.index, decl.axes, strict=True):
-            if axis not in kept:
-                continue
-            first, final = kept[axis].lo, kept[axis].hi
-            if index.runs and index.axis in spans:
-                r = spans[index.axis]
-                lo, hi = r.lo + index.shift, r.hi + index.shift
-                if where.block and index.axis == where.spans[0].axis:
-                    parts.append(self._block(ref.name, where.block, linear(*difference(lo, first, {}))))
-                elif lo == first and hi == final:
-                    parts.append(":")
-                    whole |= set() if apart else {index.axis}
-                else:
-                    parts.append(span(difference(lo, first, {}), difference(hi + 1, first, {})))
-                lead.append(index.axis)
-                apart = False
-            else:
-                apart = bool(lead)  # other steps lie between those of the axis before and what follows
-                parts.append(linear(*difference(index, first, where.loops)))
-                moving = moving or (index.runs and index.axis in where.loops)
-        row = parts[0] if by_row else None
-        if by_row:
-            parts[0] = ":"
-            lead.insert(0, ROW)
+        at = self._steps(access, kept, where)
+        sizes, row = self.sizes(where), None
+        if buffer is not None and where.exists and self._by_row(access, where):
+            row, at.parts[0] = at.parts[0], ":"
+            at.lead.insert(0, ROW)
             sizes[ROW] = count(next(iter(kept.values())))
         views, shape = access.views, decl.shape
         if unit:
             start, stop = piece(access, shape[0]) or (0, shape[0])
             shape, views = (unit,), views[1:]
             if stop - start == unit:
-                parts.append(str(start // unit))
+                at.parts.append(str(start // unit))
             else:
-                parts.append(":" if stop - start == decl.shape[0] else f"{start // unit}:{stop // unit}")
-                lead.append(GATES)
+                at.parts.append(":" if stop - start == decl.shape[0] else f"{start // unit}:{stop // unit}")
+                at.lead.append(GATES)
         if decl.batched:
-            lead.append(BATCH)
-            whole |= set() if apart else {BATCH}
-            apart = False
-        whole |= set() if apart else {FEATURES}
+            at.lead.append(BATCH)
+            at.end(BATCH)
+        at.end(FEATURES)
         if unit or (buffer is not None and buffer.inside is not None):
-            whole.clear()  # its neighbours' elements lie between its steps
-        while parts and parts[-1] == ":":
-            parts.pop()
-        text = self.names(ref.name)
-        if parts:
-            key = f"{', '.join(parts)}{'' if lead or shape else ', ...'}"
-            text = f"{text}[{key}]"
-        found = Operand(text, tuple(lead), shape, moving, frozenset(whole))
+            at.whole.clear()  # its neighbours' elements lie between its steps
+        found = Operand(
+            at.text(self.names(ref.name), bool(shape)), tuple(at.lead), shape, at.moving, frozenset(at.whole)
+        )
         for view in views:
             found = viewed(found, view.op, dict(view.attrs))
         if where.gates and not unit and found.shape == (where.gates[0] * where.gates[1],):
             found = gated(found, *where.gates, sizes)
         return self._in_loop(found, row) if where.loops and buffer and where.exists else found
+
+    def _steps(self, access: Access, kept: Mapping[Axis, Range], where: Where) -> _Brackets:
+        """The steps that an access names, along the time axes that its buffer keeps."""
+        ref, decl = access.ref, self.system.decls[access.ref.name]
+        spans = {r.axis: r for r in where.spans}
+        at = _Brackets(moving=ref.name in where.changing)
+        for index, axis in zip(ref.index, decl.axes, strict=True):
+            if axis not in kept:
+                continue
+            first, final = kept[axis].lo, kept[axis].hi
+            if not index.runs or index.axis is None or index.axis not in spans:
+                at.apart = bool(at.lead)  # other steps lie between those of the axis before and what follows
+                at.parts.append(linear(*difference(index, first, where.loops)))
+                at.moving = at.moving or (index.runs and index.axis in where.loops)
+                continue
+            r = spans[index.axis]
+            lo, hi = r.lo + index.shift, r.hi + index.shift
+            if where.block and index.axis == where.spans[0].axis:
+                at.parts.append(self._block(ref.name, where.block, linear(*difference(lo, first, {}))))
+            elif lo == first and hi == final:
+                at.parts.append(":")
+                at.whole |= set() if at.apart else {index.axis}
+            else:
+                at.parts.append(span(difference(lo, first, {}), difference(hi + 1, first, {})))
+            at.lead.append(index.axis)
+            at.apart = False
+        return at
 
     def _block(self, name: str, block: tuple[str, str], offset: str) -> str:
         """The steps of a block in a buffer whose own first step lies `offset` before the statement's."""

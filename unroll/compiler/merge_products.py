@@ -65,10 +65,36 @@ def _ranks(system: System) -> Ranks:
 
 def _gathered(system: System, ranks: Ranks) -> System:
     """Products that add up to one value, and outer products under a sum, over vectors joined to one."""
-    draft = Draft(system)
-    whole = _Whole(system)
     if not any(e.op in ("matmul", "outer") for e in system.equations):
         return system
+    draft, whole = Draft(system), _Whole(system)
+    sums, sides, plain = _candidates(system, draft, whole)
+    sums, outers = _several(sums), _one_side(sides)
+    if not sums and not outers:
+        return system
+    order = _order(draft, ranks, [*sums.values(), *outers.values()])
+    joined: dict[Any, Ref] = {}
+    for (_, _, left, *_), group in sums.items():
+        _sum(draft, whole, _sorted(group, order), left, joined)
+    for (side, *_), group in outers.items():
+        _outer(draft, whole, _sorted(group, order), side, joined)
+    largest = {name: names for names in sorted(joined, key=len) for name in names}
+    for key, group in plain.items():
+        parts: dict[Any, Group] = {}
+        for n, m in group:
+            if m.vector.name in largest:
+                parts.setdefault((largest[m.vector.name], *key), []).append((n, m))
+        for (names, *_), part in _several(parts).items():
+            part = _sorted(part, order)
+            if tuple(m.vector.name for _, m in part) == names:
+                _total_of(draft, whole, part, joined)
+    return draft.result()
+
+
+def _candidates(
+    system: System, draft: Draft, whole: _Whole
+) -> tuple[dict[Any, Group], tuple[dict[Any, Group], dict[Any, Group]], dict[Any, Group]]:
+    """Products that add up to one value; outer products under a sum, by either side; vectors under a sum."""
     loops = Loops(system)
     sums: dict[Any, Group] = {}
     plain: dict[Any, Group] = {}
@@ -93,26 +119,7 @@ def _gathered(system: System, ranks: Ranks) -> System:
                 if key is not None:
                     key = (loops.depth[n], *key)
                     plain.setdefault(key, []).append((n, Member(e.refs[0], e.out.name)))
-    sums, outers = _several(sums), _one_side(sides)
-    if not sums and not outers:
-        return system
-    order = _order(draft, ranks, [*sums.values(), *outers.values()])
-    joined: dict[Any, Ref] = {}
-    for (_, _, left, *_), group in sums.items():
-        _sum(draft, whole, _sorted(group, order), left, joined)
-    for (side, *_), group in outers.items():
-        _outer(draft, whole, _sorted(group, order), side, joined)
-    largest = {name: names for names in sorted(joined, key=len) for name in names}
-    for key, group in plain.items():
-        parts: dict[Any, Group] = {}
-        for n, m in group:
-            if m.vector.name in largest:
-                parts.setdefault((largest[m.vector.name], *key), []).append((n, m))
-        for (names, *_), part in _several(parts).items():
-            part = _sorted(part, order)
-            if tuple(m.vector.name for _, m in part) == names:
-                _total_of(draft, whole, part, joined)
-    return draft.result()
+    return sums, sides, plain
 
 
 def _sorted(group: Group, order: dict[str, int]) -> Group:

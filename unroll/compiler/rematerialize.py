@@ -25,30 +25,21 @@ POWERS = (2, 3, 1, 0.5)
 def rematerialize(program: Program) -> Program:
     """The program with cheap pointwise statements inside the loops that need them."""
     steps = list(program.steps)
-    readers: dict[str, list[tuple[int, Compute, bool]]] = {}
-    writers: dict[str, list[int]] = {}
-    for number, step in enumerate(steps):
-        for depth, inner in _statements(step):
-            for arg in inner.args:
-                if isinstance(arg, Access):
-                    readers.setdefault(arg.ref.name, []).append((number, inner, depth == 1))
-            writers.setdefault(inner.equation.out.name, []).append(number)
-    asked = {r.name for r in program.system.outputs.values()}
-    hosted = {b.inside[0] for b in program.buffers.values() if b.inside} | {
-        b.name for b in program.buffers.values() if b.inside
-    }
+    readers, writers = _used(steps)
+    buffers = program.buffers.values()
+    needed = {r.name for r in program.system.outputs.values()}
+    needed |= {name for b in buffers if b.inside for name in (b.name, b.inside[0])}
     for number in range(len(steps) - 1, -1, -1):
         step = steps[number]
         if not isinstance(step, Compute) or not _movable(program, step):
             continue
         name = step.equation.out.name
         by = readers.get(name, [])
-        if name in asked or name in hosted or len(writers[name]) != 1 or not by:
+        if name in needed or len(writers[name]) != 1 or not by or not all(direct for _, _, direct in by):
             continue
-        goals = {n for n, _, _ in by}
-        goal = min(goals)
+        goal, *others = {n for n, _, _ in by}
         loop = steps[goal]
-        if len(goals) != 1 or not isinstance(loop, Repeat) or not all(direct for _, _, direct in by):
+        if others or not isinstance(loop, Repeat):
             continue
         offset = _offset(step.equation.out, [s for _, s, _ in by], loop.axis)
         args = [a.ref.name for a in step.args if isinstance(a, Access)]
@@ -62,6 +53,19 @@ def rematerialize(program: Program) -> Program:
         writers[name] = [goal]
     kept = tuple(s for s in steps if not (isinstance(s, Compute) and s.offsets))
     return replace(program, steps=kept)
+
+
+def _used(steps: Sequence[Step]) -> tuple[dict[str, list[tuple[int, Compute, bool]]], dict[str, list[int]]]:
+    """By name, which top-level steps read it, by which statement, and whether that stands right in it; which write."""
+    readers: dict[str, list[tuple[int, Compute, bool]]] = {}
+    writers: dict[str, list[int]] = {}
+    for number, step in enumerate(steps):
+        for depth, inner in _statements(step):
+            for arg in inner.args:
+                if isinstance(arg, Access):
+                    readers.setdefault(arg.ref.name, []).append((number, inner, depth == 1))
+            writers.setdefault(inner.equation.out.name, []).append(number)
+    return readers, writers
 
 
 def _statements(step: Step) -> list[tuple[int, Compute]]:

@@ -49,44 +49,61 @@ def convert(backend: AbstractBackend, decl: Decl, value: Array, dtype: str) -> A
     """The array of the declared kind, in the net's precision; no copy where none is needed. Raises ArrayError."""
     if backend.fits(value, precise(decl, dtype)):
         return value
-    what, name = called(decl), direction(decl.name)[0]
     given = "None" if value is None else f"a {type(value).__name__}"
+    own = getattr(value, "dtype", None)
+    value = _loaded(backend, decl, value, given)
+    kind = own.kind if own is not None and hasattr(own, "kind") else None
+    if kind is None:
+        kind, own = value.dtype.kind, None
+    own = getattr(own, "name", own)
+    if decl.dtype == "float":
+        _check_floats(decl, own, kind, dtype, given)
+        return backend.asarray(value, dtype)
+    if decl.dtype == "int":
+        _check_labels(backend, decl, own, kind, value)
+        return backend.asarray(value, "int64")
+    if kind != "b" and (own or value.size):
+        raise ArrayError(f"{called(decl)} was declared dtype='bool', and holds {own or value.dtype}")
+    return backend.asarray(value, "bool")
+
+
+def _loaded(backend: AbstractBackend, decl: Decl, value: Array, given: str) -> Array:
+    """A value as an array of the backend's or of a kind that it takes."""
+    what, name = called(decl), direction(decl.name)[0]
     for lost, has, way in LOST:
         if has(value):
             raise ArrayError(f"{what} is {given}{lost}: pass {name}{way(value)}")
-    own = getattr(value, "dtype", None)
-    kind = getattr(own, "kind", None)
+    kind = getattr(getattr(value, "dtype", None), "kind", None)
     try:
         if reason := backend.misplaced(value, name):
             raise ArrayError(f"{what} {reason}")
         if kind is None or (hasattr(value, "__dlpack__") and not hasattr(value, "__array__")):
-            value = backend.asarray(value, None)
+            return backend.asarray(value, None)
     except (TypeError, ValueError, RuntimeError, BufferError) as error:
         if isinstance(error, ArrayError):
             raise
         said = f" ({str(error).partition(chr(10))[0]})" if hasattr(value, "dtype") else ""
         wanted = expected(decl, False)
         raise ArrayError(f"{what} is {given} that makes no array{said}; {wanted} was expected") from None
-    if kind is None:
-        kind, own = value.dtype.kind, None
-    own = getattr(own, "name", own)
-    if decl.dtype == "float":
-        if own is not None and kind in "fc" and str(own) != dtype and not (dtype == "complex128" and kind == "f"):
-            other = f", or compile with dtype={str(own)!r}" if str(own) in FLOATS else ""
-            raise ArrayError(f"{what} is {own}, and the net computes in {dtype}: pass {name}.astype({dtype!r}){other}")
-        if kind not in "fiubc" or (kind == "c" and dtype != "complex128"):
-            raise ArrayError(f"{what} {f'holds {own}' if own else f'is {given}'}; an array of numbers was expected")
-        return backend.asarray(value, dtype)
-    if decl.dtype == "int":
-        if kind not in "iu" and (own or value.size):
-            raise ArrayError(f"{what} was declared dtype='int', and holds {own or value.dtype}")
-        limits = backend.bounds(value) if kind == "u" and value.size else None
-        if limits is not None and limits[1] >= 2**63:
-            raise ArrayError(f"{what} holds {limits[1]}, which is no label")
-        return backend.asarray(value, "int64")
-    if kind != "b" and (own or value.size):
-        raise ArrayError(f"{what} was declared dtype='bool', and holds {own or value.dtype}")
-    return backend.asarray(value, "bool")
+    return value
+
+
+def _check_floats(decl: Decl, own: object, kind: str, dtype: str, given: str) -> None:
+    """Floats of another precision than the net's are refused; `own` is the dtype that the value had, if any."""
+    what, name = called(decl), direction(decl.name)[0]
+    if own is not None and kind in "fc" and str(own) != dtype and not (dtype == "complex128" and kind == "f"):
+        other = f", or compile with dtype={str(own)!r}" if str(own) in FLOATS else ""
+        raise ArrayError(f"{what} is {own}, and the net computes in {dtype}: pass {name}.astype({dtype!r}){other}")
+    if kind not in "fiubc" or (kind == "c" and dtype != "complex128"):
+        raise ArrayError(f"{what} {f'holds {own}' if own else f'is {given}'}; an array of numbers was expected")
+
+
+def _check_labels(backend: AbstractBackend, decl: Decl, own: object, kind: str, value: Array) -> None:
+    if kind not in "iu" and (own or value.size):
+        raise ArrayError(f"{called(decl)} was declared dtype='int', and holds {own or value.dtype}")
+    limits = backend.bounds(value) if kind == "u" and value.size else None
+    if limits is not None and limits[1] >= 2**63:
+        raise ArrayError(f"{called(decl)} holds {limits[1]}, which is no label")
 
 
 def with_batch(

@@ -227,34 +227,38 @@ def _into_copies(system: System, kept: Kept) -> System:
 
 
 def _merged(system: System, e: Equation, ref: Ref, inner: Equation) -> Equation | None:
-    """`e`, which copies `ref`, with the operation of `inner`, which writes it."""
-    if system.decls[ref.name].shape != system.decls[e.out.name].shape or not within(system, e, ref, inner):
+    """`e`, which copies `ref`, with the operation of `inner`, which writes it; None where that is not the same."""
+    if not (_at_the_same_points(system, e, ref, inner) and _reductions_commute(system, e, inner)):
         return None
-    if not all(i.runs and not i.shift for i in inner.out.index) or inner.out.name in {r.name for r in inner.refs}:
-        return None
-    free = {r.axis: r for r in e.domain}
-    running_axes = [i.axis for i in ref.index if i.runs]
-    if sorted(a.name for a in free) != sorted(a.name for a in running_axes if a is not None):
-        return None
-    reduces = bool(inner.summed) or inner.combine == "max"
-    outer_reduces = bool(e.summed) or e.combine == "max"
-    if inner.batched != e.batched or system.decls[ref.name].batched != e.batched:
-        return None
-    if e.combine == "max" and inner.op != "copy":
-        return None  # its derivative compares the maximum with what it was taken of: both must be the same numbers
-    if reduces and (outer_reduces and (inner.combine, e.combine) != ("sum", "sum")):
-        return None
-    if inner.combine == "max" and not system.exclusive(e):
-        return None
-    if any(a in free for a in inner.summed):
-        return None
-    steps = steps_of(inner.out, ref)
+    steps, free = steps_of(inner.out, ref), e.ranges
     args = tuple(a.substitute(steps) if isinstance(a, Ref) else a for a in inner.args)
     ranges = {**free, **{a: inner.range(a) for a in inner.summed}}
     domain = tuple(ranges[a] for a in system.axes if a in ranges)
-    combine = inner.combine if reduces else e.combine
+    combine = inner.combine if inner.summed or inner.combine == "max" else e.combine
     label = inner.label and inner.label.map(lambda r: r.substitute(steps))
     return replace(e, op=inner.op, args=args, attrs=inner.attrs, domain=domain, combine=combine, label=label)
+
+
+def _at_the_same_points(system: System, e: Equation, ref: Ref, inner: Equation) -> bool:
+    """True where `inner` writes one value for each that `e` reads, and reads nothing of its own."""
+    if system.decls[ref.name].shape != system.decls[e.out.name].shape or not within(system, e, ref, inner):
+        return False
+    if not all(i.runs and not i.shift for i in inner.out.index) or inner.out.name in {r.name for r in inner.refs}:
+        return False
+    if sorted(a.name for a in e.axes) != sorted(a.name for a in ref.running):
+        return False
+    return inner.batched == e.batched == system.decls[ref.name].batched and not set(inner.summed) & set(e.axes)
+
+
+def _reductions_commute(system: System, e: Equation, inner: Equation) -> bool:
+    """True where what `inner` and `e` reduce, one after the other, can be reduced at once."""
+    if e.combine == "max" and inner.op != "copy":
+        return False  # its derivative compares the maximum with what it was taken of: both must be the same numbers
+    if inner.combine == "max" and not system.exclusive(e):
+        return False
+    reduces = bool(inner.summed) or inner.combine == "max"
+    again = bool(e.summed) or e.combine == "max"
+    return not (reduces and again) or (inner.combine, e.combine) == ("sum", "sum")
 
 
 def _trim(system: System, kept: Kept) -> System:

@@ -8,7 +8,7 @@ from itertools import count
 from ..common.symbolic_size import Size
 from . import tuning
 from .ir_builder import Code
-from .llvm_ir import I1, I64, POINTER, VOID, Type, Value, constant, number, zero
+from .llvm_ir import I1, I64, POINTER, VOID, Function, Type, Value, constant, number, zero
 
 _SERIAL = count(1)
 
@@ -50,7 +50,7 @@ class TaskBuilder:
         self.helpers = helpers
         self.state: tuple[Value, Value, Value] = (zero(POINTER), code.i64(helpers + 1), code.i64(0))
         self.repeated = False
-        self._tables: dict[tuple[int, int], Value] = {}
+        self._tables: dict[tuple[Function, int], Value] = {}
 
     def worth(self, enough: int) -> int:
         """How much work is worth sharing, here, if so much is at every step of a loop."""
@@ -113,7 +113,7 @@ class TaskBuilder:
     def table(self, size: int) -> Value:
         """Memory of the function for the arguments of a call, which every call in it uses again."""
         room = 1 << (size - 1).bit_length()
-        key = id(self.c.function), room
+        key = self.c.function, room
         if key not in self._tables:
             self._tables[key] = self.c.entry.alloca(I64, room)
         return self._tables[key]

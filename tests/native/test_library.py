@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import linecache
 import sys
 import threading
@@ -21,6 +22,9 @@ pytest.importorskip("llvmlite")
 
 from unroll.backends.native import backend as native_backend
 from unroll.backends.native import runtime_library, thread_pool
+from unroll.backends.native.ir_builder import Code
+from unroll.backends.native.llvm_ir import Module
+from unroll.backends.native.tasks import TaskBuilder
 
 ALIVE: list[Any] = []
 """What the tests compiled: LLVM knows the functions by name from then on, and calls what it met last."""
@@ -224,3 +228,17 @@ def test_interrupted_anywhere_the_next_program_is_right(monkeypatch: pytest.Monk
 @pytest.mark.slow
 def test_interrupted_at_very_many_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     check_interruptions(monkeypatch, 400)
+
+
+def test_each_function_has_memory_of_its_own_for_the_arguments_of_its_calls() -> None:
+    """Functions come and go while a program is written, and a new one may lie where an old one did."""
+    c = Code("float32", 32)
+    tasks = TaskBuilder(c, 1)
+    for n in range(50):
+        with c.function_named(f"f{n}", []) as function:
+            tables = [tasks.table(size) for size in (1, 4, 4)]
+        assert tables[1] is tables[2]
+        assert all(f"{table.text} = alloca" in function.definition for table in tables)
+        c.module = Module()
+        del function
+        gc.collect()

@@ -92,7 +92,7 @@ class AbstractBackend(ABC):
 
     name: str
     optional: tuple[str, ...] = ()
-    """What it does of its own accord to be fast, and may be told to leave out."""
+    """Optimisations enabled by default, which `without=` leaves out."""
     waits: bool = True
     """Whether results are there when they are returned, so that what a run says of itself can be looked at."""
     precisions: tuple[str, ...] = PRECISIONS[:1]

@@ -144,8 +144,8 @@ def categorical(logits: Operand, temperature: Operand = 1.0, *, over: object = .
     """
     if getattr(logits, "dtype", "one number") != "float":
         raise DTypeError(f"categorical draws from logits, and these are {getattr(logits, 'dtype', 'one number')}")
-    told = real(temperature)
-    if told is not None and not told > 0:
+    number = real(temperature)
+    if number is not None and not number > 0:
         raise ValueError(f"the temperature is a number above 0 (towards 0 a draw is ops.argmax); got {temperature!r}")
     return _drawn(_categorical, "uniform", (logits / temperature,), over)
 
@@ -170,7 +170,7 @@ def keep(like: Operand, rate: float, *, over: object = ...) -> Symbolic:
 
     With it zoneout (Krueger et al. 2017) is ``h[t-1] + (1-rate) * keep(n, rate) * (n - h[t-1])``.
     """
-    told = real(rate)
-    if told is None or not 0 <= told < 1:
+    number = real(rate)
+    if number is None or not 0 <= number < 1:
         raise ValueError(f"the rate of dropout is a number from 0 up to, and without, 1; got {rate!r}")
-    return first_symbol("keep", (like,)).__noise__("mask", (like,), over, told)
+    return first_symbol("keep", (like,)).__noise__("mask", (like,), over, number)

@@ -115,7 +115,7 @@ def _outer(shapes: Sequence[Shape], attrs: Attrs) -> Shape:
 
 
 def parse_einsum(spec: str, shapes: Sequence[Shape]) -> tuple[str, str, str]:
-    """The letters of both operands and the result; raises ShapeError on any misfit."""
+    """The letters of both operands and the result; raises ShapeError where they do not fit."""
     inputs, arrow, out = spec.replace(" ", "").partition("->")
     a, comma, b = inputs.partition(",")
     if not (arrow and comma and all(letter.isalpha() for letter in a + b + out)):

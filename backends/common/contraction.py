@@ -1,4 +1,4 @@
-"""Contractions: index letters of a product, its dimensions and strides, and its form as a product of matrices."""
+"""Contractions: the subscripts of a product, its dimensions and strides, and its form as a product of matrices."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class Factor(Protocol):
 class Contraction:
     """``out (+)= sum of left * right`` over all dimensions that `out` has no stride along.
 
-    dims              what the statement spans, the letters of the result, those that are summed; none of size 1
+    dims              what the statement spans, the subscripts of the result, those that are summed; none of size 1
     left, right, out  elements from one step of a dimension to the next; a dimension that is missing has stride 0
-    summed            the letters that the result lacks
+    summed            the subscripts that the result lacks
     """
 
     dims: list[tuple[Key, Size]]
@@ -51,7 +51,7 @@ class Contraction:
 def contraction(step: Compute, span: Dims, left: Factor, right: Factor, out: Factor) -> Contraction:
     """The contraction that a statement is; `span` are the dimensions that it runs along."""
     e = step.equation
-    a, b, c = ([f"*{x}" for x in part] for part in letters(e.op, [len(left.shape), len(right.shape)], dict(e.attrs)))
+    a, b, c = ([f"*{x}" for x in part] for part in subscripts(e.op, [len(left.shape), len(right.shape)], dict(e.attrs)))
     sizes = dict(zip((*a, *b), (*left.shape, *right.shape), strict=True))
     summed = tuple(x for x in a if x not in c)  # every letter stands in two places
     dims = [*span, *((x, Size(sizes[x])) for x in (*c, *summed))]
@@ -64,8 +64,8 @@ def _along(x: Factor, names: Sequence[str]) -> dict[Key, Size]:
     return {**x.lead, **dict(zip(names, x.steps, strict=True))}
 
 
-def letters(op: str, ranks: Sequence[int], attrs: Mapping[str, Any]) -> tuple[str, str, str]:
-    """A product as einsum letters of both operands and the result; raises KeyError for what is no product."""
+def subscripts(op: str, ranks: Sequence[int], attrs: Mapping[str, Any]) -> tuple[str, str, str]:
+    """A product as einsum subscripts of both operands and the result; raises KeyError for what is no product."""
     if op == "einsum":
         parts = parse_einsum(attrs["spec"], ((0,) * ranks[0], (0,) * ranks[1]))
         plain = {letter: ascii_letters[n] for n, letter in enumerate(dict.fromkeys("".join(parts)))}

@@ -17,7 +17,7 @@ class Group:
     right: Size
     out: Size
 
-    def turned(self) -> Group:
+    def exchanged(self) -> Group:
         """With its operands exchanged."""
         return Group(self.extent, self.right, self.left, self.out)
 
@@ -27,7 +27,7 @@ NOTHING = Group(ONE, ZERO, ZERO, ZERO)
 
 def transposed(rows: Group, columns: Group, deep: Group) -> tuple[Group, Group, Group]:
     """The same product the other way round: ``(A @ B).T`` as ``B.T @ A.T``."""
-    return columns.turned(), rows.turned(), deep.turned()
+    return columns.exchanged(), rows.exchanged(), deep.exchanged()
 
 
 Steps = Mapping[Key, Size]

@@ -20,22 +20,22 @@ from .plan import Fit, Plan, Whole
 WAY_OUT = 'compile(without=("persistent",)) runs the loop as a launch for every step'
 
 
-class Meeting:
-    """Where the blocks of a frame's loops meet.
+class Barrier:
+    """The barrier of a run's loops, at which their blocks wait for each other.
 
     The frame looks at it without waiting: at the end of a run for which the host has waited anyway, and at the start of
     a call, for runs for which nobody has. A frame that finds a block late runs no more.
 
     words  two numbers on the device, zero: how many blocks have come, and whether one came too late
-    told   one number that the host sees too, a ctypes array, zero: whether one came too late
+    flag   one number that the host sees too, a ctypes array, zero: whether one came too late
     """
 
-    def __init__(self, words: Any, told: Any) -> None:
-        self.words, self.told = words, told
+    def __init__(self, words: Any, flag: Any) -> None:
+        self.words, self.flag = words, flag
 
     def check(self, lost: str) -> None:
         """Raise BackendError, which says what is lost, where a block is known to have come too late."""
-        if self.told[0]:
+        if self.flag[0]:
             raise BackendError(
                 f"a loop that ran as one kernel gave up: some of its blocks waited {tuning.BARRIER_TIMEOUT_S} s for "
                 f"the others. The results of {lost} are lost: call again; {WAY_OUT}"
@@ -70,16 +70,16 @@ class Cooperative:
             kernel.max_dynamic_shared_size_bytes = room  # of all frames that share it
             if resident(kernel.kernel.ptr, tuning.THREADS_PER_BLOCK, made.shared) >= 1:
                 self.fits[loop.kernel] = made
-        told = (ctypes.c_uint * 1).from_buffer(cupy.cuda.alloc_pinned_memory(4))  # the device writes to it as it is
-        told[0] = 0
-        self.meeting = Meeting(cupy.zeros(2, cupy.uint32), told)
+        flag = (ctypes.c_uint * 1).from_buffer(cupy.cuda.alloc_pinned_memory(4))  # the device writes to it as it is
+        flag[0] = 0
+        self.barrier = Barrier(cupy.zeros(2, cupy.uint32), flag)
 
     def launch(self, call: Whole, where: Mapping[str, int], stream: int) -> None:
         """Put a loop onto a stream. Raises BackendError where the driver refuses it."""
-        words = self.meeting.words.data.ptr
+        words = self.barrier.words.data.ptr
         given = [
             ctypes.c_void_p(words),
-            ctypes.c_void_p(ctypes.addressof(self.meeting.told)),
+            ctypes.c_void_p(ctypes.addressof(self.barrier.flag)),
             ctypes.c_int(call.fit.down),
             *(ctypes.c_void_p(where[x]) if isinstance(x, str) else self.index(x) for x in call.arguments),
         ]

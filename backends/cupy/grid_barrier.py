@@ -26,23 +26,23 @@ struct alignas(16) Four {{ real at[4]; }};
 
 __device__ inline int share(place all, int parts) {{ return (all + 4 * parts - 1) / (4 * parts) * 4; }}
 
-__device__ inline bool meet(unsigned* meeting, volatile unsigned* told, unsigned& target) {{
+__device__ inline bool arrive_and_wait(unsigned* barrier, volatile unsigned* flag, unsigned& target) {{
     bool late = false;
     target += gridDim.x;
     __syncthreads();
     if (threadIdx.x == 0) {{
         __threadfence();
-        atomicAdd(meeting, 1u);
+        atomicAdd(barrier, 1u);
         whole begin = 0;
-        for (unsigned looks = 1; !late && (int)(look(meeting) - target) < 0; looks++) {{
+        for (unsigned looks = 1; !late && (int)(look(barrier) - target) < 0; looks++) {{
             if (looks % 1024) continue;
             whole now = nanoseconds();
             if (!begin) begin = now;
-            late = look(meeting + 1) || now - begin > {tuning.BARRIER_TIMEOUT_S}000000000ll;
+            late = look(barrier + 1) || now - begin > {tuning.BARRIER_TIMEOUT_S}000000000ll;
         }}
         if (late) {{
-            atomicExch(meeting + 1, 1u);
-            *told = 1;
+            atomicExch(barrier + 1, 1u);
+            *flag = 1;
         }}
         __threadfence();
     }}

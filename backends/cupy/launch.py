@@ -253,7 +253,7 @@ class Frame(AbstractFrame):
             stream = cupy.cuda.get_current_stream()
             try:
                 stream.wait_event(self.done)
-                self.loops.meeting.check("the last runs, which stayed on the device,")  # which the host did not await
+                self.loops.barrier.check("the last runs, which stayed on the device,")  # which the host did not await
                 given = self._on_device(values, stream)  # held until the launch: another thread may share the stream
                 self.inwards([a.data.ptr for a in given])
                 self._run(stream)
@@ -262,7 +262,7 @@ class Frame(AbstractFrame):
                     self.outwards([array.data.ptr for array in found])
                 else:
                     found = self.fetched.out(self.kinds, self.outwards, stream)
-                    self.loops.meeting.check("this run")
+                    self.loops.barrier.check("this run")
                 self.done.record(stream)
             except (cupy.cuda.runtime.CUDARuntimeError, cupy.cuda.driver.CUDADriverError):
                 with _guarded(cupy, "a run"):

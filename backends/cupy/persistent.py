@@ -174,7 +174,7 @@ class _Loops:
             k.given("step", axis, axis.name)
         k.line("extern __shared__ Four room[];")
         k.line("unsigned target = 0;")
-        k.line("if (look(meeting + 1)) return;")
+        k.line("if (look(barrier + 1)) return;")
         free = str(tuning.STAGED_NUMBERS)
         for p in self.products:
             self.panels.append(k.names.fresh("panel"))
@@ -191,7 +191,7 @@ class _Loops:
         self.loops(self.loop)
         steps = {("step", axis) for axis in self.axes}
         shown = [text for text, key in zip(k.parameters(), k.arguments, strict=True) if key not in steps]
-        given = ", ".join(["unsigned* meeting", "unsigned* told", "int down", *shown])
+        given = ", ".join(["unsigned* barrier", "unsigned* flag", "int down", *shown])
         head = f'extern "C" __global__ void __launch_bounds__({tuning.THREADS_PER_BLOCK}, 1) {k.name}({given}) {{'
         return "\n".join([head, *k.lines, "}", ""])
 
@@ -215,7 +215,7 @@ class _Loops:
         """One kernel or one product, shared by all blocks."""
         k = self.k
         if id(action) in self.barred:
-            k.line("if (meet(meeting, told, target)) return;")
+            k.line("if (arrive_and_wait(barrier, flag, target)) return;")
         if isinstance(action, Launch):
             self.launch(action)
         else:

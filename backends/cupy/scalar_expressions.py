@@ -9,7 +9,7 @@ from ...compiler.program import Access, Argument, Compute, View
 from ...ir.system import Const, Equation
 from ...ops.contract import PRODUCTS
 from ...ops.shapes import as_slice, negative_axes
-from ..common.contraction import letters
+from ..common.contraction import subscripts
 from ..common.stable_rows import element
 from ..common.symbolic_size import Key, Size
 from .cuda_source import TYPES, Kernel, Operand, Where, literal, operand, viewed
@@ -250,7 +250,7 @@ class Values:
     def contracted(self, step: Compute, attrs: dict[str, object], lead: Mapping[Key, str], inner: list[str]) -> Typed:
         """A product, as one sum."""
         a, b = step.args
-        left, right, out = letters(step.equation.op, [len(self.shape(a)), len(self.shape(b))], attrs)
+        left, right, out = subscripts(step.equation.op, [len(self.shape(a)), len(self.shape(b))], attrs)
         sizes = dict(zip((*left, *right), (*self.shape(a), *self.shape(b)), strict=True))
         places = dict(zip(out, inner[len(inner) - len(out) :], strict=True))
         total = self.k.new("float", "0", "total")

@@ -42,7 +42,7 @@ from .tasks import Task, TaskBuilder
 class Emitted:
     """The text of a module, the hosts in the order of the table of pointers, and what the run needs to know of them.
 
-    jobs  what the module calls, being compiled
+    tasks what the module calls, being compiled
     """
 
     text: str
@@ -50,7 +50,7 @@ class Emitted:
     layouts: dict[str, Layout]
     live: LiveRanges
     packs: tuple[tuple[str, Size, int], ...]
-    jobs: list[Compiled]
+    tasks: list[Compiled]
 
 
 def unsupported(system: System) -> str:
@@ -78,7 +78,7 @@ class _Emitter:
         self.hosts = tuple(h for h in hosts if h in self.live.first)
         self.memory = Memory(self.c, self.layouts, {})
         self.packs: list[tuple[str, Size, int]] = []
-        self.jobs: list[Compiled] = []
+        self.tasks: list[Compiled] = []
         self.examples = BATCH
         self.nests = Statements(self.memory, self.sums)
         self.sharing = TaskBuilder(self.c, helpers)
@@ -112,14 +112,14 @@ class _Emitter:
                     self.clear(host)
             self.sharing.end()
         self.flush()
-        return Emitted(self.c.text(), self.hosts, self.layouts, self.live, tuple(self.packs), self.jobs)
+        return Emitted(self.c.text(), self.hosts, self.layouts, self.live, tuple(self.packs), self.tasks)
 
     def flush(self) -> None:
         """Let LLVM begin with what has been written beside the program itself."""
         runtime_library.flush()
-        module = self.c.jobs()
+        module = self.c.tasks()
         if module is not None:
-            runtime_library.compile_beside(module, self.jobs)
+            runtime_library.compile_beside(module, self.tasks)
 
     def clear(self, host: str) -> None:
         """Zeros where the program counts on them, in a host and its parts."""
@@ -176,19 +176,19 @@ class _Emitter:
         many = c.b.icmp_signed(">=", c.inputs[BATCH_END], c.i64(threads * tuning.EXAMPLES_PER_SHARE))
         large = c.b.and_(many, c.b.icmp_signed(">=", work, c.i64(tuning.MIN_FLOPS_LOOP_TASK)))
         shares = c.b.select(large, c.i64(threads), c.i64(1))
-        helped = c.b.select(large, self.sharing.nobody(), self.sharing.helped)
+        helped = c.b.select(large, self.sharing.no_helpers(), self.sharing.helped)
 
-        def write(job: Task) -> None:
+        def write(task: Task) -> None:
             saved = self.table, self.memory.pointers, self.sharing.state
-            table, sizes, helps = job.pointers
-            (count,) = job.sizes
+            table, sizes, helps = task.pointers
+            (count,) = task.sizes
             self.enter(table, sizes)
             e = c.entry
             unit = e.mul(count, c.i64(tuning.EXAMPLES_PER_SHARE))
             each = e.mul(
                 e.sdiv(e.add(c.inputs[BATCH_END], e.sub(unit, c.i64(1))), unit), c.i64(tuning.EXAMPLES_PER_SHARE)
             )
-            start = c.least(e.mul(job.share, each), c.inputs[BATCH_END], e)
+            start = c.least(e.mul(task.share, each), c.inputs[BATCH_END], e)
             c.inputs[PART] = c.least(e.sub(c.inputs[BATCH_END], start), each, e)
             for host in self.hosts:
                 layout = self.layouts[host]
@@ -196,7 +196,7 @@ class _Emitter:
                     step = e.mul(start, c.size(layout.strides[EXAMPLES]))
                     self.memory.pointers[host] = e.gep(self.memory.pointers[host], step, c.memory(layout.kind))
             alone = e.select(e.icmp_signed("==", count, c.i64(1)), c.i64(threads), c.i64(1))
-            self.sharing.state = helps, alone, job.share
+            self.sharing.state = helps, alone, task.share
             self.examples = Size(1, ((PART, 0),))
             self.repeat(loop, ())
             self.examples = BATCH
@@ -220,15 +220,15 @@ class _Emitter:
             if s.equation.op not in PRODUCTS:
                 continue
             refs = [a.ref for a in s.args if isinstance(a, Access)]
-            steady = [
+            invariant = [
                 len(refs) == 2 and self.layouts[r.name].host not in written and not set(r.running) & set(axes)
                 for r in refs
             ]
-            if any(steady) and not all(steady):
+            if any(invariant) and not all(invariant):
                 spans = statements.spans(self.system, s.equation, axes)
                 where = Where(dict.fromkeys(axes, self.c.i64(0)), spans, s.equation.batched)
                 with self.c.when(self.holds(s.exists, {})):
-                    self.products.prepare(s, where, steady)
+                    self.products.prepare(s, where, invariant)
 
     def room(self, elements: int) -> str:
         """Memory for a product during one step of the program."""

@@ -78,30 +78,30 @@ class _Share:
 
     def __init__(self, code: Code, args: Sequence[Value]) -> None:
         self.c = c = code
-        job = Task(c, args, 5, [None] * 11)
-        self.x, self.y, self.z, room, self.strips = job.pointers
-        self.m, self.n, self.k, self.across, self.along, self.step, self.apart, self.down = job.sizes[:8]
-        parts, outer, adds = job.sizes[8:]
+        task = Task(c, args, 5, [None] * 11)
+        self.x, self.y, self.z, room, self.strips = task.pointers
+        self.m, self.n, self.k, self.across, self.along, self.step, self.apart, self.down = task.sizes[:8]
+        parts, outer, adds = task.sizes[8:]
         self.adds = c.b.icmp_signed("!=", adds, c.i64(0))
         zero, lanes = c.i64(0), c.i64(c.width)
         self.vectors = c.b.sdiv(c.b.add(self.n, c.i64(c.width - 1)), lanes)
         by_rows = c.b.icmp_signed(">=", self.m, c.b.mul(parts, c.i64(tuning.MAX_M_UNPACKED)))
-        rows, columns = self._part(job, parts, self.m, tuning.MAX_M_UNPACKED), self._part(job, parts, self.vectors, 1)
+        rows, columns = self._part(task, parts, self.m, tuning.MAX_M_UNPACKED), self._part(task, parts, self.vectors, 1)
         self.rows = c.b.select(by_rows, rows[0], zero), c.b.select(by_rows, rows[1], self.m)
         self.columns = c.b.select(by_rows, zero, columns[0]), c.b.select(by_rows, self.vectors, columns[1])
         self.block = tuning.BLOCK_K_BYTES // c.bytes["float"]
         depth = c.least(self.k, c.i64(self.block))
         widest = c.b.mul(c.least(self.vectors, c.i64(tuning.BLOCK_N_VECTORS)), lanes)
         size = c.b.mul(depth, c.b.add(widest, c.i64(tuning.BLOCK_M_ROWS)))
-        self.panels = c.moved(room, "float", c.b.mul(c.b.add(outer, job.share), size))
+        self.panels = c.moved(room, "float", c.b.mul(c.b.add(outer, task.share), size))
         self.lines = c.moved(self.panels, "float", c.b.mul(depth, widest))
 
-    def _part(self, job: Task, parts: Value, total: Value, unit: int) -> tuple[Value, Value]:
+    def _part(self, task: Task, parts: Value, total: Value, unit: int) -> tuple[Value, Value]:
         """Where the share starts and ends."""
         c = self.c
         units = c.b.mul(parts, c.i64(unit))
         each = c.b.mul(c.b.sdiv(c.b.add(total, c.b.sub(units, c.i64(1))), units), c.i64(unit))
-        start = c.least(c.b.mul(job.share, each), total)
+        start = c.least(c.b.mul(task.share, each), total)
         return start, c.least(c.b.add(start, each), total)
 
     def write(self) -> None:

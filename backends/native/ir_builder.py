@@ -107,16 +107,16 @@ class Code:
         self.function, self.entry, self.b, self._symbols, self._sizes, self.inputs = saved
 
     @contextmanager
-    def job(self, name: str) -> Iterator[Function]:
-        """Write a function ``(arguments, number of the share)`` into the module of jobs, which `jobs` hands out."""
+    def task(self, name: str) -> Iterator[Function]:
+        """Write a function ``(arguments, number of the share)`` into the module of tasks, which `tasks` returns."""
         before = self.module
         self.module = self._side
         with self.function_named(name, (POINTER, I64), "internal" if before is self._side else "external") as function:
             yield function
         self.module = before
 
-    def jobs(self) -> Module | None:
-        """The jobs written since it was last asked, as a module of their own; None where there are none."""
+    def tasks(self) -> Module | None:
+        """The tasks written since it was last asked, as a module of their own; None where there are none."""
         side, self._side = self._side, Module()
         return side if side.functions else None
 

@@ -65,7 +65,7 @@ class Spread:
     def _shared(
         self, dims: Dims, operands: list[Strided], large: Value, nest: Callable[[Dims, list[Strided]], None]
     ) -> None:
-        """A job of the nest."""
+        """The nest as a task."""
         c = self.c
         (key, extent), *rest = dims
         unit = c.width if not rest else 1  # so that all parts begin at a whole vector
@@ -73,23 +73,23 @@ class Spread:
         shares = c.b.select(large, self.sharing.parts, c.i64(1))
         ends = list(c.inputs)
 
-        def write(job: Task) -> None:
+        def write(task: Task) -> None:
             e = c.entry
-            *numbers, parts, outer = job.sizes
+            *numbers, parts, outer = task.sizes
             c.inputs = dict(zip(ends, numbers, strict=True))
             size = c.size(extent)
             units = e.sdiv(e.add(size, c.i64(unit - 1)), c.i64(unit))
             each = e.sdiv(e.add(units, e.sub(parts, c.i64(1))), parts)
-            start, each = e.mul(e.mul(job.share, each), c.i64(unit)), e.mul(each, c.i64(unit // grain))
+            start, each = e.mul(e.mul(task.share, each), c.i64(unit)), e.mul(each, c.i64(unit // grain))
             left = e.sdiv(e.sub(size, start), c.i64(grain))
             c.inputs[PIECE] = e.select(e.icmp_signed("<", left, each), left, each)
             moved = [
                 p if not o.along(key).factor else c.moved(p, o.kind, c.b.mul(start, c.size(o.along(key))))
-                for o, p in zip(operands, job.pointers, strict=True)
+                for o, p in zip(operands, task.pointers, strict=True)
             ]
             part = [(key, Size(grain, ((PIECE, 0),))), *rest]
             mine = [replace(o, pointer=p) for o, p in zip(operands, moved, strict=True)]
-            nest(part, self._own(mine, c.b.add(outer, job.share)))
+            nest(part, self._own(mine, c.b.add(outer, task.share)))
 
         sizes = [*(c.inputs[end] for end in ends), shares, self.sharing.outer]
         self.sharing.run([o.pointer for o in operands], sizes, shares, large, write)

@@ -64,29 +64,29 @@ def share_of_packed(c: Code) -> Value:
     return runtime_library.function(c, "share_of_packed", [POINTER, I64], _multiply)
 
 
-def _part(job: Task, columns: Value, shares: Value) -> tuple[Value, Value]:
+def _part(task: Task, columns: Value, shares: Value) -> tuple[Value, Value]:
     """The vectors of a share: the first, and past the last."""
-    c = job.c
+    c = task.c
     total = c.b.sdiv(c.b.add(columns, c.i64(c.width - 1)), c.i64(c.width))
     each = c.b.sdiv(c.b.add(total, c.b.sub(shares, c.i64(1))), shares)
-    first = c.least(c.b.mul(job.share, each), total)
+    first = c.least(c.b.mul(task.share, each), total)
     return first, c.least(c.b.add(first, each), total)
 
 
 def _pack(c: Code, args: Sequence[Value]) -> None:
-    job = Task(c, args, 2, [None] * 5)
-    into, matrix = job.pointers
-    step, along, columns, deep, shares = job.sizes
-    first, past = _part(job, columns, shares)
+    task = Task(c, args, 2, [None] * 5)
+    into, matrix = task.pointers
+    step, along, columns, deep, shares = task.sizes
+    first, past = _part(task, columns, shares)
     place = c.moved(into, "float", c.b.mul(c.b.mul(first, c.i64(c.width)), deep))
     pack(c, [place, matrix, step, along, columns, deep, first, past])
 
 
 def _multiply(c: Code, args: Sequence[Value]) -> None:
-    job = Task(c, args, 4, [None] * 8)
-    strips, packed, x, z = job.pointers
-    across, along, down, rows, columns, deep, shares, adds = job.sizes
-    first, past = _part(job, columns, shares)
+    task = Task(c, args, 4, [None] * 8)
+    strips, packed, x, z = task.pointers
+    across, along, down, rows, columns, deep, shares, adds = task.sizes
+    first, past = _part(task, columns, shares)
     step = c.b.mul(c.i64(c.width), deep)
     panels = [c.moved(packed, "float", c.b.mul(first, step)), step, c.i64(0)]
     added = c.b.icmp_signed("!=", adds, c.i64(0))

@@ -31,26 +31,26 @@ class Products:
         self.packer = Packer(self.c, sharing)
         self.packed: dict[int, tuple[Panels, bool]] = {}
 
-    def prepare(self, step: Compute, where: Where, steady: Sequence[bool]) -> None:
-        """Pack what stays the same in the loops around a product, `steady` of its operands."""
+    def prepare(self, step: Compute, where: Where, invariant: Sequence[bool]) -> None:
+        """Pack what stays the same in the loops around a product, `invariant` of its operands."""
         product, left, right, _ = self.operands(step, where)
         plan = product.matrices()
         if plan is None or step.equation.combine == "max":
             return
         _, rows, columns, deep = plan
-        turned = not steady[1]
-        if turned:
+        exchanged = not invariant[1]
+        if exchanged:
             rows, columns, deep = transposed(rows, columns, deep)
-        if not steady[0 if turned else 1] or not columns.extent.known or not deep.extent.known:
+        if not invariant[0 if exchanged else 1] or not columns.extent.known or not deep.extent.known:
             return
         if columns is NOTHING or columns.out != ONE:
             return
         if deep.extent.factor * columns.extent.factor < tuning.MIN_ELEMENTS_PACKING:
             return
-        matrix = left.pointer if turned else right.pointer
+        matrix = left.pointer if exchanged else right.pointer
         host = self.room(self.packer.elements(deep.extent.factor, columns.extent.factor))
         panels = self.packer.pack(host, self.m.pointers[host], matrix, deep, columns)
-        self.packed[id(step)] = panels, turned
+        self.packed[id(step)] = panels, exchanged
 
     def operands(self, step: Compute, where: Where) -> tuple[Contraction, Strided, Strided, Strided]:
         """A product, and both operands and the left-hand side along its dimensions."""

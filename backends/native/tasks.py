@@ -38,11 +38,11 @@ def _constant(size: Size | Value | None) -> Value | None:
 
 
 class TaskBuilder:
-    """Writes jobs and the calls of them.
+    """Writes tasks and the calls of them.
 
     helpers  threads beside the one that runs the program
-    state    of the function being written: where it stands whether they came (0 nobody was asked, 1 they came, -1
-             nobody will), into how many shares a job is cut that may be cut anywhere, of which share of a loop this is
+    state    of the function being written: where it stands whether they came (0 none was asked, 1 they came, -1
+             none will), into how many shares a task is cut that may be cut anywhere, of which share of a loop this is
     """
 
     def __init__(self, code: Code, helpers: int) -> None:
@@ -57,7 +57,7 @@ class TaskBuilder:
         return enough if self.repeated else enough * tuning.WAKE_UP_FACTOR
 
     def begin(self) -> None:
-        """At the entry of the program: nobody was asked."""
+        """At the entry of the program: none was asked."""
         if self.helpers:
             self.state = (self.c.slot(I64), *self.state[1:])
             self.c.entry.store(self.c.i64(0), self.helped)
@@ -74,8 +74,8 @@ class TaskBuilder:
     def outer(self) -> Value:
         return self.state[2]
 
-    def nobody(self) -> Value:
-        """Where it stands that nobody will help."""
+    def no_helpers(self) -> Value:
+        """Where it stands that no thread will help."""
         return self.c.module.variable("nobody", I64, "-1")
 
     def run(
@@ -86,10 +86,10 @@ class TaskBuilder:
         large: Value,
         write: Callable[[Task], None],
     ) -> None:
-        """Do a job of so many shares; with helpers where it is large."""
+        """Do a task of so many shares; with helpers where it is large."""
         c = self.c
-        name = f"unroll_job_{next(_SERIAL)}"
-        with c.job(name) as function:
+        name = f"unroll_task_{next(_SERIAL)}"
+        with c.task(name) as function:
             write(Task(c, function.args, len(pointers), sizes))
         function = c.module.declared(name, VOID, function.signature.kinds)
         self.call(function, pointers, [s for s in sizes if _constant(s) is None], shares, large)

@@ -15,7 +15,7 @@ import numpy as np
 from ...errors import TemplateError
 from ...ops.core import Op
 from ...ops.shapes import as_slice
-from ..common.contraction import letters
+from ..common.contraction import subscripts
 from . import tuning
 
 Array = Any
@@ -133,7 +133,7 @@ def _cross_entropy(o: Array, i: Array) -> Array:
 
 
 def _held(index: Array, size: int) -> Array:
-    """An index, held inside its table: what lies outside is told of, and does nothing else."""
+    """An index, held inside its table: what lies outside is reported, and changes nothing else."""
     return np.clip(index, 0, size - 1)
 
 
@@ -219,7 +219,7 @@ def _join(arrays: Sequence[Array], ranks: Sequence[int]) -> list[Array]:
 
 def _product(op: str) -> Callable[..., Array]:
     def kernel(args: Sequence[Array], ranks: Sequence[int], attrs: Mapping[str, Any], dtype: Any) -> Array:
-        a, b, out = letters(op, ranks, attrs)
+        a, b, out = subscripts(op, ranks, attrs)
         return np.einsum(f"...{a},...{b}->...{out}", *args)
 
     return kernel

@@ -10,7 +10,7 @@ from ...compiler.program import Access, Compute
 from ...ir.axes import fixed
 from ...ir.system import Const
 from ...ops.contract import PRODUCTS
-from ..common.contraction import letters
+from ..common.contraction import subscripts
 from ..common.python_source import difference, linear
 from ..common.symbolic_size import Key
 from .kernels import COMPLEX, ELEMENTWISE
@@ -243,7 +243,7 @@ class Statement:
             inner = [full[len(full) - x.rank :] for x in (a, b)]
             result = full
         else:
-            la, lb, lo = letters(self.e.op, [a.rank, b.rank], self.attrs)
+            la, lb, lo = subscripts(self.e.op, [a.rank, b.rank], self.attrs)
             inner, result = [list(la), list(lb)], list(lo)
         sizes = self.writer.sizes(self.where)
         factors = []

@@ -56,15 +56,15 @@ extern "C" __global__ void k2_h_1(place v_batch_size_end, const real* v_x, place
 }
 """
 LOOP = """\
-extern "C" __global__ void __launch_bounds__(256, 1) loop0_t(unsigned* meeting, unsigned* told, int down, \
+extern "C" __global__ void __launch_bounds__(256, 1) loop0_t(unsigned* barrier, unsigned* flag, int down, \
 place v_T_end, place v_batch_size_end, const real* v_x, real* v_h) {
     extern __shared__ Four room[];
     unsigned target = 0;
-    if (look(meeting + 1)) return;
+    if (look(barrier + 1)) return;
     __syncthreads();
     #pragma unroll 1
     for (place v_t_step = 1; v_t_step <= v_T_end; v_t_step++) {
-        if (meet(meeting, told, target)) return;
+        if (arrive_and_wait(barrier, flag, target)) return;
         #pragma unroll 1
         for (place point = (place)blockIdx.x * 256 + threadIdx.x; point < 3 * v_batch_size_end; \
 point += (place)gridDim.x * 256) {
@@ -132,7 +132,7 @@ def test_no_name_of_a_users_is_a_word_of_the_language_or_of_ours() -> None:
     given = re.findall(r"__global__ void (?:__\w+\(.*?\) )?\w+\((.*?)\) \{", plan(g).text)
     assert len(given) > len(own)
     for name in (parameter.split()[-1] for parameters in given for parameter in parameters.split(", ")):
-        assert name.startswith("v_") or name in ("meeting", "told", "down"), name
+        assert name.startswith("v_") or name in ("barrier", "flag", "down"), name
 
 
 @pytest.mark.parametrize("value", [0.1, -2.5, -0.0, 1e-40, 7.1e-46, 1e-60, -1e-60, 3.4028235e38, 1e39, -1e300, np.inf])

@@ -16,7 +16,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from unroll.backends.base import Options, averaged
 from unroll.backends.common.symbolic_size import BATCH_END
-from unroll.backends.cupy.cooperative_launch import Meeting
+from unroll.backends.cupy.cooperative_launch import Barrier
 from unroll.backends.cupy.cublas import IN_32, IN_64, IN_TF32, TYPES, Cublas
 from unroll.backends.cupy.cuda_source import WIDE
 from unroll.backends.cupy.grid_barrier import HARDWARE
@@ -226,7 +226,7 @@ class EmulatedFrame(AbstractFrame):
         found = {loop.kernel: fit(loop, numbers, machine.processors, machine.room, item) for loop in plan.persistent}
         super().__init__(plan, numbers, aligned(size), where)
         self.fits = {n: f for n, f in found.items() if f is not None}
-        self.meeting = Meeting(np.zeros(2, np.uint32), (ctypes.c_uint * 1)())
+        self.barrier = Barrier(np.zeros(2, np.uint32), (ctypes.c_uint * 1)())
         self.library = machine.library(plan.wide(numbers))
         self.options, self.absent = machine.options, machine.absent
         self.multiply = Cublas(Blas(), plan)
@@ -236,7 +236,7 @@ class EmulatedFrame(AbstractFrame):
             decl = self.plan.system.decls[host]
             part[...] = decl.array if decl.kind == "constant" else values[host]
         self.run()
-        self.meeting.check("this run")
+        self.barrier.check("this run")
         found = {name: widened(np.array(x), self.plan.kind(self.hosts[name])) for name, x in self.results.items()}
         return averaged(found, self.options, self.numbers[BATCH_END])
 
@@ -263,9 +263,9 @@ class EmulatedFrame(AbstractFrame):
 
     def together(self, call: Whole) -> None:
         """All blocks of a loop at once."""
-        self.meeting.words[0] = 0
-        words, told = self.meeting.words.ctypes.data, ctypes.addressof(self.meeting.told)
-        table = self.values((words, told, call.fit.down, *call.arguments))
+        self.barrier.words[0] = 0
+        words, flag = self.barrier.words.ctypes.data, ctypes.addressof(self.barrier.flag)
+        table = self.values((words, flag, call.fit.down, *call.arguments))
         at_once(self.library, call.kernel, call.fit.blocks, call.fit.shared, table, self.absent)
 
     def address(self, host: str) -> int:

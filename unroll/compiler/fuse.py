@@ -189,7 +189,7 @@ def _width(system: System, step: Step) -> int:
 
 
 def _forgotten(program: Program) -> Program:
-    """Every kernel told which names only it knows: written first, then read at the same point, and by no one else."""
+    """Kernel-local names marked (array contraction): written first, then read at the same point, by nothing else."""
     users: dict[str, set[int]] = {}
     guards: dict[str, set[object]] = {}
     plain: dict[str, bool] = {}

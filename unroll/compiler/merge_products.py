@@ -107,7 +107,7 @@ def _candidates(
                 key = (e.out, loops.loop(n), p.left, *key)
                 sums.setdefault(key, []).append((n, Member(p.vector, p.matrix)))
         elif _total(system, e) and loops.loop(n) == -1:
-            if e.op == "outer" and all(isinstance(a, Ref) and a.name not in draft.still for a in e.args):
+            if e.op == "outer" and all(isinstance(a, Ref) and a.name not in draft.invariant for a in e.args):
                 for side in (0, 1):
                     vector, other = e.refs[side], e.refs[1 - side]
                     key = whole.key(e, vector)
@@ -203,7 +203,7 @@ def _order(draft: Draft, ranks: Ranks, groups: Sequence[Group]) -> dict[str, int
     for group in groups:
         for _, m in group:
             name = m.vector.name
-            param = _base(draft, m.matrix) if m.matrix in draft.still else draft.decls[m.matrix].of or m.matrix
+            param = _base(draft, m.matrix) if m.matrix in draft.invariant else draft.decls[m.matrix].of or m.matrix
             count[name] = count.get(name, 0) + 1
             found = ranks.get(param, ranks[name])
             rank[name] = min(rank.get(name, found), found)
@@ -213,10 +213,10 @@ def _order(draft: Draft, ranks: Ranks, groups: Sequence[Group]) -> dict[str, int
 
 def _base(draft: Draft, name: str) -> str:
     """The matrix of which a matrix is a rearrangement."""
-    e = draft.still.get(name)
+    e = draft.invariant.get(name)
     while e is not None and e.op in ("transpose", "slice"):
         name = e.refs[0].name
-        e = draft.still.get(name)
+        e = draft.invariant.get(name)
     return name
 
 
@@ -281,7 +281,7 @@ def _stack(draft: Draft, n: int, names: Sequence[str], axis: int) -> str:
     """Loop-invariant matrices, stacked along an axis; rearrangements of matrices as one of their stack."""
     chain: list[tuple[str, tuple[tuple[str, Any], ...]]] = []
     names = tuple(names)
-    while (views := [draft.still[name] for name in names]) and _alike(draft, views, axis):
+    while (views := [draft.invariant[name] for name in names]) and _alike(draft, views, axis):
         view = views[0]
         assert view is not None
         chain.append((view.op, view.attrs))

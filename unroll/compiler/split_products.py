@@ -64,7 +64,7 @@ class Product:
 class Draft:
     """A system being rewritten.
 
-    still  names that are the same at every step and for every example, each with the equation that makes it
+    invariant  names that are the same at every step and for every example, each with the equation that makes it
     made   temporaries that may serve again, by what they hold
     """
 
@@ -73,10 +73,10 @@ class Draft:
         self.decls = dict(system.decls)
         self.ahead: dict[int, list[Equation]] = {}
         self.instead: dict[int, tuple[Equation, ...]] = {}
-        self.still = _still(system)
+        self.invariant = _invariants(system)
         self.made: dict[object, Ref] = {
             (e.op, e.refs, e.attributes): Ref(name)
-            for name, e in self.still.items()
+            for name, e in self.invariant.items()
             if e is not None and e.op in ("concat", "slice", "transpose")
         }
         self.count = 0
@@ -86,9 +86,9 @@ class Draft:
         if e.op != "matmul" or e.combine != "sum":
             return None
         a, b = e.args
-        if not isinstance(a, Ref) or not isinstance(b, Ref) or (a.name in self.still) == (b.name in self.still):
+        if not isinstance(a, Ref) or not isinstance(b, Ref) or (a.name in self.invariant) == (b.name in self.invariant):
             return None
-        matrix, vector = (a, b) if a.name in self.still else (b, a)
+        matrix, vector = (a, b) if a.name in self.invariant else (b, a)
         if len(self.decls[matrix.name].shape) != 2:
             return None
         return Product(matrix.name, vector, matrix is a)
@@ -113,7 +113,7 @@ class Draft:
             e = self.system.equations[n]
             shape = OPS[op].family.shape([self.decls[name].shape for name in names], dict(attrs))
             out = self.made[key] = self.declare(names[0], "s", shape, (), False)
-            self.still[out.name] = Equation(out, op, args, attrs, source=e.source)
+            self.invariant[out.name] = Equation(out, op, args, attrs, source=e.source)
             self.before(n, Equation(out, op, args, attrs, source=e.source))
         return self.made[key].name
 
@@ -154,12 +154,12 @@ def between(lo: int, hi: int, axis: int) -> tuple[tuple[int | None, int | None, 
     return (*((None, None, None),) * axis, (lo, hi, None))
 
 
-def _still(system: System) -> dict[str, Equation | None]:
+def _invariants(system: System) -> dict[str, Equation | None]:
     """Names of floats that are the same at every step and for every example, computed from params and constants alone.
 
     With each the equation that makes it, None where it is given.
     """
-    still: dict[str, Equation | None] = {
+    invariant: dict[str, Equation | None] = {
         n: None
         for n, d in system.decls.items()
         if d.kind in ("param", "constant") and d.dtype == "float" and not d.axes
@@ -168,20 +168,20 @@ def _still(system: System) -> dict[str, Equation | None]:
     missing: dict[str, int] = {}
     for name, writers in system.writers.items():
         e = writers[0] if len(writers) == 1 else None
-        if e is None or name in still or e.domain or e.batched or system.decls[name].axes or e.combine != "sum":
+        if e is None or name in invariant or e.domain or e.batched or system.decls[name].axes or e.combine != "sum":
             continue
         names = {r.name for r in e.refs}
         missing[name] = len(names)
         for read in names:
             readers.setdefault(read, []).append(e)
-    pending = list(still)
+    pending = list(invariant)
     while pending:
         for e in readers.get(pending.pop(), ()):
             missing[e.out.name] -= 1
             if not missing[e.out.name] and system.decls[e.out.name].dtype == "float":
-                still[e.out.name] = e
+                invariant[e.out.name] = e
                 pending.append(e.out.name)
-    return still
+    return invariant
 
 
 def split(system: System) -> System:

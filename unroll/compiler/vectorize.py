@@ -40,11 +40,11 @@ def vectorize(system: System) -> System:
 
 @dataclass(frozen=True)
 class Column:
-    """One operand of a pack: a part of a vector, or names to be joined; `still` where none of them ever changes."""
+    """One operand of a pack: a part of a vector, or names to be joined; `invariant` where none of them ever changes."""
 
     names: tuple[str, ...]
     part: tuple[str, int, int] | None = None
-    still: bool = False
+    invariant: bool = False
 
 
 class _Packer:
@@ -221,8 +221,8 @@ class _Packer:
                 return Column(names, (whole, lo, hi))
         if self.draft.decls[names[0]].dtype == "bool":
             return None  # a concatenation is of numbers
-        if all(n in self.draft.still for n in names):
-            return Column(names, still=True)
+        if all(n in self.draft.invariant for n in names):
+            return Column(names, invariant=True)
         joined = names in self.joined and covers(self.system, e, refs[0], self._equation(self.joined[names]))
         return Column(names) if joined or (names not in self.joined and self._gathers(refs, e)) else None
 
@@ -344,7 +344,7 @@ class _Packer:
 
     def _operand(self, at: int, e: Equation, a: Any, column: Column) -> Ref:
         """A column as one value, read where `e` reads `a`."""
-        if column.still:
+        if column.invariant:
             return Ref(self.draft.once(at, "concat", column.names, (("axis", -1),)))
         if column.part is None:
             return Ref(self.joined.get(column.names) or self._join(at, column.names), a.index)

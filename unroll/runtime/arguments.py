@@ -143,8 +143,8 @@ class Binder:
             self._known.put(key, Known(kept, bound.lengths, bound.batch, bound.unbatched))
         return bound
 
-    def told(self, given: Mapping[str, Any]) -> dict[str, int]:
-        """The lengths that such inputs tell, whatever else a call needs. Raises ArrayError, LengthError."""
+    def lengths_of(self, given: Mapping[str, Any]) -> dict[str, int]:
+        """The lengths that such inputs have, whatever else a call needs. Raises ArrayError, LengthError."""
         named = {n: d for n, d in self.inputs.items() if n in given}
         found: dict[str, tuple[int, str]] = {}
         for name, decl in named.items():
@@ -209,8 +209,8 @@ class Binder:
                 raise LengthError(f"the length {end} is unknown: pass {end}=..., the number of steps")
         if not extras.ends or len(self.user.axes) > 1:  # along one axis alone it is enough that each example fits
             self._fits(lengths)
-        told = None if extras.batch is None else batch_size(extras.batch)
-        batch, unbatched = _batch(batches, extras.ends, told)
+        examples = None if extras.batch is None else batch_size(extras.batch)
+        batch, unbatched = _batch(batches, extras.ends, examples)
         self._each_fits(lengths, extras.ends)
         values.update(self.drawn(lengths, batch, extras))
         return Bound(values, lengths, batch, unbatched)
@@ -361,20 +361,20 @@ def _batch(
     if len(set(sizes.values())) > 1:
         listed = ", ".join(f"{n} has {b}" for n, b in sizes.items())
         raise ArrayError(f"the batch sizes differ: {listed}")
-    told = next((len(steps) for steps in ends.values()), None)
+    examples = next((len(steps) for steps in ends.values()), None)
     if known is not None:
-        for what, n in [*((f"{n} holds", b or 1) for n, b in batches.items()), ("lengths= has", told or known)]:
+        for what, n in [*((f"{n} holds", b or 1) for n, b in batches.items()), ("lengths= has", examples or known)]:
             if n != known:
                 raise ArrayError(f"{what} {n} example{'s' * (n != 1)}, and there are {known}")
         return known, False
-    if not sizes and (batches or told is None):
-        if told not in (None, 1):
-            raise LengthError(f"lengths= has {told} examples, and {next(iter(batches))} has no batch axis")
+    if not sizes and (batches or examples is None):
+        if examples not in (None, 1):
+            raise LengthError(f"lengths= has {examples} examples, and {next(iter(batches))} has no batch axis")
         return 1, True
-    batch = next(iter(sizes.values()), told)
+    batch = next(iter(sizes.values()), examples)
     assert batch is not None
-    if told not in (None, batch):
-        raise LengthError(f"lengths= has {told} examples, and {next(iter(sizes))} has {batch}")
+    if examples not in (None, batch):
+        raise LengthError(f"lengths= has {examples} examples, and {next(iter(sizes))} has {batch}")
     if batch == 0:
         by = f"{next(iter(sizes))} holds" if sizes else "lengths= has"
         raise ArrayError(f"the batch is empty: {by} no example")

@@ -71,7 +71,7 @@ def generate(
     rest = {n: a for n, a in arrays.items() if n not in over}
     others = {a.end for a in made.user.axes} - {TIME.end}
     if over and others:
-        rest = {**{end: n for end, n in made.inputs.told(over).items() if end in others}, **rest}
+        rest = {**{end: n for end, n in made.inputs.lengths_of(over).items() if end in others}, **rest}
     stream = Stream(made, params, rest, **options)
     _all_given(step, made.inputs.needed & set(made.inputs.inputs), over)
     if steps is not None:

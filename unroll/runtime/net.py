@@ -136,9 +136,9 @@ class Net:
     ) -> Outputs:
         """The same, with the inputs in a mapping, whatever they are called."""
         single, wanted = self._names.asked(names)
-        told = self._lengths(lengths, arrays, {})
-        built = self._programs.forward(wanted, told.along)
-        results = built.call(params, told.arrays, extras=Extras(seed, ends=told.ends, batch=batch))
+        given = self._lengths(lengths, arrays, {})
+        built = self._programs.forward(wanted, given.along)
+        results = built.call(params, given.arrays, extras=Extras(seed, ends=given.ends, batch=batch))
         return results.asked(wanted, single)
 
     @from_call
@@ -224,9 +224,9 @@ class Net:
             return net.value_and_grad(params, wrt, outputs, lengths=lengths, seed=seed, **values, **arrays)
         names = self._names.wrt(wrt)
         wanted = self._names.asked(outputs)[1] if outputs != () else {}
-        told = self._lengths(lengths, arrays, {})
-        built = self._programs.gradient(names, wanted, told.along)
-        results = built.call(params, told.arrays, extras=Extras(seed, ends=told.ends))
+        given = self._lengths(lengths, arrays, {})
+        built = self._programs.gradient(names, wanted, given.along)
+        results = built.call(params, given.arrays, extras=Extras(seed, ends=given.ends))
         value, grads = results.values[LOSS][()], results.gradients(names)
         return (value, grads) if outputs == () else (value, grads, results.asked(wanted, single=False))
 
@@ -253,11 +253,11 @@ class Net:
         if one(of, "jvp") == "loss":
             self._programs.need_loss()
         self._names.need(names, "tangent")
-        told = self._lengths(lengths, arrays, tangents)
-        directions = {f"{n}~tangent": told.directions[n] for n in names}
+        given = self._lengths(lengths, arrays, tangents)
+        directions = {f"{n}~tangent": given.directions[n] for n in names}
         key, made = ("jvp", of, *names), lambda: tangent_system(self._programs.simple, names, of)
-        built = self._programs.get(key, made, tuple(directions), told.along)
-        results = built.call(params, told.arrays, directions, Extras(seed, ends=told.ends))
+        built = self._programs.get(key, made, tuple(directions), given.along)
+        results = built.call(params, given.arrays, directions, Extras(seed, ends=given.ends))
         value, tangent = results[of], results[TANGENT]
         if of == "loss" and value.ndim:
             return self.backend.mean(value), self.backend.mean(tangent)
@@ -286,11 +286,11 @@ class Net:
         names, of = self._names.wrt(wrt), self._names.whole(cotangents)
         wanted = self._names.wanted(of)
         seeds = {n: f"{n}~seed" for n in of}
-        told = self._lengths(lengths, arrays, cotangents)
-        directions = {seeds[n]: told.directions[n] for n in of}
+        given = self._lengths(lengths, arrays, cotangents)
+        directions = {seeds[n]: given.directions[n] for n in of}
         key, made = ("vjp", of, names), lambda: self._programs.adjoint(names, wanted, seeds)
-        built = self._programs.get(key, made, tuple(directions), told.along)
-        results = built.call(params, told.arrays, directions, Extras(seed, ends=told.ends))
+        built = self._programs.get(key, made, tuple(directions), given.along)
+        results = built.call(params, given.arrays, directions, Extras(seed, ends=given.ends))
         return results.asked(of, single=False), results.gradients(names)
 
     @from_call
@@ -312,12 +312,12 @@ class Net:
         vector = second(vector, "hessian_vector", "vector")
         names = tuple(sorted(vector))
         self._names.need(names, "vector")
-        told = self._lengths(lengths, arrays, vector)
-        directions = {f"{n}~vector": told.directions[n] for n in names}
+        given = self._lengths(lengths, arrays, vector)
+        directions = {f"{n}~vector": given.directions[n] for n in names}
         key, made = ("hessian", *names), lambda: hessian_system(self._programs.simple, names)
-        built = self._programs.get(key, made, tuple(directions), told.along)
-        results = built.call(params, told.arrays, directions, Extras(seed, ends=told.ends))
-        scale = results.bound.batch if self._programs.per_example(told.along) else 1
+        built = self._programs.get(key, made, tuple(directions), given.along)
+        results = built.call(params, given.arrays, directions, Extras(seed, ends=given.ends))
+        scale = results.bound.batch if self._programs.per_example(given.along) else 1
         with self.backend.quiet():
             return {name: value / scale for name, value in results.values.items()}
 

@@ -88,7 +88,7 @@ class AbstractExecutable(ABC):
 
 
 class AbstractBackend(ABC):
-    """A way to run systems. Final subclasses only."""
+    """A way to run systems; `unroll.backends` lists them by name. Final subclasses only."""
 
     name: str
     optional: tuple[str, ...] = ()

@@ -113,7 +113,7 @@ class LiveRanges:
 
 
 def live_ranges(program: Program, found: Mapping[str, Layout], absent: set[str]) -> LiveRanges:
-    """When each host is in use."""
+    """Liveness: the first and the last top-level step during which each host is in use."""
     first: dict[str, int] = {}
     final: dict[str, int] = {}
     for number, step in enumerate(program.steps):
@@ -186,7 +186,8 @@ Move = tuple[Index, Index, Size]
 
 
 def seen(layout: Layout, ref: Ref, spans: Sequence[Range]) -> tuple[dict[Key, Size], list[Move]]:
-    """Instances as a statement over `spans` sees them: strides by dimension, and the way to the first."""
+    """The address of instances, such as ``h[t-1]``, for a statement over `spans`: strides by dimension, and the way to
+    the first of them."""
     kept, spanned = {r.axis: r for r in layout.axes}, {r.axis: r for r in spans}
     lead: dict[Key, Size] = {}
     moves: list[Move] = []

@@ -100,7 +100,7 @@ class Where:
 
 
 def operand(layouts: Mapping[str, Layout], access: Access, where: Where) -> Operand:
-    """What an access reads, seen from a statement."""
+    """What an access reads, such as ``h[t-1]``, as an address and strides."""
     layout = layouts[access.ref.name]
     lead, moves = seen(layout, access.ref, where.spans)
     place = Place(layout.host, layout.offset, tuple(moves), tuple(where.loops.items()))

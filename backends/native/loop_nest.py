@@ -116,7 +116,7 @@ class Memory:
         return self.c.b.add(base, self.c.i64(index.shift)) if index.shift else base
 
     def operand(self, access: Access, where: Where) -> Operand:
-        """What an access reads, seen from a statement."""
+        """What an access reads, such as ``h[t-1]``, as an address and strides."""
         layout = self.layouts[access.ref.name]
         lead, moves = seen(layout, access.ref, where.spans)
         at = self.c.i64(layout.offset)

@@ -1,4 +1,4 @@
-"""Loop bodies: which equations share one loop at one offset, neither depending on the other within a step.
+"""Loop bodies: whether equations may share one loop at one offset, neither depending on the other within a step.
 
 The graph of each body is kept as its equations are put together, so that one group never stands in another's way.
 """

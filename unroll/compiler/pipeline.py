@@ -27,7 +27,7 @@ PASSES: tuple[tuple[str, Callable[[Any], Any]], ...] = (
     ("reassociate", reassociate),  # addends that do not recur are summed outside the loop
     ("vectorize", vectorize),  # SLP: equations of one form over adjacent vectors are one
     # System -> Program
-    ("lower", lower),  # loop-invariant code motion, loops, views, buffers
+    ("lower", lower),  # loops as `dependence.loop_order` has them (loop-invariant code motion), buffers
     # Program -> Program
     ("rematerialize", rematerialize),  # cheap values are computed again in the one loop that reads them
     ("fuse", fuse),  # pointwise statements over the same points are one kernel

@@ -1,4 +1,4 @@
-"""Rematerialisation: a cheap pointwise statement that one loop alone reads is computed again in that loop.
+"""Rematerialize: a cheap pointwise statement that one loop alone reads is computed again in that loop.
 
 There it becomes a part of a kernel and its values need no memory: the derivative ``1 - y[t]**2`` is computed again from
 ``y[t]`` where the backward loop needs it, rather than for all steps beforehand.

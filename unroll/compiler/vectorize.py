@@ -1,4 +1,4 @@
-"""Superword-level vectorisation (SLP): pointwise equations of one form over adjacent vectors become one equation.
+"""SLP: vectorize pointwise equations of one form over adjacent vectors, so that they become one equation.
 
 The gates of a cell are slices of one stacked product (see `merge_products`); their additions become one, those of one
 kind share their nonlinearity, and backwards the cotangents that are concatenated are computed as one. It is Larsen and

@@ -1,6 +1,7 @@
 """Loop order: which loops there are, and what runs first (Karp, Miller and Winograd 1967; Allen and Kennedy 1987).
 
-Flows that do not depend on themselves run once over all their steps. A strongly connected component runs in a loop
+Flows that do not depend on themselves run once over all their steps, outside every loop: that is loop distribution and
+loop-invariant code motion in one. A strongly connected component runs in a loop
 along an axis on which every cycle has a delay of one sign, forward for delays, reverse for advances; what its loop
 leaves unordered within one step is ordered by the same rule on the remaining axes.
 """

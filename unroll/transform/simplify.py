@@ -55,7 +55,7 @@ def reduced(system: System, roots: Iterable[str], apart: Iterable[str] = ()) -> 
 
 
 def without_dead(system: System, roots: Iterable[str]) -> System:
-    """Only the equations that the roots are computed from."""
+    """Dead code elimination: only the equations that the roots are computed from."""
     names = live(system, list(roots))
     decls = {n: d for n, d in system.decls.items() if n in names or d.given}
     return replace(system, decls=decls, equations=tuple(e for e in system.equations if e.out.name in names))
@@ -71,7 +71,7 @@ def _replace_reads(system: System, change: Callable[[Equation, Ref], Operand]) -
 
 
 def _through_copies(system: System, kept: Kept) -> System:
-    """A read of a copy becomes a read of what it copies."""
+    """Copy propagation: a read of a copy becomes a read of what it copies."""
     copies = {}
     for name, e in system.single.items():
         (source, *_) = e.args
@@ -132,7 +132,7 @@ def _takes_number(system: System, e: Equation, ref: Ref) -> bool:
 
 
 def _fold_numbers(system: System, kept: Kept) -> System:
-    """``1 * x`` and ``x - 0`` are x; a cotangent of constant value is that number."""
+    """Constant folding: ``1 * x`` and ``x - 0`` are x; a cotangent of constant value is that number."""
     equations = []
     filled = {
         n: e for n, e in system.single.items() if is_hidden(n) and e.op == "copy" and isinstance(e.args[0], Const)
@@ -183,7 +183,7 @@ NEUTRAL = {"mul": 1, "div": 1, "add": -0.0, "sub": 0.0}
 
 
 def _merge_equal(system: System, kept: Kept) -> System:
-    """Two temporaries with the same equation become one."""
+    """Common subexpression elimination: two temporaries with the same equation become one."""
     exclusive = system.single
     first: dict[object, Equation] = {}
     same: dict[str, str] = {}

@@ -186,8 +186,7 @@ Move = tuple[Index, Index, Size]
 
 
 def seen(layout: Layout, ref: Ref, spans: Sequence[Range]) -> tuple[dict[Key, Size], list[Move]]:
-    """The address of instances, such as ``h[t-1]``, for a statement over `spans`: strides by dimension, and the way to
-    the first of them."""
+    """The address of instances such as ``h[t-1]`` in a statement over `spans`: strides, and the way to the first."""
     kept, spanned = {r.axis: r for r in layout.axes}, {r.axis: r for r in spans}
     lead: dict[Key, Size] = {}
     moves: list[Move] = []

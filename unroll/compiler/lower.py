@@ -266,7 +266,7 @@ def _highest(indices: list[Index]) -> Index:
 
 
 def _contracted(work: _Work, name: str, writers: list[int], reads: list[tuple[int, Ref]]) -> set[Axis]:
-    """Array contraction: axes along which one slot of memory is enough, written and read at the same step of the same loop."""
+    """Array contraction: axes along which one slot is enough, written and read at the same step of the same loop."""
     system = work.system
     if len(writers) != 1 or any(r.name == name for r in system.outputs.values()) or system.decls[name].given:
         return set()

@@ -22,6 +22,14 @@ PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
 """The first means nothing is rounded further than the dtype; "tf32" rounds the factors of products alone."""
 
 
+def checked_dtype(dtype: object) -> str:
+    """One of `FLOATS`, which was given as text or as a type. Raises BackendError."""
+    name = str(getattr(dtype, "__name__", dtype))
+    if name not in FLOATS:
+        raise BackendError(f"dtype={name!r}: choose one of {', '.join(FLOATS)}")
+    return name
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """How a system is to run.
@@ -113,11 +121,8 @@ class AbstractBackend(ABC):
             raise BackendError(f"{given}: backend {self.name!r} computes on the CPU; backend='cupy' has devices")
         return self
 
-    def options(self, dtype: object, debug_nans: bool, without: Sequence[str], precision: str) -> Options:
-        """How a system is to run, checked: `dtype` is one of `FLOATS`, as text or as a type. Raises BackendError."""
-        dtype = str(getattr(dtype, "__name__", dtype))
-        if dtype not in FLOATS:
-            raise BackendError(f"dtype={dtype!r}: choose one of {', '.join(FLOATS)}")
+    def options(self, dtype: str, debug_nans: bool, without: Sequence[str], precision: str) -> Options:
+        """How a system is to run, checked. Raises BackendError."""
         known = (*OPTIONAL, *self.optional)
         if unknown := [name for name in without if name not in known]:
             raise BackendError(f"without={unknown[0]!r}: what {self.name} can do without is {', '.join(known)}")

@@ -24,7 +24,7 @@ def _plain(name: str) -> Callable[[Builder, Value, Value], Value]:
 
 def _cast(name: str) -> Callable[[Builder, Value, Type], Value]:
     def write(b: Builder, x: Value, type: Type) -> Value:
-        return x if x.type is type else b.made(type, f"{name} {x.type.text} {x.text} to {type.text}")
+        return x if x.type == type else b.made(type, f"{name} {x.type.text} {x.text} to {type.text}")
 
     return write
 
@@ -92,7 +92,7 @@ class Builder:
 
     def and_(self, x: Value, y: Value) -> Value:
         if x.known is not None or y.known is not None:
-            if x.type is I1:
+            if x.type == I1:
                 for one, other in ((x, y), (y, x)):
                     if one.known is not None:
                         return other if one.known else one
@@ -176,7 +176,7 @@ class Builder:
         """Call a function, or what a pointer points to, of that signature."""
         result = (signature or function.signature).result  # type: ignore[attr-defined]
         text = f"call {result.text} {function.text}({', '.join(map(str, args))})"
-        if result is not VOID:
+        if result != VOID:
             return self.made(result, text)
         self.put(text)
         return Value(VOID, "")

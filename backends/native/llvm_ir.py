@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from functools import cache
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, slots=True)
 class Type:
-    """A type: one object for each, so that two are the same if they are one.
+    """A type; two of one text are the same.
 
     text    as LLVM writes it
     kind    "int", "float", "pointer", "void" or "array"
@@ -24,11 +24,11 @@ class Type:
     """
 
     text: str
-    kind: str
-    bits: int = 0
-    count: int = 1
-    symbol: str = ""
-    _element: Type | None = None
+    kind: str = field(compare=False)
+    bits: int = field(default=0, compare=False)
+    count: int = field(default=1, compare=False)
+    symbol: str = field(default="", compare=False)
+    _element: Type | None = field(default=None, compare=False)
 
     @property
     def element(self) -> Type:
@@ -104,7 +104,7 @@ def undefined(type: Type) -> Value:
 
 def zero(type: Type) -> Value:
     """Zero, whatever the type."""
-    return Value(type, "null" if type is POINTER else "zeroinitializer")
+    return Value(type, "null" if type == POINTER else "zeroinitializer")
 
 
 def _digits(type: Type, value: float) -> str:

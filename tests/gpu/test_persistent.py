@@ -111,9 +111,9 @@ def test_names_that_are_words_of_the_kernel(emulated: str, rng: np.random.Genera
     g = Template("words")
     share, row = g.input("share", 4), g.variable("row", 4)
     panel, multiply = g.param("panel", (4, 4)), g.param("multiply", 4)
-    first, meet = g.param("first", 4), g.param("meet", 4)
+    first, barrier, flag = g.param("first", 4), g.param("barrier", 4), g.param("flag", 4)
     row[0] = 0
-    row[t] = ops.tanh(panel @ row[t - 1] * first + share[t] * multiply + meet)
+    row[t] = ops.tanh(panel @ row[t - 1] * first + share[t] * multiply + barrier * flag)
     g.loss = ops.sum(ops.sum(row[t]), over=t)
     it = of(g, 3, 2, rng)
     value, _ = g.compile(emulated, dtype="float64").value_and_grad(it.params, **it.arrays)
@@ -123,9 +123,9 @@ def test_names_that_are_words_of_the_kernel(emulated: str, rng: np.random.Genera
 def test_a_product_and_what_follows_it_share_a_barrier() -> None:
     text = made(gated(12)).text
     loops = text.split('extern "C" __global__ void __launch_bounds__')[1:]
-    assert [loop.count("if (meet(") for loop in loops] == [1, 1]
+    assert [loop.count("if (arrive_and_wait(") for loop in loops] == [1, 1]
     gru = made(ZOO["gru"](), grad=False).text
-    assert gru.count("if (meet(") == 2, "a step of two products, one after the other"
+    assert gru.count("if (arrive_and_wait(") == 2, "a step of two products, one after the other"
 
 
 def test_what_a_device_has_room_for() -> None:

@@ -160,8 +160,9 @@ def initial(system: System, seed: int | np.random.Generator, dtype: str) -> Mapp
 
     params = {}
     for name, decl in system.decls.items():
-        if not isinstance(decl.detail, Initial):
+        if decl.kind != "param":
             continue
+        assert isinstance(decl.detail, Initial), f"{name} has no first value"
         value = np.asarray(decl.detail.draw(generator(seed, name), decl.shape))
         if value.dtype.kind not in ("fiubc" if dtype.startswith("complex") else "fiub"):
             raise ShapeError(

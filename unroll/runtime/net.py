@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from .. import backends
+from ..backends.base import checked_dtype
 from ..cache import BoundedCache
 from ..compiler.pipeline import compile_system
 from ..compiler.program import Program
@@ -28,7 +29,6 @@ from .stream import Stepper, Stream
 
 CLAMPED = 64
 """Sets of instances to clamp for which a net keeps what it compiled."""
-Clamp = Mapping[tuple[Any, ...], Any] | None
 
 
 class Net:
@@ -52,12 +52,11 @@ class Net:
         device: int | None = None,
         on_device: bool = False,
     ) -> None:
+        self.dtype = checked_dtype(dtype)
         self.backend = backends.load(backend).at(device, on_device)
-        self._devices: dict[str, Any] = {"device": device, "on_device": on_device}
-        self._options = self.backend.options(dtype, debug_nans, without, precision)
-        self.dtype = self._options.dtype
+        self._options = self.backend.options(self.dtype, debug_nans, without, precision)
         self.backend.anticipate(system, self._options)
-        self.system, self.batch_first = system, batch_first
+        self.system, self.batch_first, self._devices = system, batch_first, {"device": device, "on_device": on_device}
         self._programs = Programs(system, self.backend, self._options, batch_first)
         self._names = Queries(system, self._programs.simple)
         self._steppers: dict[Any, Stepper] = {}
@@ -102,7 +101,7 @@ class Net:
         lengths: ExampleLengths = None,
         batch: int | None = None,
         seed: Seed = None,
-        clamp: Clamp = None,
+        clamp: Mapping[tuple[Any, ...], Array] | None = None,
         **arrays: Array,
     ) -> Outputs:
         """The outputs, or any variable by name.
@@ -207,7 +206,7 @@ class Net:
         *,
         lengths: ExampleLengths = None,
         seed: Seed = None,
-        clamp: Clamp = None,
+        clamp: Mapping[tuple[Any, ...], Array] | None = None,
         **arrays: Array,
     ) -> Outputs:
         """The loss averaged over the batch, and its gradient by each param: ``(number, {name: array})``.

@@ -148,11 +148,8 @@ class Builder:
                 return self.constant(value.item())
             kind = KIND_OF.get(value.dtype.kind.replace("u", "i"))
             if kind:
-                name = self.fresh()
-                copied = value.copy()
-                self.decls[name] = Decl(
-                    name, "constant", tuple(value.shape), kind, detail=Held(copied), source=self._source or here()
-                )
+                name, held, source = self.fresh(), Held(value.copy()), self._source or here()
+                self.decls[name] = Decl(name, "constant", tuple(value.shape), kind, detail=held, source=source)
                 return self.read(Ref(name))
         fix = "Use numbers, arrays, params, and variables or inputs read at a step, as in x[t]."
         if isinstance(value, Index):

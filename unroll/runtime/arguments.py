@@ -13,14 +13,14 @@ from ..dependence.flows import live
 from ..errors import ArrayError, LengthError, MissingError, code, message
 from ..ir.axes import TIME
 from ..ir.generated_inputs import Interval, Noise
-from ..ir.names import is_cotangent, primal
+from ..ir.names import is_cotangent
 from ..ir.system import Decl, Equation, Ref, System
 from ..printing.plain import Writer
 from ..transform.label_checks import OPERAND, limit
 from ..types import Array, Params
-from ..unfold.existence import check_reads, exists
 from ..unfold.lengths import batch_size, length, used_ends
 from .array_conversion import called, convert, expected, precise, with_batch
+from .step_checks import StepChecks
 
 
 @dataclass(frozen=True)
@@ -88,8 +88,7 @@ class Binder:
         self.user, self.backend, self.dtype, self.batch_first = user, backend, dtype, batch_first
         given = {n: d for n, d in user.decls.items() if d.given}
         self.system = replace(system, decls={**given, **directions, **system.decls})
-        self.own = system
-        self.asked = tuple(system.outputs.values() if asked is None else asked)
+        self.steps = StepChecks(user, system, tuple(system.outputs.values() if asked is None else asked))
         self.params = {n: d for n, d in self.system.decls.items() if d.kind == "param"}
         inputs = {n: d for n, d in self.system.decls.items() if d.kind == "input"}
         self.needed = live(system, [r.name for r in system.outputs.values()])
@@ -101,11 +100,7 @@ class Binder:
             if decl.kind == "input" and decl.dtype == "int":
                 found = ((label_limit(of, e, name), of, e) for of in (user, system) for e in of.equations)
                 self.limits[name] = [(n, of, e) for n, of, e in found if n is not None]
-        refs = [r for e in user.equations for r in (e.out, *e.refs)]
-        places = [i.shift for r in (*refs, *self.asked) for i in r.index]
-        self.enough = 2 + 2 * max(map(abs, places), default=0)
         self._ends_of: dict[frozenset[str], list[str]] = {}
-        self._fitting: BoundedCache[bool] = BoundedCache(REMEMBERED)
         self._known: BoundedCache[Known] = BoundedCache(REMEMBERED)
 
     def only(self, kept: Callable[[Decl], bool]) -> Binder:
@@ -208,10 +203,10 @@ class Binder:
             if end not in lengths:
                 raise LengthError(f"the length {end} is unknown: pass {end}=..., the number of steps")
         if not extras.ends or len(self.user.axes) > 1:  # along one axis alone it is enough that each example fits
-            self._fits(lengths)
+            self.steps.check(lengths)
         examples = None if extras.batch is None else batch_size(extras.batch)
         batch, unbatched = _batch(batches, extras.ends, examples)
-        self._each_fits(lengths, extras.ends)
+        self.steps.check_each(lengths, extras.ends)
         values.update(self.drawn(lengths, batch, extras))
         return Bound(values, lengths, batch, unbatched)
 
@@ -270,35 +265,6 @@ class Binder:
             start = extras.start if TIME in decl.axes else 0
             values[name] = self.backend.supply(decl, steps, batch, precise(decl, self.dtype), seed or 0, start, ends)
         return values
-
-    def _fits(self, lengths: Mapping[str, int]) -> None:
-        """Every step that is read, and every step that is asked for, exists at these lengths."""
-        key = tuple(sorted(lengths.items()))
-        if self._fitting.get(key):
-            return
-        check_reads(self.user, lengths)
-        check_reads(self.own, lengths, [r.name for r in self.own.outputs.values()])
-        for ref in self.asked:
-            steps = [i.shift for i in ref.index if i.axis is None]
-            name = primal(ref.name)  # of the gradient by an instance, which exists where that does
-            one = bool(steps) and len(steps) == len(ref.index)
-            if one and name in self.user.decls and not exists(self.user, name, steps, lengths):
-                at = ", ".join(f"{end} = {n}" for end, n in lengths.items())
-                asked = f"{name}{str(ref).removeprefix(ref.name)}"
-                raise LengthError(f"{asked} is requested, and at {at} that step does not exist")
-        self._fitting.put(key, True)
-
-    def _each_fits(self, lengths: Mapping[str, int], ends: Mapping[str, Sequence[int]]) -> None:
-        """Every step that is read exists for every example; beyond `enough` steps a few more make no difference."""
-        seen = set()
-        for b, steps in enumerate(zip(*ends.values(), strict=True)):
-            key = tuple(min(n, self.enough) for n in steps)
-            if key not in seen:
-                seen.add(key)
-                try:
-                    self._fits({**lengths, **dict(zip(ends, key, strict=True))})
-                except LengthError as error:
-                    raise LengthError(f"example {b}: {error}") from None
 
     def _inside(self, decl: Decl, array: Array) -> None:
         """The values of an input lie where it says they do."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 from ..backends.base import AbstractBackend, AbstractExecutable, Options
@@ -17,6 +18,7 @@ from ..ir.system import Decl, Equation, Ref, System
 from ..printing.plain import Writer
 from ..transform.adjoint import adjoint
 from ..transform.label_checks import counted, lookups
+from ..transform.no_steps import without_steps
 from ..transform.ragged import lifted, ragged
 from ..transform.simplify import reduced
 from ..transform.verify import check_results
@@ -30,12 +32,16 @@ from .sequence_lengths import EQUAL, Along
 
 @dataclass(frozen=True)
 class Compiled:
-    """A program, and what checks its arrays."""
+    """A program, and what checks its arrays.
+
+    specialised  the same at lengths at which these axes have no steps, by their ends, see `transform.no_steps`
+    """
 
     system: System
     executable: AbstractExecutable
     binder: Binder
-    averaged: tuple[str, ...] = ()
+    averaged: tuple[str, ...]
+    specialised: Callable[[frozenset[str]], AbstractExecutable]
 
     def call(
         self,
@@ -46,7 +52,10 @@ class Compiled:
     ) -> Results:
         """Check the arrays and run."""
         bound = self.binder(params, arrays, directions, extras)
-        values = self.executable(bound.values, bound.lengths, bound.batch)
+        run = self.executable
+        if not self.binder.steps.plain(bound.lengths):
+            run = self.specialised(frozenset(end for end, n in bound.lengths.items() if n == 0))
+        values = run(bound.values, bound.lengths, bound.batch)
         check_results(self.system, values, bound.lengths, bound.batch, self.averaged[:1])
         return Results(self.system, bound, values, self.binder.batch_first)
 
@@ -160,9 +169,14 @@ class Programs:
         """
         system = lifted(system, each) if each else system
         given = {name: system.decls[name] for name in directions}
-        asked = tuple(system.outputs.values())
+        asked, whole = tuple(system.outputs.values()), self.needed(system)
+
+        @cache
+        def specialised(empty: frozenset[str]) -> AbstractExecutable:
+            return self._checked(self.needed(without_steps(whole, dict.fromkeys(empty, 0))), short, averaged)[1]
+
         try:
-            system, executable = self._checked(self.needed(system), short, averaged)
+            system, executable = self._checked(whole, short, averaged)
         except NoOrder:
             if not short:
                 raise
@@ -174,7 +188,7 @@ class Programs:
                     fix="Put examples of one length into a batch, without lengths=.",
                 )
             ) from None
-        return Compiled(system, executable, self.binder(self.system, system, given, asked), averaged)
+        return Compiled(system, executable, self.binder(self.system, system, given, asked), averaged, specialised)
 
     def _checked(
         self, system: System, short: tuple[Axis, ...], averaged: tuple[str, ...]

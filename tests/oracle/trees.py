@@ -137,11 +137,15 @@ class System:
             found |= more
 
     def axis_order(self, axes: Iterable[str]) -> tuple[str, ...]:
-        """The order in which the axes of an expression stand in a result: t, then as the template meets them."""
+        """The order in which the axes of an expression stand in a result: t, then as the template meets them.
+
+        A fixed step, ``h[0, u]``, does not name its axis.
+        """
         met = ["t", *(axis for decl in self.of("input") for axis in decl.axes)]
         for statement in self.statements:
-            met += [s.axis for node in statement.expr.reads for s in node.attrs["steps"]]
-            met += [s.axis for _, steps in statement.targets for s in steps]
+            steps = [s for node in statement.expr.reads for s in node.attrs["steps"]]
+            steps += [s for _, left in statement.targets for s in left]
+            met += [s.axis for s in steps if s.anchor in (RUN, END)]
         return tuple(axis for axis in dict.fromkeys(met) if axis in axes)
 
 

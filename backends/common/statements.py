@@ -38,7 +38,10 @@ def local_names(program: Program, rows: bool) -> set[str]:
     """Names within kernels that need no memory: in kernels of points, and, with `rows`, in those of rows too."""
     found: set[str] = set()
     for _, step in walk(program.steps):
-        if isinstance(step, Fuse):
-            kinds = [r for s in step.body if (r := row(program.system, s)) is not None]
-            found.update(step.inner if rows or by_points(kinds) else ())
+        if isinstance(step, Fuse) and (rows or _of_points(program, step)):
+            found.update(step.inner)
     return found
+
+
+def _of_points(program: Program, kernel: Fuse) -> bool:
+    return by_points([r for s in kernel.body if (r := row(program.system, s)) is not None])

@@ -39,8 +39,7 @@ class _Lanes:
         return constant(self.integer, value)
 
     def call(self, intrinsic: str, *args: Value) -> Value:
-        name = f"llvm.{intrinsic}.{self.type.symbol}"
-        return self.b.call(self.b.module.declared(name, self.type, [self.type] * len(args)), args)
+        return self.b.intrinsic(f"llvm.{intrinsic}", *args)
 
     def fma(self, x: Value, y: Value, z: Value) -> Value:
         return self.call("fma", x, y, z)

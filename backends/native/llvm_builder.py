@@ -181,6 +181,11 @@ class Builder:
         self.put(text)
         return Value(VOID, "")
 
+    def intrinsic(self, name: str, *args: Value) -> Value:
+        """Call an intrinsic of LLVM's, such as "llvm.fabs", on values of one type, which its own result has."""
+        kind = args[0].type
+        return self.call(self.module.declared(f"{name}.{kind.symbol}", kind, [kind] * len(args)), args)
+
     def phi(self, type: Type) -> Phi:
         """A value that is told later for each block before."""
         found = Phi(type, f"%v{self.function.fresh()}")

@@ -154,9 +154,6 @@ class Phi(Value):
         """Its value where that block came before."""
         self.incoming.append(f"[ {value.text}, %{block.name} ]")
 
-    def __str__(self) -> str:
-        return f"{self.type.text} {self.text}"
-
     @property
     def line(self) -> str:
         """The instruction."""

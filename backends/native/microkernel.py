@@ -83,7 +83,7 @@ class _Strip:
             offset, made = c.b.mul(k, along), []
             for r, pointer in enumerate(lines):
                 spread = c.splat(c.load(c.moved(pointer, "float", offset), "float"), c.width)
-                made += [fma(c, spread, columns[v], sums[r * vectors + v]) for v in range(vectors)]
+                made += [c.b.intrinsic("llvm.fma", spread, columns[v], sums[r * vectors + v]) for v in range(vectors)]
             return made
 
         def several(k: Value, sums: Sequence[Value]) -> list[Value]:
@@ -157,8 +157,3 @@ class _Strip:
 
     def _intrinsic(self, name: str, kind: Type, kinds: list[Type], result: Type) -> Value:
         return self.c.module.declared(f"llvm.masked.{name}.{kind.symbol}.p0", result, kinds)
-
-
-def fma(c: Code, x: Value, y: Value, z: Value) -> Value:
-    """``x * y + z``, rounded once."""
-    return c.b.call(c.module.declared(f"llvm.fma.{x.type.symbol}", x.type, [x.type] * 3), [x, y, z])

@@ -43,12 +43,6 @@ def convert(c: Code, typed: Typed, kind: str) -> Value:
     return c.b.fcmp_unordered("!=", value, none) if own == "float" else c.b.icmp_signed("!=", value, none)
 
 
-def call(c: Code, name: str, *args: Value) -> Value:
-    """An intrinsic of LLVM's, such as "llvm.fabs"."""
-    kind = args[0].type
-    return c.b.call(c.module.declared(f"{name}.{kind.symbol}", kind, [a.type for a in args]), args)
-
-
 def pointwise(c: Code, op: str, args: Sequence[Typed], result: str, exponent: float | None = None) -> Typed:
     """``op(*args)`` of the kind `result`, or of a comparison's own.
 
@@ -65,7 +59,7 @@ def pointwise(c: Code, op: str, args: Sequence[Typed], result: str, exponent: fl
             return b.not_(values[0]), "bool"
         return (b.and_ if op == "logical_and" else b.or_)(*values), "bool"
     if op == "isfinite":
-        size = call(c, "llvm.fabs", convert(c, args[0], "float"))
+        size = b.intrinsic("llvm.fabs", convert(c, args[0], "float"))
         return b.fcmp_ordered("<", size, c.constant("float", float("inf"), width_of(size))), "bool"
     if op == "where":
         chosen = convert(c, args[0], "bool")
@@ -83,9 +77,9 @@ def pointwise(c: Code, op: str, args: Sequence[Typed], result: str, exponent: fl
     if op == "neg":
         return b.fneg(values[0]), result
     if op == "sqrt":
-        return call(c, "llvm.sqrt", values[0]), result
+        return b.intrinsic("llvm.sqrt", values[0]), result
     if op == "abs":
-        return call(c, "llvm.fabs", values[0]), result
+        return b.intrinsic("llvm.fabs", values[0]), result
     if op == "relu":
         return larger(c, values[0], c.constant("float", 0, width)), result
     if op == "maximum":
@@ -94,7 +88,7 @@ def pointwise(c: Code, op: str, args: Sequence[Typed], result: str, exponent: fl
         return smaller(c, *values), result
     if op == "sign":
         x, zero = values[0], c.constant("float", 0, width)
-        one = call(c, "llvm.copysign", c.constant("float", 1, width), x)
+        one = b.intrinsic("llvm.copysign", c.constant("float", 1, width), x)
         apart = b.fcmp_ordered("!=", x, zero)
         return b.select(apart, one, b.fadd(x, zero)), result  # nan is its own sign, and so is 0, with that of -0 gone
     if op == "pow":
@@ -107,7 +101,7 @@ def _power(c: Code, values: Sequence[Value], exponent: float | None) -> Value:
     if exponent == 1:
         return base
     if exponent == 0.5:
-        return call(c, "llvm.sqrt", base)
+        return c.b.intrinsic("llvm.sqrt", base)
     if exponent == -1:
         return c.b.fdiv(c.constant("float", 1, width_of(base)), base)
     if exponent in CHAINS:

@@ -11,9 +11,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from ..ir.system import Const, Equation, Operand, Ref, System
+from ..ops.contract import PRODUCTS
 
-PRODUCTS = frozenset({"mul", "matmul", "dot", "outer", "einsum"})
-"""Zero where either operand is, being linear in both."""
+BILINEAR = PRODUCTS | {"mul"}
+"""Zero where either operand is."""
 LINEAR = frozenset({
     "div", "neg", "copy", "cast", "stop_gradient", "sum", "sum_to", "broadcast_to", "transpose", "slice", "unslice",
     "reshape", "take", "pick", "scatter",
@@ -66,7 +67,7 @@ def _zero(e: Equation, zero: Collection[str]) -> bool:
 
     if e.combine != "sum" or not any(isinstance(a, Ref) and a.name in zero for a in e.args):
         return False
-    if e.op in PRODUCTS:
+    if e.op in BILINEAR:
         return any(isinstance(a, Ref) and a.name in zero for a in e.args)
     if e.op in LINEAR:
         return is_zero(e.args[0])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from string import ascii_letters
+from typing import Any
 from typing import cast as typed
 
 from .core import Binary, Operand, Symbolic, define, infix
@@ -59,3 +62,16 @@ def einsum(spec: str, a: Operand, b: Operand) -> Symbolic:
     Raises ShapeError where the letters do not fit the shapes.
     """
     return _einsum(a, b, spec=spec.replace(" ", ""))
+
+
+def subscripts(op: str, ranks: Sequence[int], attrs: Mapping[str, Any]) -> tuple[str, str, str]:
+    """A product as einsum subscripts of both operands and the result; raises KeyError for what is no product."""
+    if op == "einsum":
+        parts = parse_einsum(attrs["spec"], ((0,) * ranks[0], (0,) * ranks[1]))
+        plain = {letter: ascii_letters[n] for n, letter in enumerate(dict.fromkeys("".join(parts)))}
+        a, b, out = ("".join(plain[letter] for letter in part) for part in parts)  # NumPy's are those of ASCII
+        return a, b, out
+    if op == "matmul":
+        a, b = "ik"[2 - ranks[0] :], "kj"[: ranks[1]]
+        return a, b, a[:-1] + b[1:]
+    return {"dot": ("i", "i", ""), "outer": ("i", "j", "ij")}[op]

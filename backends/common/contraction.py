@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from string import ascii_letters
-from typing import Any, Protocol
+from typing import Protocol
 
-from ...compiler.program import Compute
-from ...ops.shapes import parse_einsum
+from ...compiler.statements import Compute
+from ...ops.contract import subscripts
 from .gemm_grouping import Group, grouped
 from .symbolic_size import ONE, Key, Size
 
@@ -62,16 +61,3 @@ def contraction(step: Compute, span: Dims, left: Factor, right: Factor, out: Fac
 
 def _along(x: Factor, names: Sequence[str]) -> dict[Key, Size]:
     return {**x.lead, **dict(zip(names, x.steps, strict=True))}
-
-
-def subscripts(op: str, ranks: Sequence[int], attrs: Mapping[str, Any]) -> tuple[str, str, str]:
-    """A product as einsum subscripts of both operands and the result; raises KeyError for what is no product."""
-    if op == "einsum":
-        parts = parse_einsum(attrs["spec"], ((0,) * ranks[0], (0,) * ranks[1]))
-        plain = {letter: ascii_letters[n] for n, letter in enumerate(dict.fromkeys("".join(parts)))}
-        a, b, out = ("".join(plain[letter] for letter in part) for part in parts)  # NumPy's are those of ASCII
-        return a, b, out
-    if op == "matmul":
-        a, b = "ik"[2 - ranks[0] :], "kj"[: ranks[1]]
-        return a, b, a[:-1] + b[1:]
-    return {"dot": ("i", "i", ""), "outer": ("i", "j", "ij")}[op]

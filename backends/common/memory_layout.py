@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ...compiler.program import Access, Buffer, Compute, Program, View, walk
+from ...compiler.program import Buffer, Program
+from ...compiler.statements import Access, Compute, View, walk
 from ...ir.axes import Axis, Index, Range, fixed, last
 from ...ir.system import Ref, System
 from ...ops.shapes import as_slice

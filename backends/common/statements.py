@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from ...compiler.program import Compute, Fuse, Guard, Program, Repeat, by_points, guard, row, walk
+from ...compiler.program import Program
+from ...compiler.statements import Compute, Fuse, Guard, Repeat, by_points, guard, row, walk
 from ...ir.axes import Axis, Range
 from ...ir.system import Equation, System
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from ...compiler.program import Access, View
+from ...compiler.statements import Access, View
 from ...ir.axes import Axis, Range
 from ..common.memory_layout import Layout, seen, through
 from ..common.python_source import Names, difference, linear

@@ -5,18 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ...compiler.program import (
-    Access,
-    Compute,
-    Fuse,
-    Guard,
-    Program,
-    Repeat,
-    Step,
-    by_points,
-    row,
-    zero_unless,
-)
+from ...compiler.program import Program
+from ...compiler.statements import Access, Compute, Fuse, Guard, Repeat, Step, by_points, row, zero_unless
 from ...ir.axes import Axis, Range, running
 from ...ir.system import Const, Equation, Ref, System
 from ...ops.contract import PRODUCTS

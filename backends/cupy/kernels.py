@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 
-from ...compiler.program import Access, Compute, Row
+from ...compiler.row_stages import staged
+from ...compiler.statements import Access, Compute, Row
 from ...ops.shapes import negative_axes
 from ..common.memory_layout import Layout
-from ..common.stable_rows import element
 from ..common.symbolic_size import BATCH, EXAMPLES, ONE, Key, Size, count, product
 from . import tuning
 from .cuda_source import Kernel, Points, Where, operand, times
 from .plan import ITEM, Launch, Owner
-from .scalar_expressions import POINTWISE, StableRow, Typed, Values, convert
+from .scalar_expressions import POINTWISE, Typed, Values, convert
 from .vectors import PLAIN, lanes, same
-
-Segment = list[Compute]
 
 
 def features(shape: Sequence[int]) -> Points:
@@ -210,41 +209,31 @@ class Writer:
 
     def exponentials(self, step: Compute) -> Launch:
         """A stable exponential along the last axis: its largest element, then the sum, then what was asked for."""
-        k, op = self.k, step.equation.op
+        k, values = self.k, self.values
         out = self.layouts[step.equation.out.name]
-        *shape, width = self.values.shape(step.args[0])
+        (nest,) = values.nests(step)
+        width, (around, along) = values.shape(step.args[0])[-1], nest.rows()
         running = set(step.equation.out.running)
         spans = [(key, size) for key, size in self.spans(out.batched) if key == EXAMPLES or key in running]
-        dims = [*spans, *features(shape)]
-        threads = block(width)
+        dims: Points = [*spans, *((loop.name, Size(loop.size)) for loop in around)]
+        threads = values.threads = block(width)
         k.shares("real", "part", threads)
         k.line("place point = block;")
         found = k.coordinates("point", dims)
-        lead = [found[key] for key, _ in features(shape)]
-
-        def read(n: str) -> str:
-            return convert(self.values.read(step.args[0], found, [*lead, n]), "float")
-
-        def over(change: Callable[[str], str], largest: bool) -> str:
-            meets = k.new("float", "-ENDLESS" if largest else "0", "sum")
-            with k.loop(Size(width), "threadIdx.x", str(threads)) as n:
-                k.line(f"{meets} = {self.values.join(meets, change(read(n)), largest)};")
-            return k.new("float", f"gathered({meets}, part, {threads}, {'true' if largest else 'false'})", "total")
-
-        def store(place: Sequence[str], value: Typed) -> None:
-            made = convert(value, out.kind)
+        here = {loop: found[loop.name] for loop in around}
+        for x in nest.invariant():
+            values.named(x, here, found)
+        with ExitStack() as stack:
+            if along:
+                (loop,) = along
+                here[loop] = stack.enter_context(k.loop(Size(width), "threadIdx.x", str(threads)))
+            else:
+                stack.enter_context(k.block("if (threadIdx.x == 0)"))
+            made = convert(values.scalar(nest.value, here, found), out.kind)
+            place = [values.index(x, here, found) for x in nest.index]
             if step.mode == "add":
                 made = self.joined(step, self.before(step, found, place), made)
             k.store(operand(self.layouts, Access(step.equation.out), self.where), found, place, made)
-
-        label = lambda: read(self.values.index(step.args[1], found, lead, width))  # noqa: E731
-        value = element(op, StableRow(k, self.dtype, over, label))
-        if op == "softmax":
-            with k.loop(Size(width), "threadIdx.x", str(threads)) as n:
-                store([*lead, n], value((read(n), "float")))
-        else:
-            with k.block("if (threadIdx.x == 0)"):
-                store([*lead, "0"] if dict(step.equation.attrs).get("keepdims") else lead, value(("", "float")))
         return self.launch(total_of(dims), 1, threads)
 
     # -- a block for every row ---------------------------------------------------------------------------------------
@@ -260,26 +249,20 @@ class Writer:
         k.line("place point = block;")
         found = k.coordinates("point", dims)
         lead = [found[key] for key, _ in features(widest.lead)]
-        segments = divided(body, wide)
-        for number, segment in enumerate(segments):
-            later = [s for rest in segments[number + 1 :] for s in rest]
-            if id(segment[0]) in wide:
-                self.along(segment, wide, found, lead, inner, later, Size(widest.reads), threads)
+        plan = staged(body, rows)
+        for number, stage in enumerate(plan):
+            later = [s for rest in plan[number + 1 :] for s in rest]
+            if number % 2:
+                self.along(stage, wide, found, lead, inner, later, Size(widest.reads), threads)
                 continue
-            (step,) = segment
-            value = self.at(step, found, [*lead, "0"], keep=False)
-            target = Access(step.equation.out)
-            self.values.held[target] = value, self.layouts[target.ref.name].kind
-            if target.ref.name not in inner or read_apart(target, later):
-                k.line("__syncthreads();")
-                with k.block("if (threadIdx.x == 0)"):
-                    k.store(operand(self.layouts, target, self.where), found, [*lead, "0"], value)
-                k.line("__syncthreads();")
+            for n, step in enumerate(stage):
+                value = self.at(step, found, [*lead, "0"], keep=False)
+                self.number(step, value, found, lead, inner, [*stage[n + 1 :], *later])
         return self.launch(total_of(dims), 1, threads)
 
     def along(
         self,
-        segment: Segment,
+        stage: Sequence[Compute],
         wide: Mapping[int, Row],
         found: Mapping[Key, str],
         lead: list[str],
@@ -291,7 +274,7 @@ class Writer:
         """One loop along a row, and what its reductions give."""
         k = self.k
         reductions: list[tuple[Compute, str]] = []
-        for step in segment:
+        for step in stage:
             if wide[id(step)].writes == 1:
                 empty = "-ENDLESS" if step.equation.op == "max" else "0"
                 reductions.append((step, k.new("float", empty, "sum")))
@@ -299,7 +282,7 @@ class Writer:
         held = dict(self.values.held)
         with k.loop(width, "threadIdx.x", str(threads)) as n:
             place = [*lead, n]
-            for step in segment:
+            for step in stage:
                 if id(step) in sums:
                     value = convert(self.values.read(step.args[0], found, place), "float")
                     name = sums[id(step)]
@@ -308,59 +291,38 @@ class Writer:
                 value = self.at(step, found, place, keep=False)
                 target = Access(step.equation.out)
                 read = any(target.ref.name in (a.ref.name for a in s.args if isinstance(a, Access)) for s in later)
-                apart = read or read_apart(target, segment)
+                apart = read or read_apart(target, stage)
                 self.done(step, found, place, value, target.ref.name not in inner or apart)
         self.values.held = held
         k.line("__syncthreads();")
         for step, name in reductions:
-            target = Access(step.equation.out)
-            kind = self.layouts[target.ref.name].kind
+            kind = self.layouts[step.equation.out.name].kind
             largest = "true" if step.equation.op == "max" else "false"
             gathered: Typed = f"gathered({name}, part, {threads}, {largest})", "float"
             value = convert(gathered, kind)
             if step.mode == "add":
                 value = self.joined(step, self.before(step, found, [*lead, "0"]), value)
-            value = k.new(kind, value)
-            self.values.held[target] = value, kind
-            if target.ref.name not in inner or read_apart(target, later):
-                k.line("__syncthreads();")
-                with k.block("if (threadIdx.x == 0)"):
-                    k.store(operand(self.layouts, target, self.where), found, [*lead, "0"], value)
-                k.line("__syncthreads();")
+            self.number(step, k.new(kind, value), found, lead, inner, later)
+
+    def number(
+        self,
+        step: Compute,
+        value: str,
+        found: Mapping[Key, str],
+        lead: list[str],
+        inner: Sequence[str],
+        later: Sequence[Compute],
+    ) -> None:
+        """A number of the row is known to every thread from here on; one of them stores it, where anything reads it."""
+        k, target = self.k, Access(step.equation.out)
+        self.values.held[target] = value, self.layouts[target.ref.name].kind
+        if target.ref.name not in inner or read_apart(target, later):
+            k.line("__syncthreads();")
+            with k.block("if (threadIdx.x == 0)"):
+                k.store(operand(self.layouts, target, self.where), found, [*lead, "0"], value)
+            k.line("__syncthreads();")
 
 
 def read_apart(target: Access, body: Sequence[Compute]) -> bool:
     """True where a name is read otherwise than as it was written."""
     return any(isinstance(a, Access) and a.ref.name == target.ref.name and a != target for s in body for a in s.args)
-
-
-def divided(body: Sequence[Compute], wide: Mapping[int, Row]) -> list[Segment]:
-    """The statements of a kernel of rows in order: those that one loop along the row computes, and numbers of the row.
-
-    A loop ends before a statement that needs what another thread computes, or the sum of a whole row.
-    """
-    found: list[Segment] = []
-    open_: Segment = []
-    for step in body:
-        if id(step) not in wide:
-            found += [open_] if open_ else []
-            found.append([step])
-            open_ = []
-            continue
-        if _meets(step, open_, wide):
-            found.append(open_)
-            open_ = []
-        open_.append(step)
-    return found + ([open_] if open_ else [])
-
-
-def _meets(step: Compute, before: Segment, wide: Mapping[int, Row]) -> bool:
-    mine = [*(a for a in step.args if isinstance(a, Access)), Access(step.equation.out)]
-    for other in before:
-        target = Access(other.equation.out)
-        for access in mine:
-            if access.ref.name == target.ref.name and (access != target or wide[id(other)].writes == 1):
-                return True
-        if read_apart(Access(step.equation.out), [other]):
-            return True
-    return False

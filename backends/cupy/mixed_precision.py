@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from ...compiler.program import Access, Buffer, Compute, Fuse, Program, Repeat, Step
+from ...compiler.program import Buffer, Program
+from ...compiler.statements import Access, Compute, Fuse, Repeat, Step
 from ...ir.axes import Axis, running
 from ...ir.system import Equation, Ref
 from ...ops.contract import PRODUCTS

@@ -8,7 +8,7 @@ from itertools import product
 from types import MappingProxyType
 from typing import Any
 
-from ...compiler.program import Guard
+from ...compiler.statements import Guard
 from ...ir.axes import Axis, Index
 from ...ir.system import System
 from ..common.memory_layout import Layout, LiveRanges, offsets

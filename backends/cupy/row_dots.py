@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...compiler.program import Access, Compute
+from ...compiler.statements import Access, Compute
 from ...ops.contract import PRODUCTS
 from ..common.symbolic_size import EXAMPLES
 from . import tuning

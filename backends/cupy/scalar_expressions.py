@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 
-from ...compiler.program import Access, Argument, Compute, View
+from ...compiler.decompose import FORMS, decomposed
+from ...compiler.nests import Affine, Apply, Clamp, Coordinate, Load, Loop, Nest, Reduce, Scalar, at, zeros
+from ...compiler.statements import Access, Argument, Compute
 from ...ir.system import Const, Equation
-from ...ops.contract import PRODUCTS
-from ...ops.shapes import as_slice, negative_axes
-from ..common.contraction import subscripts
-from ..common.stable_rows import element
+from ..common.memory_layout import Layout
 from ..common.symbolic_size import Key, Size
-from .cuda_source import TYPES, Kernel, Operand, Where, literal, operand, viewed
+from .cuda_source import TYPES, Kernel, Operand, Where, literal, operand, times
 
 Typed = tuple[str, str]
 """An expression and its kind."""
+Place = Mapping[Loop, str]
+"""The values of loop variables."""
 
 SIGNS = {
     "add": "+", "sub": "-", "mul": "*", "div": "/", "greater": ">", "greater_equal": ">=", "less": "<",
@@ -29,15 +30,7 @@ FUNCTIONS = {
 ALIKE = ("copy", "cast", "stop_gradient")
 COMPARISONS = ("greater", "greater_equal", "less", "less_equal", "equal", "not_equal")
 POINTWISE = {*SIGNS, *FUNCTIONS, *ALIKE, "neg", "relu", "where", "isfinite", "logical_not"}
-OTHER = {
-    "sum": "summed", "max": "summed", "sum_to": "shrunk", "broadcast_to": "stretched", "transpose": "rearranged",
-    "slice": "rearranged", "reshape": "reshaped", "concat": "joined", "stack": "joined", "unslice": "unsliced",
-    "take": "taken", "pick": "taken", "scatter": "scattered", "one_hot": "chosen", "argmax": "largest",
-    "softmax": "row", "logsumexp": "row", "cross_entropy": "row",
-    **dict.fromkeys(PRODUCTS, "contracted"),
-}  # fmt: skip
-"""Operations, and the method that writes each."""
-KNOWN = POINTWISE | set(OTHER)
+KNOWN = POINTWISE | FORMS.keys()
 
 
 def convert(value: Typed, kind: str) -> str:
@@ -79,42 +72,19 @@ def power(base: str, exponent: float) -> str | None:
     return known.get(exponent, f"(1 / {base})" if exponent == -1 else None)
 
 
-class StableRow:
-    """A row as loops over its elements, see `stable_rows`.
-
-    over    the sum, or the largest, of all elements, each of them changed
-    picked  the element that the label names
-    """
-
-    def __init__(
-        self, kernel: Kernel, dtype: str, over: Callable[[Callable[[str], str], bool], str], picked: Callable[[], str]
-    ) -> None:
-        self.k, self.dtype, self.over, self.picked = kernel, dtype, over, picked
-
-    def reduced(self, op: str, change: Callable[[Typed], Typed]) -> Typed:
-        return self.over(lambda x: change((x, "float"))[0], op == "max"), "float"
-
-    def apply(self, op: str, *args: Typed | float) -> Typed:
-        typed = [a if isinstance(a, tuple) else (literal(a, "float", self.dtype), "float") for a in args]
-        return pointwise(op, typed, "float")
-
-    def named(self, value: Typed) -> Typed:
-        text, kind = value
-        return (text if text.isidentifier() else self.k.new(kind, text)), kind
-
-    def chosen(self) -> Typed:
-        return self.picked(), "float"
-
-
 class Values:
     """Writes the values of statements into one kernel.
 
-    held  values that the kernel has computed already, and what it has read, at the point at hand
+    held     values that the kernel has computed already, and what it has read, at the point at hand
+    known    scalars of a nest that are computed already
+    threads  those of a block, where they share every reduction; 0 where each thread has its own
     """
 
     def __init__(self, kernel: Kernel, where: Where, dtype: str) -> None:
         self.k, self.where, self.dtype = kernel, where, dtype
         self.held: dict[Access, Typed] = {}
+        self.known: dict[Scalar, Typed] = {}
+        self.threads = 0
 
     def operand(self, arg: Argument) -> Operand:
         """An operand in memory."""
@@ -134,12 +104,24 @@ class Values:
         return self.k.element(x, lead, inner), x.kind
 
     def value(self, step: Compute, lead: Mapping[Key, str], inner: Sequence[str]) -> Typed:
-        """The value of a statement; `inner` are places in its result."""
-        e = step.equation
+        """The value of a statement; `inner` are places in its left-hand side, the last ones where there are more."""
+        e, layout = step.equation, self.k.layouts[step.equation.out.name]
         if e.op in POINTWISE:
             return self.pointwise(step, [self.read(a, lead, inner) for a in step.args])
-        found: Typed = getattr(self, OTHER[e.op])(step, dict(e.attrs), lead, list(inner))
-        return found
+        nests, place = self.nests(step), inner[len(inner) - len(layout.shape) :]
+        if nests[0].index == tuple(map(at, nests[0].loops)) and len(nests) == 1:
+            return self.scalar(nests[0].value, dict(zip(nests[0].loops, place, strict=True)), lead)
+        value = self.k.new(layout.kind, "0")
+        for nest in nests:
+            if not zeros(nest):
+                self._gathered(nest, value, layout, lead, place)
+        return value, layout.kind
+
+    def nests(self, step: Compute) -> tuple[Nest, ...]:
+        """What a statement is decomposed into."""
+        self.known = {}
+        layouts = self.k.layouts
+        return decomposed(step, lambda name: layouts[name].shape, layouts[step.equation.out.name].kind)
 
     def pointwise(self, step: Compute, args: Sequence[Typed]) -> Typed:
         """A pointwise operation."""
@@ -165,212 +147,90 @@ class Values:
         """Two values of one left-hand side."""
         return f"larger({before}, {value})" if largest else f"{before} + {value}"
 
-    # -- sums and maxima -------------------------------------------------------------------------------------------
+    # -- loop nests --------------------------------------------------------------------------------------------------
 
-    def over(
-        self,
-        arg: Argument,
-        lead: Mapping[Key, str],
-        inner: Sequence[str],
-        gone: Sequence[int],
-        change: Callable[[str], str],
-        largest: bool,
-    ) -> str:
-        """``change`` of every element along the axes `gone`, joined."""
-        total = self.k.new("float", "-ENDLESS" if largest else "0", "total")
-        shape = self.shape(arg)
+    def scalar(self, x: Scalar, here: Place, lead: Mapping[Key, str]) -> Typed:
+        """A scalar of a nest, at the values `here` of its loop variables."""
+        if x in self.known:
+            return self.known[x]
+        if isinstance(x, Affine):
+            return self.index(x, here, lead), "int"
+        if isinstance(x, Apply):
+            return pointwise(x.op, [self.scalar(a, here, lead) for a in x.args], x.kind)
+        if isinstance(x, Load):
+            return self.read(x.arg, lead, [self.index(i, here, lead) for i in x.index])
+        if x.op == "argmax":
+            return self._first_largest(x, here, lead), "int"
+        return self._reduced(x, here, lead), "float"
 
-        def at(place: list[str], left: list[int]) -> None:
-            if not left:
-                value = change(convert(self.read(arg, lead, place), "float"))
-                self.k.line(f"{total} = {self.join(total, value, largest)};")
-                return
-            with self.k.loop(Size(shape[left[0]])) as n:
-                place[left[0]] = n
-                at(place, left[1:])
+    def named(self, x: Scalar, here: Place, lead: Mapping[Key, str]) -> None:
+        """Compute a scalar once, for all that follows."""
+        text, kind = self.scalar(x, here, lead)
+        self.known[x] = (text if text.isidentifier() else self.k.new(kind, text)), kind
 
-        at(list(inner), list(gone))
-        return total
+    def index(self, x: Coordinate, here: Place, lead: Mapping[Key, str]) -> str:
+        """An index as a number."""
+        if isinstance(x, Affine):
+            terms = [times(here[loop], str(k)) for loop, k in x.terms if here[loop] != "0"]
+            text = " + ".join([*terms, *([str(x.start)] if x.start or not terms else [])])
+            return f"({text})" if len(terms) > 1 or (terms and x.start) else text
+        if isinstance(x, Clamp):
+            return self.within(self.scalar(x.number, here, lead), x.size)
+        if x.number not in self.known:
+            self.known[x.number] = self.k.new("index", self.index(x.number, here, lead), "flat"), "int"
+        return f"({self.known[x.number][0]} / {x.unit} % {x.size})"
 
-    def summed(self, step: Compute, attrs: dict[str, object], lead: Mapping[Key, str], inner: list[str]) -> Typed:
-        """A sum or a maximum over per-example axes."""
-        gone, place = self.rows(step, attrs, inner)
-        largest = step.equation.op == "max"
-        return self.over(step.args[0], lead, place, gone, str, largest), "float"
-
-    def rows(self, step: Compute, attrs: Mapping[str, object], inner: list[str]) -> tuple[list[int], list[str]]:
-        """The axes that a reduction takes together, and the place in its operand of a place in its result."""
-        rank = len(self.shape(step.args[0]))
-        axis = attrs.get("axis", (-1,))
-        gone = sorted(a + rank for a in negative_axes(axis, rank))  # type: ignore[arg-type]
-        if attrs.get("keepdims") or step.equation.op == "softmax":
-            return gone, inner[len(inner) - rank :]
-        kept = iter(inner[len(inner) - (rank - len(gone)) :])
-        return gone, ["0" if i in gone else next(kept) for i in range(rank)]
-
-    def shrunk(self, step: Compute, attrs: dict[str, object], lead: Mapping[Key, str], inner: list[str]) -> Typed:
-        """A sum to a smaller shape."""
-        shape = self.shape(step.args[0])
-        target = self.result(step.equation, step)
-        padded = (1,) * (len(shape) - len(target)) + target
-        place = ["0"] * (len(shape) - len(target)) + inner[len(inner) - len(target) :]
-        gone = [i for i, (n, m) in enumerate(zip(shape, padded, strict=True)) if m == 1 and n != 1]
-        if not gone:
-            return self.read(step.args[0], lead, place)
-        return self.over(step.args[0], lead, place, gone, str, False), "float"
-
-    def row(self, step: Compute, attrs: dict[str, object], lead: Mapping[Key, str], inner: list[str]) -> Typed:
-        """Stable exponentials: logsumexp, softmax, cross_entropy."""
-        arg, op = step.args[0], step.equation.op
-        gone, place = self.rows(step, attrs, inner)
-
-        def over(change: Callable[[str], str], largest: bool) -> str:
-            return self.over(arg, lead, place, gone, change, largest)
-
-        def chosen() -> str:
-            label = self.index(step.args[1], lead, place[:-1], self.shape(arg)[-1])
-            return convert(self.read(arg, lead, [*place[:-1], label]), "float")
-
-        value = element(op, StableRow(self.k, self.dtype, over, chosen))
-        return value((convert(self.read(arg, lead, place), "float") if op == "softmax" else "", "float"))
-
-    def largest(self, step: Compute, attrs: dict[str, object], lead: Mapping[Key, str], inner: list[str]) -> Typed:
-        """The place of the first largest element; a nan counts as the largest."""
-        arg = step.args[0]
-        size = self.shape(arg)[-1]
-        place = inner[len(inner) - len(self.shape(arg)) + 1 :]
-        best = self.k.new("float", convert(self.read(arg, lead, [*place, "0"]), "float"), "best")
-        found = self.k.new("int", "0", "found")
-        with self.k.loop(Size(size), "1") as n:
-            x = self.k.new("float", convert(self.read(arg, lead, [*place, n]), "float"))
-            test = f"if ({best} == {best} && ({x} > {best} || {x} != {x}))"
-            self.k.line(f"{test} {{ {best} = {x}; {found} = {n}; }}")
-        return found, "int"
-
-    def contracted(self, step: Compute, attrs: dict[str, object], lead: Mapping[Key, str], inner: list[str]) -> Typed:
-        """A product, as one sum."""
-        a, b = step.args
-        left, right, out = subscripts(step.equation.op, [len(self.shape(a)), len(self.shape(b))], attrs)
-        sizes = dict(zip((*left, *right), (*self.shape(a), *self.shape(b)), strict=True))
-        places = dict(zip(out, inner[len(inner) - len(out) :], strict=True))
-        total = self.k.new("float", "0", "total")
-
-        def at(rest: list[str]) -> None:
-            if rest:
-                with self.k.loop(Size(sizes[rest[0]])) as n:
-                    places[rest[0]] = n
-                    at(rest[1:])
-                return
-            x = convert(self.read(a, lead, [places[i] for i in left]), "float")
-            y = convert(self.read(b, lead, [places[i] for i in right]), "float")
-            self.k.line(f"{total} += {x} * {y};")
-
-        at(list(dict.fromkeys(i for i in left + right if i not in out)))
-        return total, "float"
-
-    # -- rearrangements and lookups ----------------------------------------------------------------------------------
-
-    def stretched(self, step: Compute, attrs: dict[str, object], lead: Mapping[Key, str], inner: list[str]) -> Typed:
-        """A broadcast."""
-        return self.read(step.args[0], lead, inner)
-
-    def rearranged(self, step: Compute, attrs: dict[str, object], lead: Mapping[Key, str], inner: list[str]) -> Typed:
-        """A transpose or a slice that could not be read in place."""
-        x = viewed(self.operand(step.args[0]), View(step.equation.op, step.equation.attrs))
-        return self.k.element(x, lead, inner), x.kind
-
-    def reshaped(self, step: Compute, attrs: dict[str, object], lead: Mapping[Key, str], inner: list[str]) -> Typed:
-        """The same elements in another shape."""
-        shape, target = self.shape(step.args[0]), self.result(step.equation, step)
-        flat = "0"
-        for n, at in zip(target, inner[len(inner) - len(target) :], strict=True):
-            flat = at if flat == "0" else f"({flat} * {n} + {at})"
-        flat = self.k.new("index", flat, "flat")
-        place = [f"({flat} / {math.prod(shape[i + 1 :])} % {n})" if n != 1 else "0" for i, n in enumerate(shape)]
-        return self.read(step.args[0], lead, place)
-
-    def joined(self, step: Compute, attrs: dict[str, object], lead: Mapping[Key, str], inner: list[str]) -> Typed:
-        """Concatenation and stacking: whichever operand the place lies in."""
-        rank = len(self.result(step.equation, step))
-        (axis,) = negative_axes(attrs["axis"], rank)  # type: ignore[arg-type]
-        kind = self.k.layouts[step.equation.out.name].kind
-        place = inner[len(inner) - rank :]
-        value = self.k.new(kind, "0")
-        start = 0
-        for arg in step.args:
-            stacked = step.equation.op == "stack"
-            size = 1 if stacked else self.shape(arg)[axis]
-            here = list(place)
-            here[axis] = f"({place[axis]} - {start})"
-            if stacked:
-                del here[axis]
-            test = f"if ({place[axis]} >= {start} && {place[axis]} < {start + size})"
-            self.k.line(f"{test} {value} = {convert(self.read(arg, lead, here), kind)};")
-            start += size
-        return value, kind
-
-    def unsliced(self, step: Compute, attrs: dict[str, object], lead: Mapping[Key, str], inner: list[str]) -> Typed:
-        """A slice put back into zeros."""
-        target = self.result(step.equation, step)
-        place = inner[len(inner) - len(target) :]
-        parts = attrs["parts"]
-        tests, here = [], []
-        for part, n, at in zip(parts, target, place, strict=False):  # type: ignore[call-overload]
-            chosen = as_slice(part)
-            if isinstance(chosen, int):
-                tests.append(f"{at} == {chosen % n}")
-                continue
-            taken = range(*chosen.indices(n))
-            if not taken:
-                tests.append("false")
-                here.append("0")
-                continue
-            tests += [f"{at} >= {min(taken)}", f"{at} <= {max(taken)}"]
-            if abs(taken.step) != 1:
-                tests.append(f"({at} - {taken.start}) % {taken.step} == 0")
-            here.append(f"(({at} - {taken.start}) / {taken.step})")
-        here += place[len(parts) :]  # type: ignore[arg-type]
-        value = self.k.new("float", "0")
-        read = convert(self.read(step.args[0], lead, here), "float")
-        self.k.line(f"if ({' && '.join(tests) or 'true'}) {value} = {read};")
-        return value, "float"
-
-    def index(self, arg: Argument, lead: Mapping[Key, str], inner: Sequence[str], size: int) -> str:
+    def within(self, number: Typed, size: int) -> str:
         """An index, held inside its table: given ones are checked before, a computed one may lie anywhere."""
-        return self.k.new("index", f"within({convert(self.read(arg, lead, inner), 'int')}, {size})", "row")
+        return self.k.new("index", f"within({convert(number, 'int')}, {size})", "row")
 
-    def taken(self, step: Compute, attrs: dict[str, object], lead: Mapping[Key, str], inner: list[str]) -> Typed:
-        """Rows of a table, or one element of each row, by integer index."""
-        table, which = step.args
-        shape, rank = self.shape(table), len(self.shape(which))
-        place = inner[len(inner) - len(self.result(step.equation, step)) :]
-        if step.equation.op == "pick":
-            return self.read(table, lead, [*place, self.index(which, lead, place, shape[-1])])
-        row = self.index(which, lead, place[:rank], shape[0])
-        return self.read(table, lead, [row, *place[rank:]])
+    def _reduced(self, x: Reduce, here: Place, lead: Mapping[Key, str]) -> str:
+        """A sum or a maximum; with `threads`, each thread of the block takes every so manieth element of a row."""
+        k, largest = self.k, x.op == "max"
+        total = k.new("float", "-ENDLESS" if largest else "0", "total")
+        with ExitStack() as loops:
+            deep = dict(here)
+            for loop in x.loops:
+                first, step = ("threadIdx.x", str(self.threads)) if self.threads else ("0", "1")
+                deep[loop] = loops.enter_context(k.loop(Size(loop.size), first, step))
+            value = convert(self.scalar(x.value, deep, lead), "float")
+            k.line(f"{total} = {self.join(total, value, largest)};")
+        if not self.threads:
+            return total
+        return k.new("float", f"gathered({total}, part, {self.threads}, {'true' if largest else 'false'})", "total")
 
-    def scattered(self, step: Compute, attrs: dict[str, object], lead: Mapping[Key, str], inner: list[str]) -> Typed:
-        """Values added up in the row that an index names: each row looks for its own, in one fixed order."""
-        values, which = step.args
-        shape = self.shape(which)
-        target = self.result(step.equation, step)
-        row, *rest = inner[len(inner) - len(target) :]
-        total = self.k.new("float", "0", "total")
+    def _first_largest(self, x: Reduce, here: Place, lead: Mapping[Key, str]) -> str:
+        """The place of the first largest element; a nan counts as the largest."""
+        k, (loop,) = self.k, x.loops
+        best = k.new("float", convert(self.scalar(x.value, {**here, loop: "0"}, lead), "float"), "best")
+        found = k.new("int", "0", "found")
+        with k.loop(Size(loop.size), "1") as n:
+            value = k.new("float", convert(self.scalar(x.value, {**here, loop: n}, lead), "float"))
+            test = f"if ({best} == {best} && ({value} > {best} || {value} != {value}))"
+            k.line(f"{test} {{ {best} = {value}; {found} = {n}; }}")
+        return found
 
-        def at(place: list[str]) -> None:
-            if len(place) < len(shape):
-                with self.k.loop(Size(shape[len(place)])) as n:
-                    at([*place, n])
-                return
-            found = self.index(which, lead, place, target[0])
-            value = convert(self.read(values, lead, [*place, *rest]), "float")
-            self.k.line(f"if ({found} == {row}) {total} += {value};")
-
-        at([])
-        return total, "float"
-
-    def chosen(self, step: Compute, attrs: dict[str, object], lead: Mapping[Key, str], inner: list[str]) -> Typed:
-        """Unit vectors."""
-        *place, last = inner[len(inner) - len(self.shape(step.args[0])) - 1 :]
-        found = convert(self.read(step.args[0], lead, place), "int")
-        return f"(real)({found} == {last})", "float"
+    def _gathered(self, nest: Nest, value: str, layout: Layout, lead: Mapping[Key, str], place: Sequence[str]) -> None:
+        """What a nest stores at a place: its index solved for the loop variables, those that it lacks gone through."""
+        tests, here = [], {}
+        for x, n, text in zip(nest.index, layout.shape, place, strict=True):
+            if not isinstance(x, Affine):
+                continue
+            if not x.terms:
+                tests += [f"{text} == {x.start}"] if n != 1 else []
+                continue
+            ((loop, k),) = x.terms
+            ends = x.start, x.start + k * (loop.size - 1)
+            tests += [f"{text} >= {min(ends)}"] if min(ends) else []
+            tests += [f"{text} <= {max(ends)}"] if max(ends) != n - 1 else []
+            tests += [f"({text} - {x.start}) % {k} == 0"] if abs(k) != 1 else []
+            moved = f"({text} - {x.start})" if x.start else text
+            here[loop] = moved if k == 1 else f"({moved} / {k})"
+        with ExitStack() as loops:
+            for loop in nest.loops:
+                if loop not in here:
+                    here[loop] = loops.enter_context(self.k.loop(Size(loop.size)))
+            for x, text in zip(nest.index, place, strict=True):
+                tests += [f"{self.index(x, here, lead)} == {text}"] if isinstance(x, Clamp) else []
+            found = convert(self.scalar(nest.value, here, lead), layout.kind)
+            self.k.line(f"if ({' && '.join(tests) or 'true'}) {value} {'+=' if nest.meets else '='} {found};")

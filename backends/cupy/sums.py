@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
-from ...compiler.program import Access, Compute
+from ...compiler.statements import Access, Compute
 from ..common.symbolic_size import EXAMPLES, Key, Size
 from . import tuning
 from .cuda_source import TYPES, Points, operand, times
@@ -148,7 +148,7 @@ def _rows_of_a_table(w: Writer, step: Compute, scratch: str) -> Launch:
         inside = f"spot < {tuning.TABLE_TILE} && tile + spot < {stop}"
         with k.block(f"for (int spot = threadIdx.x; {inside}; spot += {tuning.THREADS_PER_BLOCK})"):
             lead, inner = entry("tile + spot")
-            row = w.values.index(which, lead, inner, rows)
+            row = w.values.within(w.values.read(which, lead, inner), rows)
             k.line(f"if ({row} == {found['row']}) atomicOr(&hits[spot / 32], 1u << spot % 32);")
         k.line("__syncthreads();")
         with (

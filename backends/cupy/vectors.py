@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from ...compiler.program import Access, Compute
+from ...compiler.statements import Access, Compute
 from ..common.memory_layout import ALIGNED
 from ..common.symbolic_size import ONE, ZERO
 from . import tuning

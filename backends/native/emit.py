@@ -6,18 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ...compiler.program import (
-    Access,
-    Compute,
-    Fuse,
-    Guard,
-    Program,
-    Repeat,
-    Step,
-    access_shape,
-    walk,
-    zero_unless,
-)
+from ...compiler.decompose import FORMS
+from ...compiler.program import Program
+from ...compiler.statements import Access, Compute, Fuse, Guard, Repeat, Step, access_shape, walk, zero_unless
 from ...ir.axes import Axis, Range, running
 from ...ir.system import Ref, System
 from ...ops.contract import PRODUCTS
@@ -26,12 +17,12 @@ from ..common import statements
 from ..common.memory_layout import Layout, LiveRanges, layouts, live_ranges, zeros
 from ..common.symbolic_size import BATCH, BATCH_END, EXAMPLES, PART, Size, count
 from . import runtime_library, tuning
-from .data_ops import METHODS, Operations
 from .ir_builder import Code
 from .jit import Compiled
 from .kernel import Kernels
 from .llvm_ir import I64, POINTER, TRUE, Value
 from .loop_nest import Memory, Statements, Where
+from .nests import Nests
 from .parallel_nest import Spread
 from .pointwise import NAMES
 from .products import Products
@@ -55,7 +46,7 @@ class Emitted:
 
 def unsupported(system: System) -> str:
     """The first operation that has no form here; "" if none."""
-    return statements.unsupported(system, NAMES | set(METHODS) | PRODUCTS)
+    return statements.unsupported(system, NAMES | FORMS.keys())
 
 
 def emit(program: Program, dtype: str, vector_bytes: int, helpers: int, panels: bool = True) -> Emitted:
@@ -80,11 +71,11 @@ class _Emitter:
         self.packs: list[tuple[str, Size, int]] = []
         self.tasks: list[Compiled] = []
         self.examples = BATCH
-        self.nests = Statements(self.memory, self.sums)
+        self.statements = Statements(self.memory, self.sums)
+        self.nests = Nests(self.statements)
         self.sharing = TaskBuilder(self.c, helpers)
-        self.products = Products(self.nests, self.sharing, self.room)
-        self.kernels = Kernels(self.system, self.nests, Spread(self.c, self.sharing), self.scratch)
-        self.operations = Operations(self.nests)
+        self.products = Products(self.statements, self.nests, self.sharing, self.room)
+        self.kernels = Kernels(self.system, self.statements, Spread(self.c, self.sharing), self.scratch)
 
     def enter(self, table: Value, sizes: Value) -> None:
         """At the entry of a function: the lengths, and where everything lies."""
@@ -136,7 +127,7 @@ class _Emitter:
         layout = self.layouts[name]
         where = Where({}, ranges, layout.batched)
         ref = Ref(name, tuple(running(a) for a in layout.brackets))
-        self.nests.fill(self.memory.operand(Access(ref), where), where, 0)
+        self.statements.fill(self.memory.operand(Access(ref), where), where, 0)
 
     def step(self, step: Step, loops: tuple[tuple[Repeat, Value], ...]) -> None:
         """One step; loops nest no deeper than there are axes."""
@@ -291,8 +282,8 @@ class _Emitter:
             with there:
                 self.write(body, inner, where)
             with gone:
-                target = self.nests.left(step, where)
-                self.nests.fill(target, where, statements.of_nothing(step))
+                target = self.statements.left(step, where)
+                self.statements.fill(target, where, statements.of_nothing(step))
 
     def holds(self, conditions: Guard, running: Mapping[Axis, Value]) -> Value:
         """Whether all of a guard holds."""
@@ -311,10 +302,7 @@ class _Emitter:
             self.kernels.write(body, inner, where)
         elif e.op in PRODUCTS:
             self.products.write(step, where)
-        elif e.operation.family is elementwise:
-            if e.summed or e.batched != layout.batched or e.combine == "max":
-                self.nests.elementwise(step, where)
-            else:
-                self.kernels.write(body, inner, where)
+        elif e.operation.family is elementwise and not (e.summed or e.batched != layout.batched or e.combine == "max"):
+            self.kernels.write(body, inner, where)
         else:
-            self.operations.write(step, where)
+            self.nests.write(step, where)

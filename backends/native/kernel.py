@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from ...compiler.program import REDUCTIONS, Access, Argument, Compute, Row, by_points, row
-from ...ir.system import Ref, System
+from ...compiler.row_stages import Stages, staged
+from ...compiler.statements import REDUCTIONS, Access, Argument, Compute, Row, by_points, row
+from ...ir.system import System
 from ..common.memory_layout import ALIGNED
 from ..common.symbolic_size import ONE
 from .ir_builder import Dims, Point, Strided, can_be_wide, collapsed
@@ -23,8 +24,6 @@ LAST = ".-1"
 """The dimension of a row."""
 COSTS = {"div": 10, "sqrt": 12, "tanh": 25, "sigmoid": 25, "exp": 20, "log": 25, "pow": 50}
 """Cycles that a vector takes, where that is not about 2."""
-
-Stages = list[tuple[Compute, ...]]
 
 
 class Kernels:
@@ -52,32 +51,6 @@ class Kernels:
             self.spread.run(dims, operands, cost, nest, again=len(plan) == 1)
         else:
             self.spread.alone(dims, operands, nest)  # a boundary: one step
-
-
-def staged(body: Sequence[Compute], rows: Sequence[Row]) -> Stages:
-    """The statements of a kernel of rows by stages: at even places numbers of the row, at odd ones a loop along it."""
-    stage: list[int] = []
-    after: list[set[int]] = [set() for _ in body]
-    wrote: dict[Ref, int] = {}
-    read: dict[Ref, set[int]] = {}
-    vectors: list[int] = []
-    for n, (step, r) in enumerate(zip(body, rows, strict=True)):
-        out, refs = step.equation.out, [a.ref for a in step.args if isinstance(a, Access)]
-        before = {wrote[ref] for ref in (*refs, out) if ref in wrote}
-        vectors.append(sum(rows[m].writes > 1 for m in before))
-        ends = [stage[m] + (rows[m].reads > rows[m].writes) for m in before]  # a reduction's value comes with the next
-        ends += [stage[m] for m in read.get(out, ())]
-        least = max(ends, default=0)
-        stage.append(least + ((r.reads > 1) != least % 2))
-        for m in before | read.get(out, set()):
-            after[m].add(n)
-        wrote[out] = n
-        for ref in refs:
-            read.setdefault(ref, set()).add(n)
-    for n in reversed(range(len(body))):  # as late as it is wanted, where that leaves no more to keep between loops
-        if rows[n].writes > 1 and after[n] and vectors[n] <= 1:
-            stage[n] = max(stage[n], min(stage[m] - (stage[m] % 2 == 0) for m in after[n]))
-    return [tuple(s for s, at in zip(body, stage, strict=True) if at == k) for k in range(max(stage) + 1)]
 
 
 class _Kernel:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
-from typing import Any
 
-from ...compiler.program import Access, Argument, Compute, View
+from ...compiler.statements import Access, Argument, Compute, View
 from ...ir.axes import Axis, Index, Range
 from ...ir.system import Const
 from ..common.memory_layout import Layout, seen, through
@@ -18,6 +17,8 @@ from .ir_builder import Code, Dims, Point, Strided, can_be_wide, collapsed
 from .llvm_ir import Value
 from .pointwise import Typed, convert, larger, pointwise
 from .sums import Blocks, long, reduced, region
+
+Wide = Callable[[Dims, Sequence[Strided]], bool]
 
 
 @dataclass(frozen=True)
@@ -137,10 +138,6 @@ class Memory:
             pointer = self.c.moved(pointer, x.kind, self.c.size(size))
         return Operand(pointer, x.kind, x.lead, shape, steps)
 
-    def part(self, x: Operand, parts: Sequence[Any]) -> Operand:
-        """A slice of the per-example axes."""
-        return self.viewed(x, View("slice", (("parts", tuple(parts)),)))
-
 
 class Statements:
     """Writes statements as loop nests."""
@@ -213,25 +210,30 @@ class Statements:
         value: Callable[[Point, Sequence[Strided]], Typed],
         combine: Combine | None,
         kept: frozenset[Key] = frozenset(),
+        wide: Wide = can_be_wide,
     ) -> None:
-        """``target = value`` at every point, or, with `combine`, joined with what it holds."""
+        """``target = value`` at every point, or, with `combine`, joined with what it holds.
+
+        kept  dimensions whose steps `value` asks for
+        wide  whether vectors may run along the last dimension
+        """
         operands: list[Strided] = [*reads, replace(target, fresh=True)]
         dims, operands = collapsed(dims, operands, kept)
         met = reduced(dims, operands[-1]) if combine is not None and combine.identity == 0 else []
         first = [key for key, _ in dims].index(met[0]) if met else len(dims)
         elements = region(dims[first:], operands[-1]) if met else None
         if first == len(dims) - 1 or elements is None or not long(dims[first:], operands[-1]):
-            self._mapped(dims, operands, value, combine)
+            self._mapped(dims, operands, value, combine, wide)
             return
 
-        nest = lambda dims, operands: self._mapped(dims, list(operands), value, combine)  # noqa: E731
+        nest = lambda dims, operands: self._mapped(dims, list(operands), value, combine, wide)  # noqa: E731
         self.blocks.write(dims[:first], dims[first:], operands, nest, elements)
 
     def _mapped(
-        self, dims: Dims, operands: list[Strided], value: Callable[..., Typed], combine: Combine | None
+        self, dims: Dims, operands: list[Strided], value: Callable[..., Typed], combine: Combine | None, can: Wide
     ) -> None:
         """`map`, whatever the number of values that meet in one element."""
-        target, wide = operands[-1], can_be_wide(dims, operands)
+        target, wide = operands[-1], can(dims, operands)
         last = len(operands) - 1
         if combine is not None and dims and operands[last].along(dims[-1][0]) == ZERO:
             self._accumulated(dims, operands, value, combine, wide)
@@ -275,42 +277,3 @@ class Statements:
             c.store(combine.join(before, partial.total()), point.pointers[-1], target.kind)
 
         c.nest(outer, operands, row, False)
-
-    def elementwise(self, step: Compute, where: Where) -> None:
-        """A pointwise operation that is summed, or whose result is stretched."""
-        target, adds = self.target(step, where)
-        shape = target.shape
-        names = keys(features(shape))
-        places = [n for n, a in enumerate(step.args) if isinstance(a, Access)]
-        reads = [self.m.operand(step.args[n], where).placed(names, shape) for n in places]  # type: ignore[arg-type]
-        kind = self.m.layouts[step.equation.out.name].kind
-
-        def value(point: Point, operands: Sequence[Strided]) -> Typed:
-            args = []
-            for n, arg in enumerate(step.args):
-                if n in places:
-                    at = places.index(n)
-                    args.append((self.c.value(operands, point, at), operands[at].kind))
-                else:
-                    args.append(self.number(arg, point.width))
-            return self.compute(step, args, kind)
-
-        dims = where.dims + features(shape)
-        self.map(dims, reads, target.placed(names, shape), value, self.combine(step) if adds else None)
-
-    def moved(self, step: Compute, source: Operand, target: Operand, dims: Dims, adds: bool) -> None:
-        """A copy between two views, whose per-example axes correspond one to one (size 1 stretches on either side)."""
-        names = keys(features(source.shape if len(source.shape) >= len(target.shape) else target.shape))
-        full = tuple(max(a, b) for a, b in _aligned(source.shape, target.shape))
-        whole = dims + [(k, Size(n)) for k, n in zip(names, full, strict=True)]
-
-        def value(point: Point, operands: Sequence[Strided]) -> Typed:
-            return self.c.value(operands, point, 0), source.kind
-
-        read, write = source.placed(names, full), target.placed(names, full)
-        self.map(whole, [read], write, value, self.combine(step) if adds else None)
-
-
-def _aligned(a: Sequence[int], b: Sequence[int]) -> list[tuple[int, int]]:
-    rank = max(len(a), len(b))
-    return list(zip((1,) * (rank - len(a)) + tuple(a), (1,) * (rank - len(b)) + tuple(b), strict=True))

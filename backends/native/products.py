@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from ...compiler.program import Access, Compute
+from ...compiler.statements import Access, Compute
 from ..common.contraction import Contraction, contraction
 from ..common.gemm_grouping import NOTHING, transposed
 from ..common.symbolic_size import ONE
@@ -13,7 +13,7 @@ from .gemm import Gemm, share_of_product
 from .ir_builder import Code, Point, Strided
 from .loop_nest import Statements, Where, keys
 from .microkernel import strip
-from .pointwise import Typed
+from .nests import Nests
 from .prepacked_gemm import Packer, Panels, share_of_packed, share_of_packing
 from .sums import long, reduced, region
 from .tasks import TaskBuilder
@@ -25,8 +25,8 @@ class Products:
     room  gives memory for so many elements during a step of the program, by the name of its host
     """
 
-    def __init__(self, statements: Statements, sharing: TaskBuilder, room: Callable[[int], str]) -> None:
-        self.s, self.m, self.c, self.room = statements, statements.m, statements.c, room
+    def __init__(self, statements: Statements, nests: Nests, sharing: TaskBuilder, room: Callable[[int], str]) -> None:
+        self.nests, self.s, self.m, self.c, self.room = nests, statements, statements.m, statements.c, room
         self.gemm = Gemm(self.c, sharing)
         self.packer = Packer(self.c, sharing)
         self.packed: dict[int, tuple[Panels, bool]] = {}
@@ -65,18 +65,10 @@ class Products:
         e = step.equation
         adds = step.mode == "add"
         found, left, right, out = self.operands(step, where)
-        dims, inner = found.dims, [key for key, _ in found.dims if key in found.summed]
+        dims = found.dims
         plan = found.matrices()
         if plan is None or e.combine == "max":
-            target, adds = self.s.target(step, where)
-            if inner and not adds:
-                self.s.fill(target, where, 0)
-
-            def value(point: Point, operands: Sequence[Strided]) -> Typed:
-                x, y = (self.c.value(operands, point, n) for n in (0, 1))
-                return self.c.b.fmul(x, y), "float"
-
-            self.s.map(dims, [left, right], out, value, self.s.combine(step) if adds or inner else None)
+            self.nests.write(step, where)
             return
         loops, rows, columns, deep = plan
         met = reduced(loops, out)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from ...compiler.program import Access, Fuse, access_shape
+from ...compiler.statements import Access, Fuse, access_shape
 from ...ir.axes import Range, fixed, last
 from . import tuning
 from .source_writer import COUNT, SourceWriter, count

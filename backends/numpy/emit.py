@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ...compiler.program import Access, Buffer, Compute, Fuse, Program, Repeat, Step, View, guard, walk, zero_unless
+from ...compiler.program import Buffer, Program
+from ...compiler.statements import Access, Compute, Fuse, Repeat, Step, View, guard, walk, zero_unless
 from ...ir.axes import Axis, Index, Range, fixed, last
 from ...ir.system import Ref
 from ..common.python_source import difference, linear

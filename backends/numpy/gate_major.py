@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import gcd
 
-from ...compiler.program import Access, Compute, Program, walk
+from ...compiler.program import Program
+from ...compiler.statements import Access, Compute, walk
 from ...ops.shapes import elementwise
 from . import tuning
 

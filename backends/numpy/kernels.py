@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from ...errors import TemplateError
+from ...ops.contract import subscripts
 from ...ops.core import Op
 from ...ops.shapes import as_slice
-from ..common.contraction import subscripts
 from . import tuning
 
 Array = Any

@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ...compiler.linear_recurrence import ZERO, Affine, Form, Node, affine
-from ...compiler.program import Access, Argument, Compute, Program, Repeat
+from ...compiler.program import Program
+from ...compiler.statements import Access, Argument, Compute, Repeat
 from ...dependence.scc import components
 from ...ir.axes import Axis, Range, running
 from ...ir.coverage import within

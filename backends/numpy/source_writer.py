@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ...compiler.program import Access, Argument, Compute, Program
+from ...compiler.program import Program
+from ...compiler.statements import Access, Argument, Compute
 from ...ir.axes import Axis, Range, fixed, last
 from ...ir.system import Const, Equation
 from ...printing.plain import Writer

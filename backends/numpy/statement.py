@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ...compiler.program import Access, Compute
+from ...compiler.statements import Access, Compute
 from ...ir.axes import fixed
 from ...ir.system import Const
-from ...ops.contract import PRODUCTS
-from ..common.contraction import subscripts
+from ...ops.contract import PRODUCTS, subscripts
 from ..common.python_source import difference, linear
 from ..common.symbolic_size import Key
 from .kernels import COMPLEX, ELEMENTWISE

@@ -9,7 +9,7 @@ from helpers.zoo import ZOO, arrays_for, lengths_for, params_for
 from laws.test_merge import CELLS
 from unroll import Template, ops, t
 from unroll.backends.numpy import tuning
-from unroll.compiler.program import Fuse, walk
+from unroll.compiler.statements import Fuse, walk
 
 NAMES = [*list(CELLS)[::4], *(f"zoo {name}" for name in list(ZOO)[::5]), "zoo attention", "zoo many_operations"]
 

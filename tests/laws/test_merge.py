@@ -13,7 +13,8 @@ from laws.agreement import Specimen, executables, poison, same
 from unroll import T, Template, ops, t
 from unroll.compiler import pipeline
 from unroll.compiler.pipeline import compile_system
-from unroll.compiler.program import Compute, Program, Repeat, walk
+from unroll.compiler.program import Program
+from unroll.compiler.statements import Compute, Repeat, walk
 from unroll.errors import NonFiniteError
 
 EXACT = 1e-12

@@ -13,7 +13,8 @@ from helpers.zoo import ZOO, arrays_for, lengths_for, params_for
 from laws.agreement import DERIVED, Specimen, check_backend, check_gradient, close, complex_step, directions
 from unroll import ops
 from unroll.compiler import pipeline
-from unroll.compiler.program import Access, Buffer, Compute, Fuse, Program, Repeat
+from unroll.compiler.program import Buffer, Program
+from unroll.compiler.statements import Access, Compute, Fuse, Repeat
 from unroll.dependence.loop_order import NoOrder
 from unroll.ir.axes import Range, running
 from unroll.ops.core import OPS

@@ -12,7 +12,8 @@ from helpers.zoo import ZOO, arrays_for, lengths_for, params_for
 from laws.agreement import executables
 from laws.test_merge import CELLS, PRODUCTS
 from unroll import Template, ops, t
-from unroll.compiler.program import Compute, Program, Repeat, walk
+from unroll.compiler.program import Program
+from unroll.compiler.statements import Compute, Repeat, walk
 
 
 def pointwise(program: Program) -> tuple[int, int]:

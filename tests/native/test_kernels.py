@@ -13,7 +13,7 @@ from laws.test_zoo import SINGLE
 
 from unroll import Template, ops, t
 from unroll.backends.native import tuning
-from unroll.compiler.program import Compute, Fuse, Repeat
+from unroll.compiler.statements import Compute, Fuse, Repeat
 
 pytest.importorskip("llvmlite")
 

@@ -13,7 +13,8 @@ from dataclasses import replace
 
 from ..ir.axes import Axis
 from ..ir.system import Ref, System
-from .program import Access, Compute, Fuse, Program, Repeat, guard, row, walk
+from .program import Program
+from .statements import Access, Compute, Fuse, Repeat, guard, row, walk
 
 Step = Compute | Fuse | Repeat
 Space = tuple[object, ...]

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from ..ir.coverage import within
 from ..ir.system import Const, Ref
-from .program import Access, Argument, Compute, Fuse, Program, Repeat, access_shape
+from .program import Program
+from .statements import Access, Argument, Compute, Fuse, Repeat, access_shape
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,8 @@ from ..ir.axes import Axis, Index, Range, fixed, last
 from ..ir.coverage import steps_of, within
 from ..ir.system import Equation, Operand, Ref, System, visible
 from ..ops.contract import PRODUCTS
-from .program import Access, Argument, Buffer, Compute, Guard, Program, Repeat, View
+from .program import Buffer, Program
+from .statements import Access, Argument, Compute, Guard, Repeat, View
 
 VIEWS = ("transpose", "slice")
 

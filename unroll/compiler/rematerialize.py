@@ -12,7 +12,8 @@ from dataclasses import replace
 from ..ir.axes import Axis
 from ..ir.system import Ref
 from ..ops.shapes import elementwise
-from .program import Access, Compute, Program, Repeat, Step
+from .program import Program
+from .statements import Access, Compute, Repeat, Step
 
 CHEAP = frozenset({
     "add", "sub", "mul", "neg", "abs", "sign", "relu", "maximum", "minimum", "where", "greater", "greater_equal",

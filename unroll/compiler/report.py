@@ -11,7 +11,8 @@ from ..ir.system import visible
 from ..ops.contract import PRODUCTS
 from ..printing.plain import Writer
 from .linear_recurrence import affine
-from .program import Access, Compute, Fuse, Program, Repeat, Step, shown, walk
+from .program import Program
+from .statements import Access, Compute, Fuse, Repeat, Step, shown, walk
 
 LISTED = 8
 

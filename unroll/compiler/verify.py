@@ -15,7 +15,8 @@ from ..ir.system import Equation, Ref, System
 from ..transform import verify
 from ..transform.verify import VerificationError, needed_at, small_lengths, text_key, undefined
 from ..unfold.existence import exists, instances, runs
-from .program import Access, Buffer, Compute, Fuse, Program, Repeat, Step, guard, walk, zero_unless
+from .program import Buffer, Program
+from .statements import Access, Compute, Fuse, Repeat, Step, guard, walk, zero_unless
 
 Steps = tuple[int, ...]
 Instance = tuple[str, Steps]

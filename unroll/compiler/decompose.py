@@ -1,0 +1,285 @@
+"""Operations decomposed into loop nests, once for all code generators: softmax, lookups, slices and products alike."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import accumulate
+
+from ..ir.system import Const
+from ..ops.contract import PRODUCTS, subscripts
+from ..ops.shapes import Part, Shape, as_slice, elementwise, negative_axes
+from .nests import ZERO, Affine, Apply, Clamp, Coordinate, Digit, Load, Loop, Nest, Reduce, Scalar, at
+from .statements import Access, Compute, viewed_shape
+
+LETTERS = "ijklmnpqrsuvwxyz"
+Place = tuple[Coordinate, ...]
+
+
+def decomposed(step: Compute, shape: Callable[[str], Shape], kind: str) -> tuple[Nest, ...]:
+    """The nests of a statement, one after the other; its loops over steps and examples go around each.
+
+    shape  the per-example shape of a name
+    kind   the dtype of the left-hand side
+    """
+    s = Statement(step, shape, kind)
+    return _pointwise(s) if step.equation.operation.family is elementwise else FORMS[step.equation.op](s)
+
+
+class Statement:
+    """A statement that is being decomposed.
+
+    shapes  of what it reads, by operand
+    result  the shape of its value, which may be stretched to that of its left-hand side
+    loops   over the left-hand side; `place` is where in the value an element of it comes from
+    """
+
+    def __init__(self, step: Compute, shape: Callable[[str], Shape], kind: str) -> None:
+        e = step.equation
+        self.args, self.op, self.kind, self.attrs = step.args, e.op, kind, dict(e.attrs)
+        self.shapes = [viewed_shape(a, shape(a.ref.name)) if isinstance(a, Access) else () for a in step.args]
+        self.result: Shape = tuple(e.operation.family.shape(self.shapes, self.attrs))
+        self.out, self.used = shape(e.out.name), 0
+        self.loops = tuple(self.loop(n) for n in self.out)
+        self.place = self.stretched(self.result, tuple(map(at, self.loops)))
+
+    def loop(self, size: int) -> Loop:
+        """A loop variable of its own."""
+        self.used += 1
+        letter, turn = LETTERS[(self.used - 1) % len(LETTERS)], (self.used - 1) // len(LETTERS)
+        return Loop(f"{letter}{turn or ''}", size)
+
+    def stretched(self, shape: Shape, place: Place) -> Place:
+        """The place in a value that is broadcast, of a place in what it is broadcast to: aligned at the right."""
+        last = place[len(place) - len(shape) :]
+        return tuple(ZERO if n == 1 else index for n, index in zip(shape, last, strict=True))
+
+    def read(self, n: int, place: Place) -> Scalar:
+        """An operand at a place in what it is broadcast to."""
+        return Load(self.args[n], self.stretched(self.shapes[n], place))
+
+    def axes(self, n: int = 0) -> list[int]:
+        """The axes of an operand that a reduction takes together, counted from the front."""
+        rank = len(self.shapes[n])
+        return [a + rank for a in negative_axes(self.attrs.get("axis", (-1,)), rank)]
+
+    def stored(self, value: Scalar) -> tuple[Nest, ...]:
+        """A nest over the left-hand side."""
+        return (Nest(self.loops, tuple(map(at, self.loops)), value),)
+
+    def part(self, taken: Sequence[range | int | None], value: Callable[[Place], Scalar], meets: bool = False) -> Nest:
+        """A nest over a part of the left-hand side: of each of the value's axes a range, one index, or all of it."""
+        lead = self.loops[: len(self.out) - len(self.result)]
+        index: list[Coordinate] = list(map(at, lead))
+        loops, place = list(lead), list[Coordinate]()
+        for chosen, n, whole in zip(taken, self.result, self.loops[len(lead) :], strict=True):
+            if isinstance(chosen, int):
+                index.append(Affine((), chosen) if n == whole.size else at(whole))
+                loops += [whole] if n != whole.size else []
+                continue
+            loop, where = whole, at(whole)
+            if chosen is not None and (n == whole.size or not chosen):
+                loop = self.loop(len(chosen))
+                where = at(loop).scaled(chosen.step, chosen.start)
+            loops.append(loop)
+            place.append(at(loop) if n == whole.size else ZERO)
+            index.append(where)
+        return Nest(tuple(loops), tuple(index), value(tuple(place)), meets)
+
+
+def _pointwise(s: Statement) -> tuple[Nest, ...]:
+    return s.stored(Apply(s.op, tuple(s.read(n, s.place) for n in range(len(s.args))), s.kind))
+
+
+# -- reductions ------------------------------------------------------------------------------------------------------
+
+
+def _reduced(s: Statement) -> tuple[Nest, ...]:
+    """A sum or a maximum over per-example axes."""
+    place, gone = _row(s)
+    return s.stored(Reduce(s.op, gone, s.read(0, place)))
+
+
+def _row(s: Statement) -> tuple[Place, tuple[Loop, ...]]:
+    """Where the operand of a reduction is read: at loops of its own along the axes that it takes together."""
+    shape, axes = s.shapes[0], s.axes()
+    own = {a: s.loop(shape[a]) for a in axes}
+    kept = iter(s.place if len(s.place) < len(shape) else [x for i, x in enumerate(s.place) if i not in own])
+    return tuple(at(own[i]) if i in own else next(kept) for i in range(len(shape))), tuple(own.values())
+
+
+def _shrunk(s: Statement) -> tuple[Nest, ...]:
+    """A sum to a shape that the operand's is a broadcast of."""
+    shape, lead = s.shapes[0], len(s.shapes[0]) - len(s.result)
+    place = [*([ZERO] * lead), *s.place]
+    gone = {i: s.loop(n) for i, n in enumerate(shape) if n != 1 and (i < lead or s.result[i - lead] == 1)}
+    for i, loop in gone.items():
+        place[i] = at(loop)
+    value = s.read(0, tuple(place))
+    return s.stored(Reduce("sum", tuple(gone.values()), value) if gone else value)
+
+
+def _argmax(s: Statement) -> tuple[Nest, ...]:
+    """The place of the first largest element."""
+    loop = s.loop(s.shapes[0][-1])
+    return s.stored(Reduce("argmax", (loop,), s.read(0, (*s.place, at(loop)))))
+
+
+def _product(s: Statement) -> tuple[Nest, ...]:
+    """A product, as one sum of products."""
+    a, b, out = subscripts(s.op, [len(shape) for shape in s.shapes], s.attrs)
+    where = dict(zip(out, s.place, strict=True))
+    sizes = dict(zip((*a, *b), (*s.shapes[0], *s.shapes[1]), strict=True))
+    gone = {x: s.loop(sizes[x]) for x in dict.fromkeys(a + b) if x not in where}
+    where |= {x: at(loop) for x, loop in gone.items()}
+    both = tuple(s.read(n, tuple(where[x] for x in part)) for n, part in enumerate((a, b)))
+    value = Apply("mul", both, "float")
+    return s.stored(Reduce("sum", tuple(gone.values()), value) if gone else value)
+
+
+def _stable(s: Statement) -> tuple[Nest, ...]:
+    """logsumexp, softmax and cross-entropy of a row.
+
+    The largest element is subtracted before anything is raised, so that nothing overflows (Goodfellow et al., section
+    4.1). A row whose largest element is infinite is left unshifted, and a softmax is zero where the sum is: as NumPy
+    has it.
+    """
+    place, gone = _row(s)
+    x = s.read(0, place)
+    top = Reduce("max", gone, x)
+    shift = _apply("where", _apply("isfinite", top), top, _number(0.0))
+    total = Reduce("sum", gone, _apply("exp", _apply("sub", x, shift)))
+    if s.op == "softmax":
+        divisor = _apply("where", _apply("equal", total, _number(0.0)), _number(1.0), total)
+        return s.stored(_apply("div", _apply("exp", _apply("sub", s.read(0, s.place), shift)), divisor))
+    logarithm = _apply("log", total)
+    if s.op == "logsumexp":
+        return s.stored(_apply("add", logarithm, shift))
+    chosen = s.read(0, (*s.place, Clamp(s.read(1, s.place), s.shapes[0][-1])))
+    return s.stored(_apply("sub", logarithm, _apply("sub", chosen, shift)))
+
+
+def _apply(op: str, *args: Scalar) -> Scalar:
+    return Apply(op, args, "float")
+
+
+def _number(value: float) -> Scalar:
+    return Load(Const(value))
+
+
+# -- rearrangements --------------------------------------------------------------------------------------------------
+
+
+def _broadcast(s: Statement) -> tuple[Nest, ...]:
+    return s.stored(s.read(0, s.place))
+
+
+def _transposed(s: Statement) -> tuple[Nest, ...]:
+    rank, axes = len(s.place), s.attrs.get("axes")
+    order = range(rank)[::-1] if axes is None else [a + rank for a in axes]
+    where = dict(zip(order, s.place, strict=True))
+    return s.stored(s.read(0, tuple(where[i] for i in range(rank))))
+
+
+def _taken(parts: Sequence[Part], shape: Shape) -> list[range | int | None]:
+    """What a slice takes of each axis."""
+    found = [as_slice(part) for part in parts]
+    ranges = [x % n if isinstance(x, int) else range(*x.indices(n)) for x, n in zip(found, shape, strict=False)]
+    return [*ranges, *([None] * (len(shape) - len(ranges)))]
+
+
+def _sliced(s: Statement) -> tuple[Nest, ...]:
+    result, place = iter(s.place), list[Coordinate]()
+    for taken in _taken(s.attrs["parts"], s.shapes[0]):
+        if isinstance(taken, int):
+            place.append(Affine((), taken))
+            continue
+        index = next(result)
+        assert isinstance(index, Affine)
+        place.append(index if taken is None else index.scaled(taken.step, taken.start))
+    return s.stored(Load(s.args[0], tuple(place)))
+
+
+def _unsliced(s: Statement) -> tuple[Nest, ...]:
+    """A slice put back into zeros."""
+    taken = _taken(s.attrs["parts"], s.result)
+    return (*s.stored(_number(0.0)), s.part(taken, lambda place: s.read(0, place)))
+
+
+def _joined(s: Statement) -> tuple[Nest, ...]:
+    """Concatenation and stacking: each operand into its part."""
+    rank = len(s.result)
+    (axis,) = negative_axes(s.attrs["axis"], rank)
+    sizes = [shape[axis] for shape in s.shapes] if s.op == "concat" else []
+    starts = [0, *accumulate(sizes)]
+    found = []
+    for n in range(len(s.args)):
+        taken: list[range | int | None] = [None] * rank
+        taken[axis] = n if s.op == "stack" else range(starts[n], starts[n + 1])
+        found.append(s.part(taken, lambda place, n=n: s.read(n, place)))  # type: ignore[misc]
+    return tuple(found)
+
+
+def _reshaped(s: Statement) -> tuple[Nest, ...]:
+    """The same elements in another shape: axes are matched in groups of as many elements, each counted through."""
+    old = [n for n in s.shapes[0] if n != 1]
+    new = [(n, x) for n, x in zip(s.result, s.place, strict=True) if n != 1]
+    found: list[Coordinate] = []
+    while old and 0 not in old:
+        n, m, i, j = old[0], new[0][0], 1, 1
+        while n != m:
+            if n < m:
+                n, i = n * old[i], i + 1
+            else:
+                m, j = m * new[j][0], j + 1
+        found += _digits(old[:i], new[:j])
+        old, new = old[i:], new[j:]
+    digits = iter(found)
+    return s.stored(Load(s.args[0], tuple(ZERO if n == 1 else next(digits, ZERO) for n in s.shapes[0])))
+
+
+def _digits(old: Sequence[int], new: Sequence[tuple[int, Coordinate]]) -> list[Coordinate]:
+    """The axes of a group, from those of the other shape with as many elements."""
+    terms: list[tuple[Loop, int]] = []
+    for k, (_, x) in enumerate(new):
+        assert isinstance(x, Affine)
+        terms += x.scaled(math.prod(n for n, _ in new[k + 1 :]), 0).terms
+    number = Affine(tuple(terms))
+    return [number if len(old) == 1 else Digit(number, math.prod(old[k + 1 :]), n) for k, n in enumerate(old)]
+
+
+# -- lookups ---------------------------------------------------------------------------------------------------------
+
+
+def _looked_up(s: Statement) -> tuple[Nest, ...]:
+    """Rows of a table, or one element of each row, by integer index."""
+    table = s.shapes[0]
+    if s.op == "pick":
+        return s.stored(Load(s.args[0], (*s.stretched(table[:-1], s.place), Clamp(s.read(1, s.place), table[-1]))))
+    rows, rest = s.place[: len(s.shapes[1])], s.place[len(s.shapes[1]) :]
+    return s.stored(Load(s.args[0], (Clamp(s.read(1, rows), table[0]), *rest)))
+
+
+def _scattered(s: Statement) -> tuple[Nest, ...]:
+    """Values added up in the rows that an index names."""
+    values, rank = s.shapes[0], len(s.shapes[1])
+    loops = tuple(s.loop(n) for n in values)
+    place = tuple(map(at, loops))
+    row = Clamp(s.read(1, place[:rank]), s.out[0])
+    return (*s.stored(_number(0.0)), Nest(loops, (row, *place[rank:]), s.read(0, place), meets=True))
+
+
+def _one_hot(s: Statement) -> tuple[Nest, ...]:
+    """Unit vectors."""
+    *rows, last = s.place
+    assert isinstance(last, Affine)
+    return s.stored(_apply("cast", _apply("equal", s.read(0, tuple(rows)), last)))
+
+
+FORMS: dict[str, Callable[[Statement], tuple[Nest, ...]]] = {
+    "sum": _reduced, "max": _reduced, "sum_to": _shrunk, "argmax": _argmax, "softmax": _stable, "logsumexp": _stable,
+    "cross_entropy": _stable, "broadcast_to": _broadcast, "transpose": _transposed, "slice": _sliced,
+    "unslice": _unsliced, "reshape": _reshaped, "concat": _joined, "stack": _joined, "take": _looked_up,
+    "pick": _looked_up, "scatter": _scattered, "one_hot": _one_hot, **dict.fromkeys(PRODUCTS, _product),
+}  # fmt: skip
+"""The operations that are not pointwise."""

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from ..dependence.flows import dependences, operations
-from ..dependence.loop_order import plan
+from ..dependence.analysis import analysis
 from ..ir.system import System
 from .lower import Place, places_of
 
@@ -25,11 +24,11 @@ class Bodies:
     """
 
     def __init__(self, system: System) -> None:
-        flows = operations(system)
-        self.place: dict[int, Place] = places_of(plan(flows, system.axes))
+        known = analysis(system)
+        self.place: dict[int, Place] = places_of(known.order)
         self.after: dict[Unit, set[Unit]] = {}
         self.known: dict[Unit, Unit] = {}
-        for edge in dependences(flows):
+        for edge in known.edges:
             a, b = self.place[edge.producer], self.place[edge.consumer]
             depth = 0
             while depth < min(len(a), len(b)) and a[depth][0] == b[depth][0]:

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 
-from ..dependence.flows import Flow, operations
-from ..dependence.loop_order import Loop, Once, Plan, plan
+from ..dependence.analysis import analysis
+from ..dependence.flows import Flow
+from ..dependence.loop_order import Loop, Once, Plan
 from ..ir.axes import Axis, Index, Range, fixed, last
 from ..ir.coverage import steps_of, within
 from ..ir.system import Equation, Operand, Ref, System, visible
@@ -26,8 +27,7 @@ def lower(system: System, hoist: bool = True) -> Program:
 
     hoist  False leaves every product over steps in a loop, one step at a time
     """
-    flows = operations(system)
-    steps = plan(flows, system.axes)
+    flows, steps = analysis(system).flows, analysis(system).order
     if not hoist:
         steps = tuple(_stepwise(flows, s) for s in steps)
     views = _views(system)

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from ..dependence.flows import dependences, operations
-from ..dependence.scc import components
+from ..dependence.analysis import analysis
 from ..ir.names import is_hidden
 from ..ir.system import Equation, Operand, Ref, System
 from ..ops.shapes import broadcast
@@ -18,10 +17,10 @@ from ..ops.shapes import broadcast
 
 def reassociate(system: System) -> System:
     """The system with every chain of additions inside a recurrence split in two: outside, inside."""
-    flows = operations(system)
-    edges = dependences(flows)
+    known = analysis(system)
+    flows = known.flows
     group: dict[str, set[int]] = {}  # a name with boundaries has equations in several components
-    for number, members in enumerate(components(range(len(flows)), [(e.producer, e.consumer) for e in edges])):
+    for number, members in enumerate(known.components):
         for m in members if len(members) > 1 else ():
             group.setdefault(flows[m].out.name, set()).add(number)
     writers = system.writers

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from itertools import accumulate, groupby
 from typing import Any
 
-from ..dependence.flows import dependences, live, operations
-from ..dependence.scc import components
+from ..dependence.analysis import analysis
+from ..dependence.flows import live
 from ..ir.axes import running
 from ..ir.coverage import steps_of, within
 from ..ir.names import is_cotangent, primal
@@ -28,8 +28,8 @@ class Loops:
     """Which equations depend on themselves, and how far each stands from what is given."""
 
     def __init__(self, system: System) -> None:
-        edges = [(d.producer, d.consumer) for d in dependences(operations(system))]
-        groups = components(range(len(system.equations)), edges)
+        known = analysis(system)
+        edges, groups = [(d.producer, d.consumer) for d in known.edges], known.components
         self.component = {n: number for number, members in enumerate(groups) for n in members}
         before: dict[int, list[int]] = {}
         self.recurring: set[int] = set()

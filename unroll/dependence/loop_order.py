@@ -50,10 +50,10 @@ class NoOrder(Exception):
         self.edges, self.cycle, self.instant = tuple(edges), tuple(cycle), instant
 
 
-def plan(flows: list[Flow], axes: Sequence[Axis]) -> Plan:
-    """The order in which to run the flows. Raises NoOrder."""
+def plan(flows: list[Flow], axes: Sequence[Axis], edges: Sequence[Dependence] | None = None) -> Plan:
+    """The order in which to run the flows; `edges` are their dependences, where these are known. Raises NoOrder."""
     try:
-        return _plan(range(len(flows)), dependences(flows), tuple(axes))
+        return _plan(range(len(flows)), dependences(flows) if edges is None else edges, tuple(axes))
     except _Stuck as error:
         raise _no_order(error.inner, tuple(axes)) from None
 

@@ -227,11 +227,11 @@ class Equation:
 
     def written(self, position: int) -> tuple[Index, Index]:
         """First and last step written along one bracket of the left-hand side."""
-        index = self.out.index[position]
-        if not index.runs or index.axis is None:
-            return index, index
-        r = self.range(index.axis)
-        return r.lo + index.shift, r.hi + index.shift
+        return self._writes[position]
+
+    @cached_property
+    def _writes(self) -> tuple[tuple[Index, Index], ...]:
+        return tuple(_ends(i, self.ranges[i.axis]) if i.axis and i.runs else (i, i) for i in self.out.index)
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,14 +303,8 @@ class System:
 
         A ref that only its label mentions may run along an axis that was summed over before: that axis counts whole.
         """
-        ends = []
-        for index in ref.index:
-            if index.runs and index.axis is not None:
-                r = equation.ranges.get(index.axis) or whole(index.axis)
-                ends.append((r.lo + index.shift, r.hi + index.shift))
-            else:
-                ends.append((index, index))
-        return tuple(ends)
+        known = equation.ranges
+        return tuple(_ends(i, known.get(i.axis) or whole(i.axis)) if i.axis and i.runs else (i, i) for i in ref.index)
 
     def place(self, equation: Equation, axis: Axis) -> Index | None:
         """The step along an axis at which an equation stands; None for what is computed once for all steps."""
@@ -367,8 +361,8 @@ class System:
             if len(equations) == 1
             and not self.decls[name].given
             and equations[0].combine == "sum"
+            and not (equations[0].summed or (equations[0].batched and not self.decls[name].batched))
             and all(i.runs and not i.shift for i in equations[0].out.index)
-            and self._alone(equations[0])
         }
 
     def _alone(self, equation: Equation) -> bool:
@@ -393,6 +387,11 @@ def check_known(name: str, equations: Iterable[Equation]) -> None:
                 f"template {name!r} uses the operation {op!r}, which is not defined here: import the module that "
                 "calls ops.define first"
             )
+
+
+def _ends(index: Index, r: Range) -> tuple[Index, Index]:
+    """The first and the last step of a running index over a range."""
+    return r.lo + index.shift, r.hi + index.shift
 
 
 def _overlap(a: Equation, b: Equation) -> bool:

@@ -5,8 +5,9 @@ Precondition and result: a checked system. Each rewrite is one pass over the equ
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import cycle
 
 from ..dependence.flows import live
 from ..ir.axes import Index, Range
@@ -43,12 +44,16 @@ def reduced(system: System, roots: Iterable[str], apart: Iterable[str] = ()) -> 
            the other way round
     """
     kept = Kept(frozenset(roots), frozenset(apart))
+    rewrites = (_fold_numbers, _into_copies, _promote, _through_copies, _merge_equal)
     with Stages(without_dead(system, kept.roots)) as stages:
-        for _ in range(1 + len(system.equations)):
-            before = stages.last.equations
-            for rewrite in (_fold_numbers, _into_copies, _promote, _through_copies, _merge_equal):
-                stages.add(rewrite.__name__, without_dead(rewrite(stages.last, kept), kept.roots))
-            if stages.last.equations == before:
+        idle, turns = 0, cycle(rewrites)
+        for _ in range(len(rewrites) * (1 + len(system.equations))):
+            rewrite, before = next(turns), stages.last
+            changed = rewrite(before, kept)
+            if changed is not before:
+                stages.add(rewrite.__name__, without_dead(changed, kept.roots))
+            idle = idle + 1 if stages.last.equations == before.equations else 0
+            if idle == len(rewrites):
                 break
         stages.add("_trim", _trim(stages.last, kept))
     return stages.last
@@ -58,7 +63,16 @@ def without_dead(system: System, roots: Iterable[str]) -> System:
     """Dead code elimination: only the equations that the roots are computed from."""
     names = live(system, list(roots))
     decls = {n: d for n, d in system.decls.items() if n in names or d.given}
-    return replace(system, decls=decls, equations=tuple(e for e in system.equations if e.out.name in names))
+    equations = tuple(e for e in system.equations if e.out.name in names)
+    if len(decls) == len(system.decls) and len(equations) == len(system.equations):
+        return system
+    return replace(system, decls=decls, equations=equations)
+
+
+def _with(system: System, equations: Sequence[Equation]) -> System:
+    """The system with other equations; the system itself, and all that is known of it, where they are its own."""
+    same = all(new is old for new, old in zip(equations, system.equations, strict=True))
+    return system if same else replace(system, equations=tuple(equations))
 
 
 def _replace_reads(system: System, change: Callable[[Equation, Ref], Operand]) -> System:
@@ -67,7 +81,7 @@ def _replace_reads(system: System, change: Callable[[Equation, Ref], Operand]) -
         args = tuple(change(e, a) if isinstance(a, Ref) else a for a in e.args)
         label = e.label and e.label.map(lambda ref, e=e: change(e, ref))  # type: ignore[misc]
         equations.append(e if args == e.args and label == e.label else replace(e, args=args, label=label))
-    return replace(system, equations=tuple(equations))
+    return _with(system, equations)
 
 
 def _through_copies(system: System, kept: Kept) -> System:
@@ -117,7 +131,7 @@ def _promote(system: System, kept: Kept) -> System:
         if is_hidden(source.name) and plain and e.batched == inner.batched and source.name not in swapped:
             swapped[name] = replace(inner, out=e.out, source=e.source)
             swapped[source.name] = replace(e, out=inner.out, args=(e.out,), label=None)
-    return replace(system, equations=tuple(swapped.get(e.out.name, e) for e in system.equations))
+    return _with(system, [swapped.get(e.out.name, e) for e in system.equations])
 
 
 def _takes_number(system: System, e: Equation, ref: Ref) -> bool:
@@ -140,7 +154,7 @@ def _fold_numbers(system: System, kept: Kept) -> System:
     for e in system.equations:
         operand = _identity(system, _with_numbers(system, e, filled))
         equations.append(e if operand is None else replace(e, op="copy", args=(operand,), attrs=(), label=None))
-    return replace(system, equations=tuple(equations))
+    return _with(system, equations)
 
 
 def _with_numbers(system: System, e: Equation, filled: Mapping[str, Equation]) -> Equation:
@@ -223,7 +237,7 @@ def _into_copies(system: System, kept: Kept) -> System:
         if merged is not None and isinstance(operand, Ref):
             taken.add(operand.name)
         equations.append(merged or e)
-    return replace(system, equations=tuple(equations)) if taken else system
+    return _with(system, equations)
 
 
 def _merged(system: System, e: Equation, ref: Ref, inner: Equation) -> Equation | None:
@@ -273,7 +287,7 @@ def _trim(system: System, kept: Kept) -> System:
         if decl.kind == "cotangent" and e.out.name not in kept.roots:
             e = _trimmed(e, needed.get(e.out.name, []))
         equations.append(e)
-    return replace(system, equations=tuple(equations))
+    return _with(system, equations)
 
 
 def _trimmed(e: Equation, reads: list[tuple[tuple[Index, Index], ...]]) -> Equation:
@@ -290,7 +304,7 @@ def _trimmed(e: Equation, reads: list[tuple[tuple[Index, Index], ...]]) -> Equat
         if all(_later(hi, read[position][1]) for read in reads):
             hi = _greatest([read[position][1] for read in reads], hi)
         domain.append(Range(r.axis, lo - shift, hi - shift))
-    return replace(e, domain=tuple(domain))
+    return e if tuple(domain) == e.domain else replace(e, domain=tuple(domain))
 
 
 def _later(a: Index, b: Index) -> bool:

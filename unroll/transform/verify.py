@@ -18,8 +18,8 @@ from itertools import product
 from typing import Any
 
 from ..cache import BoundedCache
-from ..dependence.flows import operations
-from ..dependence.loop_order import NoOrder, plan
+from ..dependence.analysis import analysis
+from ..dependence.loop_order import NoOrder
 from ..errors import UnrollError
 from ..ir.axes import Axis, Lengths
 from ..ir.boxes import Box, meet, numbers, uncovered
@@ -133,7 +133,7 @@ def has_order(system: System) -> bool:
     """True if some order of steps computes everything."""
     if "_order" not in system.__dict__:
         try:
-            plan(operations(system), system.axes)
+            _ = analysis(system).order
             system.__dict__["_order"] = True
         except NoOrder:
             system.__dict__["_order"] = False

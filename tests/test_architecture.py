@@ -33,6 +33,8 @@ ORDER = (
     ("__main__",),
 )
 """The rooms in the order in which data flows: each imports only those before it, for type checking and late too."""
+EACH_ITS_OWN = {"Operand", "Where", "Workspace", "Flow"}
+"""What every code generator has its own of; a data dependence, and the gradient flow that users are given."""
 LATE = {
     "unroll.cli.commands": 1,
     "unroll.display": 3,
@@ -136,6 +138,14 @@ def test_few_imports_stand_inside_functions() -> None:
     late = Counter(name for name in FILES for target, late in imports(name) if late and target in FILES)
     assert sum(late.values()) <= 5
     assert late == LATE
+
+
+def test_a_class_has_its_name_to_itself() -> None:
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in FILES.values()]
+    found = Counter(node.name for tree in trees for node in tree.body if isinstance(node, ast.ClassDef))
+    public = {name: n for name, n in found.items() if not name.startswith("_")}
+    assert len(public) > 200
+    assert {name for name, n in public.items() if n > 1} == EACH_ITS_OWN
 
 
 def test_few_annotations_say_any() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...compiler.nests import ZERO, Affine, Coordinate, Digit
+from ...compiler.nests import ZERO, AffineIndex, Coordinate, Digit
 from .symbolic_size import Key, Size
 
 Computed = list[tuple[Coordinate, Size]]
@@ -18,7 +18,7 @@ def addressed(index: Sequence[Coordinate], steps: Sequence[Size]) -> tuple[int, 
     start, computed = 0, Computed()
     strides: dict[Key, Size] = {}
     for x, step in _merged(index, steps):
-        if not isinstance(x, Affine):
+        if not isinstance(x, AffineIndex):
             computed.append((x, step))
             continue
         start += x.start * step.factor

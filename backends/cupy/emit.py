@@ -10,17 +10,17 @@ from ...compiler.statements import Access, Compute, Fuse, Guard, Repeat, Step, b
 from ...ir.axes import Axis, Range, running
 from ...ir.system import Const, Equation, Ref, System
 from ...ops.contract import PRODUCTS
-from ..common import statements
+from ..common import statement_queries as statements
 from ..common.contraction import contraction
 from ..common.gemm_grouping import NOTHING, Group, transposed
 from ..common.memory_layout import Layout, LiveRanges, layouts, live_ranges, zeros
 from ..common.symbolic_size import BATCH, EXAMPLES, ONE, ZERO, Size, count
 from . import sums, tuning
 from .cuda_source import Operand, Where, operand, prelude
-from .kernels import Writer, by_row
+from .kernels import KernelWriter, by_row
 from .mixed_precision import CONVERSIONS, narrow, shortened, written
 from .persistent import persistent
-from .plan import Action, Launch, Loop, Need, Plan, Product, Scratch, touched
+from .plan import Action, Launch, Need, Plan, Product, Scratch, StepLoop, touched
 from .row_dots import dots, long
 from .scalar_expressions import KNOWN
 
@@ -103,10 +103,10 @@ class _Emitter:
         first = min(self.number, self.live.first.get(name, self.number))
         self.live = LiveRanges({**self.live.first, name: first}, {**self.live.final, name: self.number})
 
-    def writer(self, name: str, where: Where) -> Writer:
+    def writer(self, name: str, where: Where) -> KernelWriter:
         """A new kernel."""
         plain = "".join(c if c.isascii() and c.isalnum() else "_" for c in name)
-        return Writer(f"k{len(self.texts)}_{plain}", self.layouts, where, self.dtype, self.narrow)
+        return KernelWriter(f"k{len(self.texts)}_{plain}", self.layouts, where, self.dtype, self.narrow)
 
     # -- memory that begins as zeros ---------------------------------------------------------------------------------
 
@@ -140,7 +140,7 @@ class _Emitter:
         if isinstance(step, Fuse):
             return self.guarded(step.body, step.inner, loops)
         body = [a for inner in step.body for a in self.step(inner, (*loops, step))]
-        return [Loop(step.axis, step.direction, step.steps, tuple(body))]
+        return [StepLoop(step.axis, step.direction, step.steps, tuple(body))]
 
     def guarded(self, body: Sequence[Compute], inner: Sequence[str], loops: tuple[Repeat, ...]) -> list[Action]:
         """Statements over the same points, each left out at steps of a loop that lie outside its domain."""

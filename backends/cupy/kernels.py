@@ -43,7 +43,7 @@ def by_row(step: Compute, values: Values) -> bool:
     return gone == (-1,) and shape[-1] > 1 and whole
 
 
-class Writer:
+class KernelWriter:
     """Writes one kernel for one or several statements."""
 
     def __init__(

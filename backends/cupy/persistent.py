@@ -25,7 +25,7 @@ from ..common.symbolic_size import BATCH, ONE, Size
 from . import tuning
 from .cuda_source import Kernel
 from .grid_barrier import GRID, HARDWARE
-from .plan import Action, Fit, Launch, Loop, Panel, Persistent, Place, Product, every, flat
+from .plan import Action, Fit, Launch, Panel, Persistent, Place, Product, StepLoop, every, flat
 
 Hosts = frozenset[str]
 NONE: tuple[Hosts, Hosts] = (frozenset(), frozenset())
@@ -48,7 +48,7 @@ def persistent(
     texts: list[str] = []
 
     def changed(action: Action) -> Action:
-        if not isinstance(action, Loop):
+        if not isinstance(action, StepLoop):
             return action
         kernel = Kernel(f"loop{len(texts)}_{action.axis.name}", layouts, narrow)
         kernel.kinds.update(kinds)
@@ -65,9 +65,9 @@ def persistent(
 class _Loops:
     """Writes one loop, with those inside it, as a kernel."""
 
-    def __init__(self, loop: Loop, kernel: Kernel) -> None:
+    def __init__(self, loop: StepLoop, kernel: Kernel) -> None:
         self.loop, self.k = loop, kernel
-        self.axes = {a.axis for a in every([loop]) if isinstance(a, Loop)}
+        self.axes = {a.axis for a in every([loop]) if isinstance(a, StepLoop)}
         self.phases = list(flat([loop]))
         self.written = frozenset(host for p in self.phases for host in _touched(p)[1])
         self.k.written.update(self.written)
@@ -75,7 +75,7 @@ class _Loops:
         self.panels: list[str] = []
         self.follows: dict[int, Launch] = {}
         for inner in every([loop]):
-            body = inner.body if isinstance(inner, Loop) else ()
+            body = inner.body if isinstance(inner, StepLoop) else ()
             for p, q in pairwise(body):
                 if isinstance(p, Product) and isinstance(q, Launch) and self.own(p, q):
                     self.follows[id(p)] = q
@@ -126,13 +126,13 @@ class _Loops:
         )
         return any(key in there and there[key] != at for key, at in here.items())
 
-    def hazards(self, loop: Loop, before: tuple[Hosts, Hosts]) -> tuple[Hosts, Hosts]:
+    def hazards(self, loop: StepLoop, before: tuple[Hosts, Hosts]) -> tuple[Hosts, Hosts]:
         """Note the phases that must wait; what is read and written, with no barrier since, once the loop is done."""
         left = None
         while left != before:
             left = now = before
             for inner in loop.body:
-                if isinstance(inner, Loop):
+                if isinstance(inner, StepLoop):
                     now = self.hazards(inner, now)
                 elif isinstance(inner, (Launch, Product)) and id(inner) not in self.joined:
                     now = self.hazard(inner, now)
@@ -195,7 +195,7 @@ class _Loops:
         head = f'extern "C" __global__ void __launch_bounds__({tuning.THREADS_PER_BLOCK}, 1) {k.name}({given}) {{'
         return "\n".join([head, *k.lines, "}", ""])
 
-    def loops(self, loop: Loop) -> None:
+    def loops(self, loop: StepLoop) -> None:
         """A loop over its steps; they nest no deeper than there are axes."""
         k = self.k
         step = k.given("step", loop.axis, loop.axis.name)
@@ -204,7 +204,7 @@ class _Loops:
         k.line("#pragma unroll 1")
         with k.block(f"for (place {step} = {first}; {step} {test} {last}; {step}{move})"):
             for action in loop.body:
-                if isinstance(action, Loop):
+                if isinstance(action, StepLoop):
                     self.loops(action)
                 elif isinstance(action, (Launch, Product)) and id(action) not in self.joined:
                     tests = " && ".join(self.tests(self.follows.get(id(action), action)))

@@ -133,7 +133,7 @@ class Product:
 
 
 @dataclass(frozen=True)
-class Loop:
+class StepLoop:
     """Steps of one axis, upwards or downwards."""
 
     axis: Axis
@@ -164,10 +164,10 @@ class Persistent:
     arguments: tuple[Number, ...]
     panels: tuple[Panel, ...]
     tasks: tuple[tuple[Size, int], ...]
-    loop: Loop
+    loop: StepLoop
 
 
-Action = Launch | Product | Loop | Persistent
+Action = Launch | Product | StepLoop | Persistent
 
 
 def every(actions: Iterable[Action]) -> Iterator[Action]:
@@ -176,7 +176,7 @@ def every(actions: Iterable[Action]) -> Iterator[Action]:
     while pending:
         action = pending.pop()
         yield action
-        if isinstance(action, Loop):
+        if isinstance(action, StepLoop):
             pending.extend(reversed(action.body))
         elif isinstance(action, Persistent):
             pending.append(action.loop)
@@ -320,7 +320,7 @@ def calls(
     pending: list[tuple[Action, dict[Axis, int]]] = [(a, {}) for a in reversed(plan.actions)]
     while pending:
         action, running = pending.pop()
-        if isinstance(action, Loop):
+        if isinstance(action, StepLoop):
             lo, hi = (i.at({}, numbers) for i in action.steps)
             steps = range(lo, hi + 1) if action.direction > 0 else range(hi, lo - 1, -1)
             for k in reversed(steps):

@@ -7,7 +7,7 @@ from ...ops.contract import PRODUCTS
 from ..common.symbolic_size import EXAMPLES
 from . import tuning
 from .cuda_source import operand
-from .kernels import Writer, total_of
+from .kernels import KernelWriter, total_of
 from .plan import Launch
 from .scalar_expressions import Values, convert
 
@@ -25,7 +25,7 @@ def long(step: Compute, values: Values) -> bool:
     return first == second and len(first) == 1 and first[0] >= tuning.WARP and not whole
 
 
-def dots(w: Writer, step: Compute) -> Launch:
+def dots(w: KernelWriter, step: Compute) -> Launch:
     """A row of threads for every product; what they have met in a tree."""
     k, e = w.k, step.equation
     out, (width,) = w.layouts[e.out.name], w.values.shape(step.args[0])

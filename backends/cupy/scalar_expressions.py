@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 
 from ...compiler.decompose import FORMS, decomposed
-from ...compiler.nests import Affine, Apply, Clamp, Coordinate, Load, Loop, Nest, Reduce, Scalar, at, zeros
+from ...compiler.nests import AffineIndex, Apply, Clamp, Coordinate, Load, LoopVariable, Nest, Reduce, Scalar, at, zeros
 from ...compiler.statements import Access, Argument, Compute
 from ...ir.system import Const, Equation
 from ..common.memory_layout import Layout
@@ -15,7 +15,7 @@ from .cuda_source import TYPES, Kernel, Operand, Where, literal, operand, times
 
 Typed = tuple[str, str]
 """An expression and its kind."""
-Place = Mapping[Loop, str]
+Place = Mapping[LoopVariable, str]
 """The values of loop variables."""
 
 SIGNS = {
@@ -153,7 +153,7 @@ class Values:
         """A scalar of a nest, at the values `here` of its loop variables."""
         if x in self.known:
             return self.known[x]
-        if isinstance(x, Affine):
+        if isinstance(x, AffineIndex):
             return self.index(x, here, lead), "int"
         if isinstance(x, Apply):
             return pointwise(x.op, [self.scalar(a, here, lead) for a in x.args], x.kind)
@@ -170,7 +170,7 @@ class Values:
 
     def index(self, x: Coordinate, here: Place, lead: Mapping[Key, str]) -> str:
         """An index as a number."""
-        if isinstance(x, Affine):
+        if isinstance(x, AffineIndex):
             terms = [times(here[loop], str(k)) for loop, k in x.terms if here[loop] != "0"]
             text = " + ".join([*terms, *([str(x.start)] if x.start or not terms else [])])
             return f"({text})" if len(terms) > 1 or (terms and x.start) else text
@@ -214,7 +214,7 @@ class Values:
         """What a nest stores at a place: its index solved for the loop variables, those that it lacks gone through."""
         tests, here = [], {}
         for x, n, text in zip(nest.index, layout.shape, place, strict=True):
-            if not isinstance(x, Affine):
+            if not isinstance(x, AffineIndex):
                 continue
             if not x.terms:
                 tests += [f"{text} == {x.start}"] if n != 1 else []

@@ -14,7 +14,7 @@ from ...compiler.statements import Access, Compute
 from ..common.symbolic_size import EXAMPLES, Key, Size
 from . import tuning
 from .cuda_source import TYPES, Points, operand, times
-from .kernels import Writer, features, total_of
+from .kernels import KernelWriter, features, total_of
 from .plan import Launch, Need, Scratch
 from .scalar_expressions import convert
 
@@ -43,7 +43,7 @@ class Shape:
         return min(tuning.SUMS_PER_BLOCK, 1 << max(points.factor - 1, 0).bit_length()) if points.known else None
 
 
-def shape_of(w: Writer, step: Compute) -> Shape:
+def shape_of(w: KernelWriter, step: Compute) -> Shape:
     """What is summed."""
     e = step.equation
     out = w.layouts[e.out.name]
@@ -55,7 +55,7 @@ def shape_of(w: Writer, step: Compute) -> Shape:
     return Shape(kept, gone, [*kept, *features(out.shape)])
 
 
-def shared(w: Writer, step: Compute) -> Scratch | None:
+def shared(w: KernelWriter, step: Compute) -> Scratch | None:
     """Where the sums of pieces go, and at which sizes there are any; None where blocks never share these sums."""
     s = shape_of(w, step)
     if s.points.known and s.points.factor > tuning.MAX_SHARED_SUMS:
@@ -65,11 +65,11 @@ def shared(w: Writer, step: Compute) -> Scratch | None:
     return Scratch(Size(tuning.BLOCKS_PER_SUM) * s.points, _kind(w, step), needs)
 
 
-def _kind(w: Writer, step: Compute) -> str:
+def _kind(w: KernelWriter, step: Compute) -> str:
     return "int" if w.layouts[step.equation.out.name].kind == "int" else "float"
 
 
-def added(w: Writer, step: Compute, scratch: str) -> Launch:
+def added(w: KernelWriter, step: Compute, scratch: str) -> Launch:
     """The sums: each by one block or, with the name of a scratch host, by as many as the launch says."""
     return _rows_of_a_table(w, step, scratch) if step.equation.op == "scatter" else _side_by_side(w, step, scratch)
 
@@ -80,7 +80,7 @@ def times_over(launch: Launch, pieces: int) -> Launch:
     return replace(launch, arguments=given, copies=pieces)
 
 
-def _part(w: Writer, gone: Points, scratch: str) -> tuple[str, str, str]:
+def _part(w: KernelWriter, gone: Points, scratch: str) -> tuple[str, str, str]:
     """The number of a block among those that do the same, and the first and the last but one of what it adds up."""
     k, size = w.k, w.k.size(total_of(gone))
     if not scratch:
@@ -91,7 +91,7 @@ def _part(w: Writer, gone: Points, scratch: str) -> tuple[str, str, str]:
     return f"(block / {pieces})", "piece * share", "stop"
 
 
-def _side_by_side(w: Writer, step: Compute, scratch: str) -> Launch:
+def _side_by_side(w: KernelWriter, step: Compute, scratch: str) -> Launch:
     k, e = w.k, step.equation
     s, kind = shape_of(w, step), _kind(w, step)
     points = k.size(s.points)
@@ -120,7 +120,7 @@ def _side_by_side(w: Writer, step: Compute, scratch: str) -> Launch:
     return w.launch(s.points, s.lanes or tuning.SUMS_PER_BLOCK, tuning.THREADS_PER_BLOCK)
 
 
-def _rows_of_a_table(w: Writer, step: Compute, scratch: str) -> Launch:
+def _rows_of_a_table(w: KernelWriter, step: Compute, scratch: str) -> Launch:
     """A block for a row of a table and 256 of its elements: it looks for its row's entries, and adds up those."""
     k = w.k
     values, which = step.args
@@ -170,7 +170,7 @@ def _rows_of_a_table(w: Writer, step: Compute, scratch: str) -> Launch:
 
 
 def _store(
-    w: Writer, step: Compute, lead: Mapping[Key, str], place: list[str], value: str, which: str, scratch: str
+    w: KernelWriter, step: Compute, lead: Mapping[Key, str], place: list[str], value: str, which: str, scratch: str
 ) -> None:
     """A sum to its place; or to that of its piece, where there are several."""
     k, kind = w.k, _kind(w, step)
@@ -185,7 +185,7 @@ def _store(
         k.store(operand(w.layouts, Access(step.equation.out), w.where), lead, place, value)
 
 
-def joined(w: Writer, step: Compute, scratch: str) -> Launch:
+def joined(w: KernelWriter, step: Compute, scratch: str) -> Launch:
     """The sums of pieces added up, in their order."""
     k, kind, s = w.k, _kind(w, step), shape_of(w, step)
     points = k.size(s.points)

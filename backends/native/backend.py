@@ -25,7 +25,7 @@ from ..numpy.backend import alone, instead
 from . import runtime_library
 from .emit import emit, unsupported
 from .ir_builder import Code
-from .jit import Compiled, vector_bytes
+from .jit import CompiledModule, vector_bytes
 from .products import anticipate
 from .sums import apart
 from .thread_pool import helpers, start
@@ -108,11 +108,11 @@ class NativeExecutable(AbstractExecutable):
         }
         self._idle = Idle()
 
-    def _callable(self) -> Compiled:
+    def _callable(self) -> CompiledModule:
         """The program, compiled after all that it calls. Raises BackendError where LLVM does not take it."""
         try:
             runtime_library.ready(self.emitted.text)
-            return Compiled(self.emitted.text)
+            return CompiledModule(self.emitted.text)
         except RuntimeError as error:
             if isinstance(error, BackendError):
                 raise

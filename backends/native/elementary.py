@@ -14,7 +14,7 @@ import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from .llvm_builder import Builder
+from .llvm_builder import InstructionBuilder
 from .llvm_ir import I32, UNLIKELY, Function, Type, Value, constant, integer, undefined, vector
 from .polynomials import DOUBLE, SINGLE, Coefficients, Precision
 
@@ -24,7 +24,7 @@ Emitter = Callable[..., Value]
 class _Lanes:
     """A builder for values of one type: constants are spread over the lanes, arithmetic is as in C."""
 
-    def __init__(self, b: Builder, like: Type) -> None:
+    def __init__(self, b: InstructionBuilder, like: Type) -> None:
         self.b = b
         if like.kind != "float":
             raise TypeError(f"an elementary function of {like}: its values are float, double, or vectors of them")
@@ -272,7 +272,7 @@ def _helper(o: _Lanes, name: str, arity: int, body: Callable[[_Lanes, Function],
     function = o.b.module.declared(f"unroll.{name}.{o.type.symbol}", o.type, [o.type] * arity)
     if not function.blocks:
         function.linkage, function.attributes = "internal", ("noinline", "nounwind")
-        inside = _Lanes(Builder(function.block()), o.type)
+        inside = _Lanes(InstructionBuilder(function.block()), o.type)
         inside.b.ret(body(inside, function))
     return function
 
@@ -321,7 +321,7 @@ def _emit_pow(o: _Lanes, x: Value, y: Value) -> Value:
 
 
 def _emitter(arity: int, body: Emitter) -> Emitter:
-    def emitter(b: Builder, *args: Value) -> Value:
+    def emitter(b: InstructionBuilder, *args: Value) -> Value:
         if len(args) != arity or any(a.type != args[0].type for a in args):
             raise TypeError(f"wanted {arity} value(s) of one type, not ({', '.join(str(a.type) for a in args)})")
         return body(_Lanes(b, args[0].type), *args)
@@ -346,7 +346,7 @@ FUNCTIONS: Mapping[str, Emitter] = MappingProxyType(
 """Each function's emitter: the builder, then one value for each argument."""
 
 
-def emit(name: str, b: Builder, *args: Value) -> Value:
+def emit(name: str, b: InstructionBuilder, *args: Value) -> Value:
     """Emit the named function of values of one type at the builder's position.
 
     A `pow` whose exponent is a constant with the same small power in every lane becomes products.

@@ -13,16 +13,16 @@ from ...ir.axes import Axis, Range, running
 from ...ir.system import Ref, System
 from ...ops.contract import PRODUCTS
 from ...ops.shapes import elementwise
-from ..common import statements
+from ..common import statement_queries as statements
 from ..common.memory_layout import Layout, LiveRanges, layouts, live_ranges, zeros
 from ..common.symbolic_size import BATCH, BATCH_END, EXAMPLES, PART, Size, count
 from . import runtime_library, tuning
 from .ir_builder import Code
-from .jit import Compiled
+from .jit import CompiledModule
 from .kernel import Kernels
 from .llvm_ir import I64, POINTER, TRUE, Value
 from .loop_nest import Memory, Statements, Where
-from .nests import Nests
+from .nest_printer import Nests
 from .parallel_nest import Spread
 from .pointwise import NAMES
 from .products import Products
@@ -41,7 +41,7 @@ class Emitted:
     layouts: dict[str, Layout]
     live: LiveRanges
     packs: tuple[tuple[str, Size, int], ...]
-    tasks: list[Compiled]
+    tasks: list[CompiledModule]
 
 
 def unsupported(system: System) -> str:
@@ -69,7 +69,7 @@ class _Emitter:
         self.hosts = tuple(h for h in hosts if h in self.live.first)
         self.memory = Memory(self.c, self.layouts, {})
         self.packs: list[tuple[str, Size, int]] = []
-        self.tasks: list[Compiled] = []
+        self.tasks: list[CompiledModule] = []
         self.examples = BATCH
         self.statements = Statements(self.memory, self.sums)
         self.nests = Nests(self.statements)

@@ -9,7 +9,7 @@ from functools import reduce
 from math import gcd
 
 from ..common.symbolic_size import ONE, ZERO, Key, Size
-from .llvm_builder import Builder
+from .llvm_builder import InstructionBuilder
 from .llvm_ir import (
     DOUBLE,
     FALSE,
@@ -82,7 +82,7 @@ class Code:
         self.width = vector_bytes // self.bytes["float"]
         self.module, self._side = Module(), Module()
         self.function = Function(Module(), "nothing is written yet", VOID, ())
-        self.entry = self.b = Builder(self.function.block())
+        self.entry = self.b = InstructionBuilder(self.function.block())
         self._symbols: dict[tuple[str, int], Value] = {}
         self._sizes: dict[Size, Value] = {}
         self.inputs: dict[str, Value] = {}
@@ -100,7 +100,7 @@ class Code:
         function = Function(self.module, name, VOID, kinds)
         function.linkage = linkage
         self.function, self._symbols, self._sizes = function, {}, {}
-        self.entry, self.b = Builder(function.block()), Builder(function.block())
+        self.entry, self.b = InstructionBuilder(function.block()), InstructionBuilder(function.block())
         yield function
         self.b.ret_void()
         self.entry.branch(function.blocks[1])
@@ -164,7 +164,7 @@ class Code:
             self._sizes[size] = self.entry.mul(value, self.i64(size.factor))
         return self._sizes[size]
 
-    def least(self, x: Value, y: Value, builder: Builder | None = None) -> Value:
+    def least(self, x: Value, y: Value, builder: InstructionBuilder | None = None) -> Value:
         """The smaller of two numbers."""
         b = builder or self.b
         return b.select(b.icmp_signed("<", x, y), x, y)

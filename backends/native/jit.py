@@ -43,7 +43,7 @@ def publish(symbols: Mapping[str, int]) -> None:
         llvm.add_symbol(name, address)
 
 
-class Compiled:
+class CompiledModule:
     """A module in memory; it lives as long as this object.
 
     Vectors are explicit and kernels fused before LLVM sees them: its usual passes take ten times as long as these

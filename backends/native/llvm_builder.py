@@ -15,21 +15,21 @@ COMPARE: dict[str, tuple[str, Callable[[Any, Any], bool]]] = {
 }  # fmt: skip
 
 
-def _plain(name: str) -> Callable[[Builder, Value, Value], Value]:
-    def write(b: Builder, x: Value, y: Value) -> Value:
+def _plain(name: str) -> Callable[[InstructionBuilder, Value, Value], Value]:
+    def write(b: InstructionBuilder, x: Value, y: Value) -> Value:
         return b.made(x.type, f"{name} {x.type.text} {x.text}, {y.text}")
 
     return write
 
 
-def _cast(name: str) -> Callable[[Builder, Value, Type], Value]:
-    def write(b: Builder, x: Value, type: Type) -> Value:
+def _cast(name: str) -> Callable[[InstructionBuilder, Value, Type], Value]:
+    def write(b: InstructionBuilder, x: Value, type: Type) -> Value:
         return x if x.type == type else b.made(type, f"{name} {x.type.text} {x.text} to {type.text}")
 
     return write
 
 
-class Builder:
+class InstructionBuilder:
     """Writes instructions at the end of a block; what is known beforehand is neither written nor compiled."""
 
     def __init__(self, block: Block) -> None:

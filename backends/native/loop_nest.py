@@ -10,7 +10,7 @@ from ...compiler.statements import Access, Argument, Compute, View
 from ...ir.axes import Axis, Index, Range
 from ...ir.system import Const
 from ..common.memory_layout import Layout, seen, through
-from ..common.statements import of_nothing
+from ..common.statement_queries import of_nothing
 from ..common.symbolic_size import BATCH, EXAMPLES, ZERO, Key, Size, count
 from . import tuning
 from .ir_builder import Code, Dims, Point, Strided, can_be_wide, collapsed

@@ -13,7 +13,7 @@ from .gemm import Gemm, share_of_product
 from .ir_builder import Code, Point, Strided
 from .loop_nest import Statements, Where, keys
 from .microkernel import strip
-from .nests import Nests
+from .nest_printer import Nests
 from .prepacked_gemm import Packer, Panels, share_of_packed, share_of_packing
 from .sums import long, reduced, region
 from .tasks import TaskBuilder

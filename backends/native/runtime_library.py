@@ -23,7 +23,7 @@ from ...errors import BackendError
 from ..common.forks import across_forks, after_fork
 from . import tuning
 from .ir_builder import Code
-from .jit import Compiled, publish
+from .jit import CompiledModule, publish
 from .llvm_ir import VOID, Module, Type, Value
 
 CALLED = re.compile(r'^declare [^\n]*@"(unroll_[^"]+)"', re.MULTILINE)
@@ -65,7 +65,7 @@ def _compiling(names: Sequence[str], text: str) -> Unit:
 
     def work() -> tuple[object, dict[str, int]]:
         ready(text)
-        made = Compiled(text)
+        made = CompiledModule(text)
         return made, {name: made.address(name) for name in names}
 
     return Unit(names, work)

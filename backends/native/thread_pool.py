@@ -15,7 +15,7 @@ from functools import cache
 
 from ..common.forks import after_fork
 from . import runtime_library, tuning
-from .jit import Compiled
+from .jit import CompiledModule
 
 LIMITS = ("UNROLL_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 """Environment variables that say how many threads to use, the first that is set."""
@@ -188,7 +188,7 @@ class Pool:
     def __init__(self, helpers: int) -> None:
         pause = "call void @llvm.x86.sse2.pause()" if os.uname().machine in ("x86_64", "AMD64") else ""
         text = TEXT.replace("PAUSE", pause).replace("DECLARED", pause.replace("call", "declare"))
-        self._compiled = Compiled(text)
+        self._compiled = CompiledModule(text)
         self._compiled.function("setup")(None, None)
         self.addresses = {name: self._compiled.address(name.removeprefix("unroll_pool_")) for name in NAMES}
         helper = self._compiled.function("helper")

@@ -10,7 +10,7 @@ from ...errors import code, message
 from ...ir.generated_inputs import Within
 from ...ir.names import direction, is_cotangent, is_hidden, owner, primal
 from ...ir.system import Equation, System
-from ...printing.plain import Writer
+from ...printing.plain import EquationWriter
 from ...types import Array
 from ...unfold.dag import Node
 
@@ -35,7 +35,7 @@ def describe(system: System, name: str, steps: Sequence[int], value: Array) -> s
     where = tuple(steps) if known is None or len(known.axes) == len(steps) else ()
     what = "nan" if np.any(np.isnan(value)) else "an infinity"
     written = [e for e in system.equations if e.out.name == name and _reaches(e, steps)]
-    writer = Writer(system)
+    writer = EquationWriter(system)
     made = dict.fromkeys(writer.right(e) for e in written)
     by = "".join(f"\n    made by {text}" for text in made if is_hidden(name) and f"{primal(served)}." not in text)
     given = "; it was given so" if system.decls[name].given and not written else ""

@@ -18,11 +18,11 @@ from .blocks import blocks, local
 from .operand import Where
 from .scan import call, recurrence
 from .source_writer import COUNT, SourceWriter, count, listed, span
-from .statement import Statement
+from .statement import StatementWriter
 
 
 @dataclass(frozen=True)
-class Source:
+class GeneratedSource:
     """Generated text, and the functions and constants it names."""
 
     text: str
@@ -37,7 +37,7 @@ class Emitter:
         self.writer = SourceWriter(program, dtype, debug)
         self.direct = {} if debug else _direct(program)
 
-    def emit(self) -> Source:
+    def emit(self) -> GeneratedSource:
         """The whole text."""
         for name in self.direct:
             del self.writer.buffers[name]
@@ -79,7 +79,7 @@ class Emitter:
             "",
             "    return run",
         ]
-        return Source("\n".join(text) + "\n", self.writer.scope)
+        return GeneratedSource("\n".join(text) + "\n", self.writer.scope)
 
     # -- what stands before the steps ------------------------------------------------------------------------------
 
@@ -237,7 +237,7 @@ class Emitter:
             self.writer.guard(" and ".join(outside))
         self.writer.depth += bool(outside)
         exists = " and ".join(map(self._condition, zero_unless(step)))
-        statement = Statement(self.writer, step, where)
+        statement = StatementWriter(self.writer, step, where)
         if exists:
             self.writer.line(f"if {exists}:")
             self.writer.depth += 1

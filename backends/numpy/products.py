@@ -11,7 +11,7 @@ Letters = tuple[Key, ...]
 
 
 @dataclass(frozen=True)
-class Factor:
+class EinsumOperand:
     """One operand: its text, the name of each of its axes in order, and whether it changes in the loops around."""
 
     text: str
@@ -20,7 +20,7 @@ class Factor:
 
 
 @dataclass(frozen=True)
-class Product:
+class ProductSource:
     """Source of one product.
 
     left, right  the two matrices (or broadcast operands), as text; with `hoist`, whether each may be made once before
@@ -39,7 +39,7 @@ class Product:
     groups: tuple[Letters, ...]
 
 
-def plan_product(a: Factor, b: Factor, out: Letters, sizes: Mapping[Key, str]) -> Product:
+def plan_product(a: EinsumOperand, b: EinsumOperand, out: Letters, sizes: Mapping[Key, str]) -> ProductSource:
     """How to compute ``out = sum of a * b`` over the axes that `out` lacks. Axes of `out` that both lack stay away.
 
     Either has no axis that the other and `out` lack: see `lonely`.
@@ -49,7 +49,7 @@ def plan_product(a: Factor, b: Factor, out: Letters, sizes: Mapping[Key, str]) -
     if not inner:
         have = tuple(x for x in out if x in a.axes or x in b.axes)
         left, right = _spread(a, have), _spread(b, have)
-        return Product("multiply", left, right, (False, False), (False, False), have, tuple((x,) for x in have))
+        return ProductSource("multiply", left, right, (False, False), (False, False), have, tuple((x,) for x in have))
     natural = tuple(x for x in out if x in a.axes or x in b.axes)
     shared = tuple(x for x in natural if x in both)
     rows = tuple(x for x in natural if x not in b.axes)
@@ -64,7 +64,7 @@ def plan_product(a: Factor, b: Factor, out: Letters, sizes: Mapping[Key, str]) -
     if shared and not columns:
         right += "[..., None]"
     groups = [*((x,) for x in shared), *(group for group in (rows, columns) if group or shared)]
-    return Product(
+    return ProductSource(
         "matmul",
         left,
         right,
@@ -75,12 +75,12 @@ def plan_product(a: Factor, b: Factor, out: Letters, sizes: Mapping[Key, str]) -
     )
 
 
-def lonely(a: Factor, b: Factor, out: Letters) -> list[int]:
+def lonely(a: EinsumOperand, b: EinsumOperand, out: Letters) -> list[int]:
     """The positions of axes that neither `b` nor the result has: `a` may be summed over them before the product."""
     return [i for i, x in enumerate(a.axes) if x not in b.axes and x not in out]
 
 
-def einsum(a: Factor, b: Factor, out: Letters) -> str:
+def einsum(a: EinsumOperand, b: EinsumOperand, out: Letters) -> str:
     """The product element by element, then added up: `numpy.einsum` would add up before it multiplies, at times."""
     have = tuple(x for x in out if x in a.axes or x in b.axes)
     every = (*have, *dict.fromkeys(x for x in (*a.axes, *b.axes) if x not in have))
@@ -88,7 +88,7 @@ def einsum(a: Factor, b: Factor, out: Letters) -> str:
     return f"total(np.multiply({_spread(a, every)}, {_spread(b, every)}), {axes})"
 
 
-def _spread(a: Factor, out: Letters) -> str:
+def _spread(a: EinsumOperand, out: Letters) -> str:
     """`a` with its axes in the order of `out`, and size-1 axes where it has none."""
     want = tuple(x for x in out if x in a.axes)
     text = _transposed(a.text, a.axes, want)
@@ -98,7 +98,9 @@ def _spread(a: Factor, out: Letters) -> str:
     return f"{text}[{', '.join(marks)}]" if "None" in marks else text
 
 
-def _matrix(a: Factor, shared: Letters, first: Letters, second: Letters, sizes: Mapping[Key, str]) -> tuple[str, bool]:
+def _matrix(
+    a: EinsumOperand, shared: Letters, first: Letters, second: Letters, sizes: Mapping[Key, str]
+) -> tuple[str, bool]:
     """`a` as a stack of matrices (shared..., first, second), merged groups reshaped; and whether it is rearranged."""
     if not shared and tuple(a.axes) == second + first and len(first) >= 1 and len(second) >= 1:
         merged = _merged(a.text, (), second, first, sizes)

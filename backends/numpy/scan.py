@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ...compiler.linear_recurrence import ZERO, Affine, Form, Node, affine
+from ...compiler.linear_recurrence import ZERO, Affine, Form, FormNode, affine
 from ...compiler.program import Program
 from ...compiler.statements import Access, Argument, Compute, Repeat
 from ...dependence.scc import components
@@ -149,9 +149,9 @@ def _state(system: System, loop: Repeat, made: Mapping[str, Affine]) -> str | No
 
 def _writable(form: Form, computed: Set[str]) -> bool:
     """True for a form small enough to be written over all steps, of nothing that the loop computes."""
-    if isinstance(form, Node) and form.size > tuning.MAX_SCAN_NODES:
+    if isinstance(form, FormNode) and form.size > tuning.MAX_SCAN_NODES:
         return False
-    return all(n.op in TEXTS if isinstance(n, Node) else _name(n) not in computed for n in _all(form))
+    return all(n.op in TEXTS if isinstance(n, FormNode) else _name(n) not in computed for n in _all(form))
 
 
 def _in_order(statements: Sequence[Compute]) -> tuple[Compute, ...] | None:
@@ -204,7 +204,7 @@ def _all(form: Form) -> Iterator[Form]:
     while pending:
         form = pending.pop()
         yield form
-        pending.extend(form.args if isinstance(form, Node) else ())
+        pending.extend(form.args if isinstance(form, FormNode) else ())
 
 
 def call(writer: SourceWriter, found: Recurrence) -> str | None:
@@ -219,7 +219,7 @@ def call(writer: SourceWriter, found: Recurrence) -> str | None:
     edge = found.steps.lo - 1 if found.direction > 0 else found.steps.hi + 1
     state = writer.view(Access(found.state), where)
     before = writer.view(Access(found.state.substitute({axis: edge})), at_once)
-    read = [f for f in (*_all(found.coefficient), *_all(found.rest)) if not isinstance(f, Node)]
+    read = [f for f in (*_all(found.coefficient), *_all(found.rest)) if not isinstance(f, FormNode)]
     if any(GATES in x.lead for x in (state, *(writer.operand(f, where) for f in read))):
         return None
     texts = [_text(writer, form, where, len(decl.shape), axis) for form in (found.coefficient, found.rest)]
@@ -230,7 +230,7 @@ def call(writer: SourceWriter, found: Recurrence) -> str | None:
 
 def _text(writer: SourceWriter, form: Form, where: Where, rank: int, axis: Axis, by: int = 0) -> str:
     """A form over all steps as source; it is no deeper than `tuning.MAX_SCAN_NODES`."""
-    if isinstance(form, Node):
+    if isinstance(form, FormNode):
         return TEXTS[form.op].format(*(_text(writer, f, where, rank, axis, by + form.by) for f in form.args))
     if isinstance(form, Access):
         form = Access(form.ref.substitute({axis: running(axis, by)}), form.views)

@@ -11,7 +11,7 @@ from ...compiler.program import Program
 from ...compiler.statements import Access, Argument, Compute
 from ...ir.axes import Axis, Range, fixed, last
 from ...ir.system import Const, Equation
-from ...printing.plain import Writer
+from ...printing.plain import EquationWriter
 from ..common.python_source import Names, difference, linear
 from ..common.symbolic_size import Key
 from .gate_major import piece, units
@@ -79,7 +79,7 @@ class SourceWriter:
         self.buffers = dict(program.buffers)
         self.units = {} if debug else units(program)
         self.local: dict[str, str] = {}
-        self._writer = Writer(self.system, inline=False)
+        self._writer = EquationWriter(self.system, inline=False)
 
     def kind(self, dtype: str) -> str:
         """NumPy's name for a kind."""

@@ -14,7 +14,7 @@ from ..common.python_source import difference, linear
 from ..common.symbolic_size import Key
 from .kernels import COMPLEX, ELEMENTWISE
 from .operand import BATCH, FEATURES, GATES, Where, viewed
-from .products import Factor, einsum, lonely, plan_product
+from .products import EinsumOperand, einsum, lonely, plan_product
 from .source_writer import SourceWriter, listed
 
 UFUNCS = {
@@ -27,7 +27,7 @@ UFUNCS = {
 POWERS = {2: "square", 0.5: "sqrt", -1: "reciprocal"}
 
 
-class Statement:
+class StatementWriter:
     """Writes one equation."""
 
     def __init__(self, writer: SourceWriter, step: Compute, where: Where) -> None:
@@ -248,7 +248,7 @@ class Statement:
         factors = []
         for x, names in zip((a, b), inner, strict=True):
             x = x.ordered(self.where.lead)
-            factors.append(Factor(x.text, (*x.lead, *names), x.moving))
+            factors.append(EinsumOperand(x.text, (*x.lead, *names), x.moving))
             sizes.update({n: str(size) for n, size in zip(names, x.shape, strict=True)})
         want = (*self.lead, *result)
         first, second = factors
@@ -268,16 +268,16 @@ class Statement:
         self._finished(einsum(first, second, want), axes, want, sizes)
         self.writer.depth -= 1
 
-    def _presummed(self, a: Factor, b: Factor, out: tuple[Key, ...]) -> Factor:
+    def _presummed(self, a: EinsumOperand, b: EinsumOperand, out: tuple[Key, ...]) -> EinsumOperand:
         """A factor summed over the axes that neither the other nor the result has, in a variable of its own."""
         alone = lonely(a, b, out)
         if not alone:
             return a
         name = self.writer.names.fresh("p")
         self.writer.line(f"{name} = total({a.text}, {tuple(alone)})")
-        return Factor(name, tuple(x for i, x in enumerate(a.axes) if i not in alone), True)
+        return EinsumOperand(name, tuple(x for i, x in enumerate(a.axes) if i not in alone), True)
 
-    def _planned(self, factors: Sequence[Factor], want: tuple[Key, ...], sizes: Mapping[Key, str]) -> None:
+    def _planned(self, factors: Sequence[EinsumOperand], want: tuple[Key, ...], sizes: Mapping[Key, str]) -> None:
         """A product of two factors as a matrix product, or element by element."""
         product = plan_product(factors[0], factors[1], want, sizes)
         left, right = product.left, product.right
@@ -315,7 +315,7 @@ class Statement:
             value = f"{value} if {' and '.join(sizes[x] for x in apart)} else 0"
         self._store(value)
 
-    def _alone(self, factors: Sequence[Factor], want: tuple[Key, ...]) -> bool:
+    def _alone(self, factors: Sequence[EinsumOperand], want: tuple[Key, ...]) -> bool:
         """True in a loop for one product of two matrices, the result of which lies in one piece."""
         stack = any(x in factors[0].axes and x in factors[1].axes for x in want)
         strip = self.writer.buffers[self.e.out.name].inside is not None and self.step.mode == "set"

@@ -17,7 +17,7 @@ from unroll.backends.common.symbolic_size import BATCH_END
 from unroll.backends.cupy import tuning
 from unroll.backends.cupy.emit import emit
 from unroll.backends.cupy.persistent import fit, share
-from unroll.backends.cupy.plan import Fit, Loop, Plan
+from unroll.backends.cupy.plan import Fit, Plan, StepLoop
 from unroll.compiler.pipeline import compile_system
 from unroll.errors import BackendError
 
@@ -63,7 +63,7 @@ def frames(net: Any) -> list[EmulatedFrame]:
 
 @pytest.mark.parametrize("name", ZOO)
 def test_every_loop_that_can_be_one_kernel_is(name: str) -> None:
-    left = [action for action in made(ZOO[name]()).actions if isinstance(action, Loop)]
+    left = [action for action in made(ZOO[name]()).actions if isinstance(action, StepLoop)]
     assert bool(left) == (name in APART)
 
 

@@ -22,7 +22,7 @@ from unroll.backends.common.symbolic_size import BATCH_END
 from unroll.backends.cupy.cuda_source import prelude
 from unroll.backends.cupy.emit import emit
 from unroll.backends.cupy.mixed_precision import CONVERSIONS
-from unroll.backends.cupy.plan import Loop, Plan, Product, flat
+from unroll.backends.cupy.plan import Plan, Product, StepLoop, flat
 from unroll.compiler.pipeline import compile_system
 from unroll.errors import BackendError
 
@@ -289,7 +289,7 @@ def test_what_a_loop_carries_on_stays_in_32_bits(name: str) -> None:
     carried = {"gru": ("h", "h~"), "lstm_eight_matrices": ("c", "c~"), "elman": ()}[name]
     for state in carried:
         assert made.kind(made.layouts[state].host) == "float32"
-    products = [p for action in made.actions if isinstance(action, Loop) for p in flat((action,))]
+    products = [p for action in made.actions if isinstance(action, StepLoop) for p in flat((action,))]
     factors = {made.kind(part.host) for p in products if isinstance(p, Product) for part in (p.left, p.right)}
     assert factors == {"bfloat16"}
 

@@ -14,13 +14,13 @@ from helpers.zoo import ZOO
 from unroll import ops
 from unroll.backends.numpy.kernels import compute
 from unroll.compiler.decompose import decomposed
-from unroll.compiler.nests import Affine, Apply, Coordinate, Digit, Load, Loop, Reduce, Scalar
+from unroll.compiler.nests import AffineIndex, Apply, Coordinate, Digit, Load, LoopVariable, Reduce, Scalar
 from unroll.compiler.pipeline import compile_system
 from unroll.compiler.statements import Access, Compute, View, walk
 from unroll.ir.system import Const, Equation, Ref
 from unroll.ops.core import Op
 
-Numbers = Mapping[Loop, int]
+Numbers = Mapping[LoopVariable, int]
 
 MORE = [
     ("sum", Case("of-no-axis", ((2, 3),), {"axis": (), "keepdims": False})),
@@ -57,14 +57,14 @@ class Interpreter:
         self.arrays = arrays
 
     def index(self, x: Coordinate, at: Numbers) -> int:
-        if isinstance(x, Affine):
+        if isinstance(x, AffineIndex):
             return x.start + sum(k * at[loop] for loop, k in x.terms)
         if isinstance(x, Digit):
             return self.index(x.number, at) // x.unit % x.size
         return min(max(int(self.value(x.number, at)), 0), x.size - 1)
 
     def value(self, x: Scalar, at: Numbers) -> Any:
-        if isinstance(x, Affine):
+        if isinstance(x, AffineIndex):
             return self.index(x, at)
         if isinstance(x, Load):
             if isinstance(x.arg, Const):
@@ -86,7 +86,7 @@ class Interpreter:
         return sum(values) if x.op == "sum" else max(values)
 
 
-def points(loops: tuple[Loop, ...]) -> list[Numbers]:
+def points(loops: tuple[LoopVariable, ...]) -> list[Numbers]:
     return [dict(zip(loops, at, strict=True)) for at in product(*(range(loop.size) for loop in loops))]
 
 

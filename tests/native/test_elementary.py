@@ -15,7 +15,7 @@ import llvmlite.binding as llvm
 
 from unroll.backends.native import llvm_ir as ir
 from unroll.backends.native.elementary import FUNCTIONS, emit
-from unroll.backends.native.llvm_builder import Builder
+from unroll.backends.native.llvm_builder import InstructionBuilder
 from unroll.backends.native.llvm_ir import constant
 
 SINGLE, DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
@@ -56,7 +56,7 @@ def loop(name: str, dtype: np.dtype[Any], width: int, exponent: float | None) ->
     module = ir.Module()
     f = ir.Function(module, "f", ir.VOID, [ir.I64, ir.POINTER, ir.POINTER, ir.POINTER])
     entry, body, end = f.block(), f.block(), f.block()
-    b = Builder(entry)
+    b = InstructionBuilder(entry)
     b.branch(body)
     b.position_at_end(body)
     i = b.phi(ir.I64)
@@ -251,7 +251,7 @@ def test_gates_stay_within_their_bounds(dtype: np.dtype[Any], apply: Apply, rng:
 
 
 def test_arguments_are_checked() -> None:
-    b = Builder(ir.Function(ir.Module(), "f", ir.VOID, []).block())
+    b = InstructionBuilder(ir.Function(ir.Module(), "f", ir.VOID, []).block())
     one, other = constant(ir.FLOAT, 1.0), constant(ir.DOUBLE, 1.0)
     with pytest.raises(TypeError, match="one type"):
         emit("pow", b, one, other)

@@ -8,7 +8,7 @@ import pytest
 from unroll import Template, t
 from unroll.errors import RenderError
 from unroll.render import Drawing, dot, png
-from unroll.render.labels import Names, letters, visible
+from unroll.render.labels import PrintedNames, letters, visible
 
 SVG = "{http://www.w3.org/2000/svg}"
 PROGRAM = """\
@@ -189,7 +189,7 @@ def test_the_loss_is_called_by_its_name_where_l_is_taken():
     big, h = g.input("L", over=None), g.variable("h", ())
     h[t] = big * 1.0
     g.loss = big**2
-    assert Names(g.system).plain("loss") == "loss"
+    assert PrintedNames(g.system).plain("loss") == "loss"
 
 
 def test_importing_the_drawing_loads_no_engine():

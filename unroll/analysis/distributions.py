@@ -12,7 +12,7 @@ from ..ops.core import Symbolic
 
 
 @dataclass(frozen=True, slots=True)
-class Family:
+class DistributionFamily:
     """A family, in expressions of the language, so that every backend computes it and gradients pass through it.
 
     parameters  what it is told by
@@ -46,10 +46,10 @@ def _uniform(value: Symbolic, low: Symbolic, high: Symbolic) -> Symbolic:
 
 
 FAMILIES = {
-    "categorical": Family(("logits",), "int", _categorical, ops.categorical),
-    "bernoulli": Family(("p",), "bool", _bernoulli, ops.bernoulli),
-    "normal": Family(("mean", "std"), "float", _normal, ops.normal),
-    "uniform": Family(("low", "high"), "float", _uniform, ops.uniform),
+    "categorical": DistributionFamily(("logits",), "int", _categorical, ops.categorical),
+    "bernoulli": DistributionFamily(("p",), "bool", _bernoulli, ops.bernoulli),
+    "normal": DistributionFamily(("mean", "std"), "float", _normal, ops.normal),
+    "uniform": DistributionFamily(("low", "high"), "float", _uniform, ops.uniform),
 }
 """Of scalars: a variable with a shape has independent elements, given the parameters.
 

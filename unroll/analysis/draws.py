@@ -9,7 +9,7 @@ from ..errors import TemplateError, message
 from ..ir.axes import Axis, running
 from ..ir.names import is_hidden
 from ..ir.system import Decl, Equation, Ref, System
-from ..printing.plain import Writer
+from ..printing.plain import EquationWriter
 from ..transform.simplify import simplify
 from .distributions import FAMILIES
 
@@ -77,4 +77,4 @@ def _repeated(system: System, e: Equation, how: str) -> TemplateError:
         "Draw as many numbers as it has elements: parameters in its shape, ops.broadcast_to(m[t], shape), over= all "
         "of its axes. Or give the draw a variable of its own, and read that."
     )
-    return TemplateError(message(f"{e.out} is one draw {how}", (Writer(system).equation(e), e.source), fix=fix))
+    return TemplateError(message(f"{e.out} is one draw {how}", (EquationWriter(system).equation(e), e.source), fix=fix))

@@ -17,7 +17,7 @@ from ..language.expression import Expr
 from ..language.validate import check
 from ..ops.core import Symbolic
 from ..ops.integers import real
-from ..printing.plain import Writer
+from ..printing.plain import EquationWriter
 from ..runtime.arguments import label_limit
 from ..template import Template
 from ..unfold.lengths import unfold
@@ -229,7 +229,7 @@ class Model:
 
     def _check_labels(self) -> None:
         """Whatever is looked up by a drawn label has room for all of them."""
-        writer = Writer(self._named)
+        writer = EquationWriter(self._named)
         for name, law in self.random.items():
             if law.family != "categorical":
                 continue
@@ -242,7 +242,7 @@ class Model:
                     raise ShapeError(
                         message(
                             f"{name} ~ {law}: {logits} has {count} logits, and {law.out.name} indexes {room}",
-                            (Writer(self.system).equation(equation), equation.source),
+                            (EquationWriter(self.system).equation(equation), equation.source),
                         )
                     )
 
@@ -267,7 +267,7 @@ def _items(distributions: object) -> list[tuple[Any, Any]]:
 
 def _laws(system: System) -> Iterator[tuple[str, Distribution]]:
     """The variables that the template draws itself, as in ``y[t] = ops.categorical(o[t])``, and boundaries."""
-    writer = Writer(system)
+    writer = EquationWriter(system)
     found: dict[Ref, list[Equation]] = {}
     for e in draws(system):
         if not is_hidden(e.out.name) and system.exclusive(e):

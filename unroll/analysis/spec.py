@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ..ir.system import Equation, Operand, Ref, System
-from .distributions import FAMILIES, Family
+from .distributions import FAMILIES, DistributionFamily
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -28,7 +28,7 @@ class Distribution:
     shown: str = ""
 
     @property
-    def record(self) -> Family:
+    def record(self) -> DistributionFamily:
         """The record of its family."""
         return FAMILIES[self.family]
 

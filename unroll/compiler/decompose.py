@@ -9,7 +9,7 @@ from itertools import accumulate
 from ..ir.system import Const
 from ..ops.contract import PRODUCTS, subscripts
 from ..ops.shapes import Part, Shape, as_slice, elementwise, negative_axes
-from .nests import ZERO, Affine, Apply, Clamp, Coordinate, Digit, Load, Loop, Nest, Reduce, Scalar, at
+from .nests import ZERO, AffineIndex, Apply, Clamp, Coordinate, Digit, Load, LoopVariable, Nest, Reduce, Scalar, at
 from .statements import Access, Compute, viewed_shape
 
 LETTERS = "ijklmnpqrsuvwxyz"
@@ -22,11 +22,11 @@ def decomposed(step: Compute, shape: Callable[[str], Shape], kind: str) -> tuple
     shape  the per-example shape of a name
     kind   the dtype of the left-hand side
     """
-    s = Statement(step, shape, kind)
+    s = Decomposition(step, shape, kind)
     return _pointwise(s) if step.equation.operation.family is elementwise else FORMS[step.equation.op](s)
 
 
-class Statement:
+class Decomposition:
     """A statement that is being decomposed.
 
     shapes  of what it reads, by operand
@@ -43,11 +43,11 @@ class Statement:
         self.loops = tuple(self.loop(n) for n in self.out)
         self.place = self.stretched(self.result, tuple(map(at, self.loops)))
 
-    def loop(self, size: int) -> Loop:
+    def loop(self, size: int) -> LoopVariable:
         """A loop variable of its own."""
         self.used += 1
         letter, turn = LETTERS[(self.used - 1) % len(LETTERS)], (self.used - 1) // len(LETTERS)
-        return Loop(f"{letter}{turn or ''}", size)
+        return LoopVariable(f"{letter}{turn or ''}", size)
 
     def stretched(self, shape: Shape, place: Place) -> Place:
         """The place in a value that is broadcast, of a place in what it is broadcast to: aligned at the right."""
@@ -74,7 +74,7 @@ class Statement:
         loops, place = list(lead), list[Coordinate]()
         for chosen, n, whole in zip(taken, self.result, self.loops[len(lead) :], strict=True):
             if isinstance(chosen, int):
-                index.append(Affine((), chosen) if n == whole.size else at(whole))
+                index.append(AffineIndex((), chosen) if n == whole.size else at(whole))
                 loops += [whole] if n != whole.size else []
                 continue
             loop, where = whole, at(whole)
@@ -87,20 +87,20 @@ class Statement:
         return Nest(tuple(loops), tuple(index), value(tuple(place)), meets)
 
 
-def _pointwise(s: Statement) -> tuple[Nest, ...]:
+def _pointwise(s: Decomposition) -> tuple[Nest, ...]:
     return s.stored(Apply(s.op, tuple(s.read(n, s.place) for n in range(len(s.args))), s.kind))
 
 
 # -- reductions ------------------------------------------------------------------------------------------------------
 
 
-def _reduced(s: Statement) -> tuple[Nest, ...]:
+def _reduced(s: Decomposition) -> tuple[Nest, ...]:
     """A sum or a maximum over per-example axes."""
     place, gone = _row(s)
     return s.stored(Reduce(s.op, gone, s.read(0, place)))
 
 
-def _row(s: Statement) -> tuple[Place, tuple[Loop, ...]]:
+def _row(s: Decomposition) -> tuple[Place, tuple[LoopVariable, ...]]:
     """Where the operand of a reduction is read: at loops of its own along the axes that it takes together."""
     shape, axes = s.shapes[0], s.axes()
     own = {a: s.loop(shape[a]) for a in axes}
@@ -108,7 +108,7 @@ def _row(s: Statement) -> tuple[Place, tuple[Loop, ...]]:
     return tuple(at(own[i]) if i in own else next(kept) for i in range(len(shape))), tuple(own.values())
 
 
-def _shrunk(s: Statement) -> tuple[Nest, ...]:
+def _shrunk(s: Decomposition) -> tuple[Nest, ...]:
     """A sum to a shape that the operand's is a broadcast of."""
     shape, lead = s.shapes[0], len(s.shapes[0]) - len(s.result)
     place = [*([ZERO] * lead), *s.place]
@@ -119,13 +119,13 @@ def _shrunk(s: Statement) -> tuple[Nest, ...]:
     return s.stored(Reduce("sum", tuple(gone.values()), value) if gone else value)
 
 
-def _argmax(s: Statement) -> tuple[Nest, ...]:
+def _argmax(s: Decomposition) -> tuple[Nest, ...]:
     """The place of the first largest element."""
     loop = s.loop(s.shapes[0][-1])
     return s.stored(Reduce("argmax", (loop,), s.read(0, (*s.place, at(loop)))))
 
 
-def _product(s: Statement) -> tuple[Nest, ...]:
+def _product(s: Decomposition) -> tuple[Nest, ...]:
     """A product, as one sum of products."""
     a, b, out = subscripts(s.op, [len(shape) for shape in s.shapes], s.attrs)
     where = dict(zip(out, s.place, strict=True))
@@ -137,7 +137,7 @@ def _product(s: Statement) -> tuple[Nest, ...]:
     return s.stored(Reduce("sum", tuple(gone.values()), value) if gone else value)
 
 
-def _stable(s: Statement) -> tuple[Nest, ...]:
+def _stable(s: Decomposition) -> tuple[Nest, ...]:
     """logsumexp, softmax and cross-entropy of a row.
 
     The largest element is subtracted before anything is raised, so that nothing overflows (Goodfellow et al., section
@@ -170,11 +170,11 @@ def _number(value: float) -> Scalar:
 # -- rearrangements --------------------------------------------------------------------------------------------------
 
 
-def _broadcast(s: Statement) -> tuple[Nest, ...]:
+def _broadcast(s: Decomposition) -> tuple[Nest, ...]:
     return s.stored(s.read(0, s.place))
 
 
-def _transposed(s: Statement) -> tuple[Nest, ...]:
+def _transposed(s: Decomposition) -> tuple[Nest, ...]:
     rank, axes = len(s.place), s.attrs.get("axes")
     order = range(rank)[::-1] if axes is None else [a + rank for a in axes]
     where = dict(zip(order, s.place, strict=True))
@@ -188,25 +188,25 @@ def _taken(parts: Sequence[Part], shape: Shape) -> list[range | int | None]:
     return [*ranges, *([None] * (len(shape) - len(ranges)))]
 
 
-def _sliced(s: Statement) -> tuple[Nest, ...]:
+def _sliced(s: Decomposition) -> tuple[Nest, ...]:
     result, place = iter(s.place), list[Coordinate]()
     for taken in _taken(s.attrs["parts"], s.shapes[0]):
         if isinstance(taken, int):
-            place.append(Affine((), taken))
+            place.append(AffineIndex((), taken))
             continue
         index = next(result)
-        assert isinstance(index, Affine)
+        assert isinstance(index, AffineIndex)
         place.append(index if taken is None else index.scaled(taken.step, taken.start))
     return s.stored(Load(s.args[0], tuple(place)))
 
 
-def _unsliced(s: Statement) -> tuple[Nest, ...]:
+def _unsliced(s: Decomposition) -> tuple[Nest, ...]:
     """A slice put back into zeros."""
     taken = _taken(s.attrs["parts"], s.result)
     return (*s.stored(_number(0.0)), s.part(taken, lambda place: s.read(0, place)))
 
 
-def _joined(s: Statement) -> tuple[Nest, ...]:
+def _joined(s: Decomposition) -> tuple[Nest, ...]:
     """Concatenation and stacking: each operand into its part."""
     rank = len(s.result)
     (axis,) = negative_axes(s.attrs["axis"], rank)
@@ -220,7 +220,7 @@ def _joined(s: Statement) -> tuple[Nest, ...]:
     return tuple(found)
 
 
-def _reshaped(s: Statement) -> tuple[Nest, ...]:
+def _reshaped(s: Decomposition) -> tuple[Nest, ...]:
     """The same elements in another shape: axes are matched in groups of as many elements, each counted through."""
     old = [n for n in s.shapes[0] if n != 1]
     new = [(n, x) for n, x in zip(s.result, s.place, strict=True) if n != 1]
@@ -240,18 +240,18 @@ def _reshaped(s: Statement) -> tuple[Nest, ...]:
 
 def _digits(old: Sequence[int], new: Sequence[tuple[int, Coordinate]]) -> list[Coordinate]:
     """The axes of a group, from those of the other shape with as many elements."""
-    terms: list[tuple[Loop, int]] = []
+    terms: list[tuple[LoopVariable, int]] = []
     for k, (_, x) in enumerate(new):
-        assert isinstance(x, Affine)
+        assert isinstance(x, AffineIndex)
         terms += x.scaled(math.prod(n for n, _ in new[k + 1 :]), 0).terms
-    number = Affine(tuple(terms))
+    number = AffineIndex(tuple(terms))
     return [number if len(old) == 1 else Digit(number, math.prod(old[k + 1 :]), n) for k, n in enumerate(old)]
 
 
 # -- lookups ---------------------------------------------------------------------------------------------------------
 
 
-def _looked_up(s: Statement) -> tuple[Nest, ...]:
+def _looked_up(s: Decomposition) -> tuple[Nest, ...]:
     """Rows of a table, or one element of each row, by integer index."""
     table = s.shapes[0]
     if s.op == "pick":
@@ -260,7 +260,7 @@ def _looked_up(s: Statement) -> tuple[Nest, ...]:
     return s.stored(Load(s.args[0], (Clamp(s.read(1, rows), table[0]), *rest)))
 
 
-def _scattered(s: Statement) -> tuple[Nest, ...]:
+def _scattered(s: Decomposition) -> tuple[Nest, ...]:
     """Values added up in the rows that an index names."""
     values, rank = s.shapes[0], len(s.shapes[1])
     loops = tuple(s.loop(n) for n in values)
@@ -269,14 +269,14 @@ def _scattered(s: Statement) -> tuple[Nest, ...]:
     return (*s.stored(_number(0.0)), Nest(loops, (row, *place[rank:]), s.read(0, place), meets=True))
 
 
-def _one_hot(s: Statement) -> tuple[Nest, ...]:
+def _one_hot(s: Decomposition) -> tuple[Nest, ...]:
     """Unit vectors."""
     *rows, last = s.place
-    assert isinstance(last, Affine)
+    assert isinstance(last, AffineIndex)
     return s.stored(_apply("cast", _apply("equal", s.read(0, tuple(rows)), last)))
 
 
-FORMS: dict[str, Callable[[Statement], tuple[Nest, ...]]] = {
+FORMS: dict[str, Callable[[Decomposition], tuple[Nest, ...]]] = {
     "sum": _reduced, "max": _reduced, "sum_to": _shrunk, "argmax": _argmax, "softmax": _stable, "logsumexp": _stable,
     "cross_entropy": _stable, "broadcast_to": _broadcast, "transpose": _transposed, "slice": _sliced,
     "unslice": _unsliced, "reshape": _reshaped, "concat": _joined, "stack": _joined, "take": _looked_up,

@@ -17,7 +17,7 @@ from .statements import Access, Argument, Compute, Fuse, Repeat, access_shape
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class FormNode:
     """``op`` of forms; "later" is its operand `by` steps later. `size` counts it and all below it."""
 
     op: str
@@ -26,7 +26,7 @@ class Node:
     by: int = 0
 
 
-Form = Argument | Node
+Form = Argument | FormNode
 """What a coefficient is made of, without computing it."""
 Past = tuple[str, int]
 """A name that the loop writes, and how many of the loop's steps ago."""
@@ -154,8 +154,8 @@ def _given(argument: Argument) -> Affine:
     return Affine({}, None if isinstance(argument, Const) and not argument.value else argument)
 
 
-def _node(op: str, *args: Form, by: int = 0) -> Node:
-    return Node(op, args, 1 + sum(a.size if isinstance(a, Node) else 1 for a in args), by)
+def _node(op: str, *args: Form, by: int = 0) -> FormNode:
+    return FormNode(op, args, 1 + sum(a.size if isinstance(a, FormNode) else 1 for a in args), by)
 
 
 def _later(form: Form, by: int) -> Form:

@@ -17,7 +17,7 @@ from ..ir.axes import Range
 from ..ir.coverage import within
 from ..ir.names import is_cotangent
 from ..ir.system import Domain, Equation, Ref, System
-from .split_products import FEW, Draft, Loops, Product, between, split
+from .split_products import FEW, Draft, Loops, MatrixProduct, between, split
 
 Group = list[tuple[int, "Member"]]
 Ranks = dict[str, tuple[int, int]]
@@ -312,7 +312,7 @@ def _alike(draft: Draft, views: Sequence[Equation | None], axis: int) -> bool:
 def _stacked(system: System, ranks: Ranks) -> System:
     """Products with one vector, read at the same steps and in the same loop, as one."""
     draft = Draft(system)
-    groups: dict[Any, list[tuple[int, Product]]] = {}
+    groups: dict[Any, list[tuple[int, MatrixProduct]]] = {}
     for n, e in enumerate(system.equations):
         p = draft.product(e)
         if p is None or e.summed or set(e.axes) != set(p.vector.running):
@@ -324,7 +324,7 @@ def _stacked(system: System, ranks: Ranks) -> System:
     loops = Loops(system)
     last = (len(ranks), len(ranks))
     for (vector, domain, left), group in groups.items():
-        inside: dict[int, list[tuple[int, Product]]] = {}
+        inside: dict[int, list[tuple[int, MatrixProduct]]] = {}
         for n, p in group:
             inside.setdefault(loops.loop(n), []).append((n, p))
         for members in inside.values():
@@ -334,7 +334,7 @@ def _stacked(system: System, ranks: Ranks) -> System:
     return draft.result()
 
 
-def _one(draft: Draft, members: list[tuple[int, Product]], vector: Ref, domain: Domain, left: bool) -> None:
+def _one(draft: Draft, members: list[tuple[int, MatrixProduct]], vector: Ref, domain: Domain, left: bool) -> None:
     """One product for all members, and each of them a part of it."""
     first = min(n for n, _ in members)
     e = draft.system.equations[first]

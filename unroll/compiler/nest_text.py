@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from ..ir.system import System
 from ..printing.plain import view_text
 from .decompose import decomposed
-from .nests import Affine, Apply, Clamp, Coordinate, Digit, Load, Nest, Reduce, Scalar, children, parts
+from .nests import AffineIndex, Apply, Clamp, Coordinate, Digit, Load, Nest, Reduce, Scalar, children, parts
 from .row_stages import staged
 from .statements import Access, Compute, Fuse, Repeat, Step, by_points, row
 
@@ -80,7 +80,7 @@ def _written(x: Scalar | Coordinate, names: Mapping[Scalar | Coordinate, str]) -
             return str(x.arg)
         views = "".join(view_text(view.op, dict(view.attrs)) for view in x.arg.views)
         return f"{x.arg.ref}{views}{_brackets(x.index, names)}"
-    if isinstance(x, Affine):
+    if isinstance(x, AffineIndex):
         terms = [loop.name if k == 1 else f"{k} * {loop.name}" for loop, k in x.terms]
         return " + ".join([*terms, *([str(x.start)] if x.start or not terms else [])])
     if isinstance(x, Digit):

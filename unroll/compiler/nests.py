@@ -14,7 +14,7 @@ from .statements import Argument
 
 
 @dataclass(frozen=True, slots=True)
-class Loop:
+class LoopVariable:
     """A loop variable, which goes through 0, ..., size - 1."""
 
     name: str
@@ -22,30 +22,30 @@ class Loop:
 
 
 @dataclass(frozen=True, slots=True)
-class Affine:
+class AffineIndex:
     """``start + factor * loop + ...``, as an index or as an integer."""
 
-    terms: tuple[tuple[Loop, int], ...] = ()
+    terms: tuple[tuple[LoopVariable, int], ...] = ()
     start: int = 0
 
-    def scaled(self, factor: int, start: int) -> Affine:
+    def scaled(self, factor: int, start: int) -> AffineIndex:
         """``start + factor * self``."""
-        return Affine(tuple((loop, k * factor) for loop, k in self.terms), start + factor * self.start)
+        return AffineIndex(tuple((loop, k * factor) for loop, k in self.terms), start + factor * self.start)
 
 
-ZERO = Affine()
+ZERO = AffineIndex()
 
 
-def at(loop: Loop) -> Affine:
+def at(loop: LoopVariable) -> AffineIndex:
     """A loop variable as an index."""
-    return Affine(((loop, 1),)) if loop.size != 1 else ZERO
+    return AffineIndex(((loop, 1),)) if loop.size != 1 else ZERO
 
 
 @dataclass(frozen=True, slots=True)
 class Digit:
     """``number // unit % size``: one axis of an element that is counted through all axes."""
 
-    number: Affine
+    number: AffineIndex
     unit: int
     size: int
 
@@ -64,7 +64,7 @@ class Clamp:
     size: int
 
 
-Coordinate = Affine | Digit | Clamp
+Coordinate = AffineIndex | Digit | Clamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +89,11 @@ class Reduce:
     """The "sum" or "max" of a value over loops of its own, or its "argmax" over one: the first largest; a nan wins."""
 
     op: str
-    loops: tuple[Loop, ...]
+    loops: tuple[LoopVariable, ...]
     value: Scalar
 
 
-Scalar = Load | Affine | Apply | Reduce
+Scalar = Load | AffineIndex | Apply | Reduce
 
 
 def children(x: Scalar | Coordinate) -> tuple[Scalar | Coordinate, ...]:
@@ -121,11 +121,11 @@ def parts(*roots: Scalar | Coordinate) -> Iterator[Scalar | Coordinate]:
             stack.extend((child, False) for child in reversed(children(x)))
 
 
-def free(x: Scalar | Coordinate) -> set[Loop]:
+def free(x: Scalar | Coordinate) -> set[LoopVariable]:
     """The loops around something that it depends on."""
-    found: dict[Scalar | Coordinate, set[Loop]] = {}
+    found: dict[Scalar | Coordinate, set[LoopVariable]] = {}
     for part in parts(x):
-        mine = {loop for loop, _ in part.terms} if isinstance(part, Affine) else set()
+        mine = {loop for loop, _ in part.terms} if isinstance(part, AffineIndex) else set()
         mine = mine.union(*(found[child] for child in children(part)))
         found[part] = mine - set(part.loops) if isinstance(part, Reduce) else mine
     return found[x]
@@ -138,12 +138,12 @@ class Nest:
     meets  whether several points may store to one element, where they add up
     """
 
-    loops: tuple[Loop, ...]
+    loops: tuple[LoopVariable, ...]
     index: tuple[Coordinate, ...]
     value: Scalar
     meets: bool = False
 
-    def rows(self) -> tuple[tuple[Loop, ...], tuple[Loop, ...]]:
+    def rows(self) -> tuple[tuple[LoopVariable, ...], tuple[LoopVariable, ...]]:
         """The loops around what is reduced, and those that its result is the same for: a softmax passes a row again."""
         needed = set().union(*(free(x) for x in parts(self.value) if isinstance(x, Reduce)))
         along = tuple(x for x in self.loops if x not in needed and x.size != 1)

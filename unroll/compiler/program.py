@@ -8,7 +8,7 @@ from typing import Any
 
 from ..ir.axes import Range
 from ..ir.system import System
-from ..printing.plain import Writer
+from ..printing.plain import EquationWriter
 from . import nest_text
 from .statements import Fuse, Repeat, Step, by_points, row, shown, walk
 
@@ -74,7 +74,7 @@ class Program:
 
     def __str__(self) -> str:
         """What lies in one piece, then one step a line, loops indented."""
-        writer = Writer(self.system, inline=False)
+        writer = EquationWriter(self.system, inline=False)
         lines = [f"{name} = {', '.join(parts)} side by side" for name, parts in self.joined.items()]
         for depth, step in walk(self.steps):
             pad = "  " * depth

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ..errors import LengthError
 from ..ir.system import visible
 from ..ops.contract import PRODUCTS
-from ..printing.plain import Writer
+from ..printing.plain import EquationWriter
 from .linear_recurrence import affine
 from .program import Program
 from .statements import Access, Compute, Fuse, Repeat, Step, shown, walk
@@ -71,7 +71,7 @@ def explain(
         if end not in lengths:
             raise LengthError(f"the length {end} is missing: give {end}=..., the number of steps")
     at = ", ".join([f"batch size {batch}", *(f"{end} = {n}" for end, n in lengths.items())])
-    writer = Writer(program.system, inline=False)
+    writer = EquationWriter(program.system, inline=False)
     lines = [title]
     counts: list[tuple[int, int, int]] = []
     outside = [s for s in program.steps if not isinstance(s, Repeat)]
@@ -123,7 +123,7 @@ def _sorts(counts: tuple[int, int, int]) -> str:
     return ", ".join(parts) or "nothing"
 
 
-def _products(writer: Writer, steps: Sequence[Step]) -> list[str]:
+def _products(writer: EquationWriter, steps: Sequence[Step]) -> list[str]:
     return [
         f"{s.equation.out} {'+=' if s.mode == 'add' else '='} {writer.right(shown(s))}"
         for _, s in walk(tuple(steps))

@@ -53,7 +53,7 @@ class Loops:
 
 
 @dataclass(frozen=True)
-class Product:
+class MatrixProduct:
     """``matrix @ vector`` (`left`) or ``vector @ matrix``, of a matrix that is the same at all steps and examples."""
 
     matrix: str
@@ -81,7 +81,7 @@ class Draft:
         }
         self.count = 0
 
-    def product(self, e: Equation) -> Product | None:
+    def product(self, e: Equation) -> MatrixProduct | None:
         """An equation seen as the product with a loop-invariant matrix."""
         if e.op != "matmul" or e.combine != "sum":
             return None
@@ -91,7 +91,7 @@ class Draft:
         matrix, vector = (a, b) if a.name in self.invariant else (b, a)
         if len(self.decls[matrix.name].shape) != 2:
             return None
-        return Product(matrix.name, vector, matrix is a)
+        return MatrixProduct(matrix.name, vector, matrix is a)
 
     def declare(self, serves: str, mark: str, shape: tuple[int, ...], domain: Domain, batched: bool) -> Ref:
         """A new temporary over the axes of a domain, named after the variable it serves."""
@@ -117,7 +117,7 @@ class Draft:
             self.before(n, Equation(out, op, args, attrs, source=e.source))
         return self.made[key].name
 
-    def rows(self, n: int, p: Product, lo: int, hi: int, inner: bool) -> str:
+    def rows(self, n: int, p: MatrixProduct, lo: int, hi: int, inner: bool) -> str:
         """The part of a product's matrix that makes the elements lo..hi of the result, or (`inner`) that meets them."""
         axis = int(p.left == inner)
         if (lo, hi) == (0, self.decls[p.matrix].shape[axis]):
@@ -262,7 +262,7 @@ def _joined(draft: Draft, n: int, parts: Sequence[Ref]) -> Ref:
     return parts[0] if len(parts) == 1 else _new(draft, n, "concat", parts, (size,), (("axis", -1),))
 
 
-def _term(draft: Draft, n: int, p: Product) -> Ref:
+def _term(draft: Draft, n: int, p: MatrixProduct) -> Ref:
     args = (Ref(p.matrix), p.vector) if p.left else (p.vector, Ref(p.matrix))
     return _new(draft, n, "matmul", args, draft.decls[draft.system.equations[n].out.name].shape)
 

@@ -10,7 +10,7 @@ from itertools import islice, product
 from ..errors import BoundaryError, message
 from ..ir.axes import Axis, Index, fixed, last, running
 from ..ir.system import Decl, Ref, System
-from ..printing.plain import Writer
+from ..printing.plain import EquationWriter
 from .flows import Flow, Read
 
 LISTED = 8
@@ -120,7 +120,7 @@ def _refusal(system: System, decl: Decl, holes: list[Hole]) -> BoundaryError:
     count = sum(box.size for box in boxes)
     refs = [str(ref) for ref in islice((ref for box in boxes for ref in box.refs(decl)), LISTED)]
     reads = list(dict.fromkeys(plain(read.ref) for _, read, _ in shown))
-    writer = Writer(system)
+    writer = EquationWriter(system)
     flows = list({id(flow): flow for flow, _, _ in shown}.values())[:SHOWN]
     rows = [(writer.equation(f.equation), f.equation.source) for f in flows]
     if shown[0][2].inside:

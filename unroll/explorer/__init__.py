@@ -28,7 +28,7 @@ from ..printing.unicode import system_pretty
 from ..transform.adjoint import backward_of
 from ..transform.feedback import teacher_forced
 from ..unfold.lengths import checked_lengths, length, used_ends
-from .payload import Strings, View
+from .payload import Strings, TemplateView
 
 Progress = Callable[[int, int], None]
 LONGEST = 8
@@ -126,16 +126,18 @@ def _lengths(system: System, steps: Any, lengths: Mapping[str, int]) -> tuple[st
     return slider, others
 
 
-def _views(system: System, strings: Strings, forced: Mapping[str, str] | None, backward: bool) -> dict[str, View]:
+def _views(
+    system: System, strings: Strings, forced: Mapping[str, str] | None, backward: bool
+) -> dict[str, TemplateView]:
     """The views by mode: "", "forced", "backward", "forced backward"."""
-    views = {"": View(system, strings)}
+    views = {"": TemplateView(system, strings)}
     if forced:
         free = teacher_forced(system, forced)
-        views["forced"] = View(free, strings, (system, forced))
+        views["forced"] = TemplateView(free, strings, (system, forced))
     if backward:
-        views["backward"] = View(backward_of(system), strings)
+        views["backward"] = TemplateView(backward_of(system), strings)
         if forced:
-            views["forced backward"] = View(backward_of(free), strings)
+            views["forced backward"] = TemplateView(backward_of(free), strings)
     return views
 
 

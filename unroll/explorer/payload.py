@@ -34,7 +34,7 @@ class Strings:
         return iter(self._known)
 
 
-class View:
+class TemplateView:
     """One way of looking at a template: as it stands, forced, or with its cotangents.
 
     system  what is told of: equations and sources

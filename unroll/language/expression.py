@@ -14,7 +14,7 @@ from ..ops.core import Op, Symbolic
 from ..ops.kinds import Dtype
 from ..ops.shape_ops import getitem
 from ..printing.latex import in_line
-from ..printing.plain import Writer
+from ..printing.plain import EquationWriter
 
 Shape = tuple[int, ...]
 
@@ -121,7 +121,7 @@ class Expr(Symbolic):
 
     def __str__(self) -> str:
         system, operand = self._printable()
-        return Writer(system).expression(operand)
+        return EquationWriter(system).expression(operand)
 
     __repr__ = __str__
 

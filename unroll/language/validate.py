@@ -10,7 +10,7 @@ from ..dependence.loop_order import NoOrder, plan
 from ..errors import AxisError, CausalityError, DoubleDefinitionError, UndefinedError, code, message
 from ..ir.axes import Axis, apart
 from ..ir.system import Ref, System
-from ..printing.plain import Writer
+from ..printing.plain import EquationWriter
 
 
 def check(system: System) -> System:
@@ -26,7 +26,7 @@ def _row(system: System, flow: Flow) -> tuple[str, object]:
 
 
 def _rows(system: System, flows: Iterable[Flow]) -> list[tuple[str, object]]:
-    writer = Writer(system)
+    writer = EquationWriter(system)
     return [(writer.equation(f.equation), f.equation.source) for f in flows]
 
 

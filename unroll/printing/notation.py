@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from ..ir.axes import Index, Range
 from ..ir.system import Const, Equation, Extent, Label, Operand, Ref, System
-from .plain import ATOM, Tokens, Writer, bound, infix, shown_attributes
+from .plain import ATOM, EquationWriter, Tokens, bound, infix, shown_attributes
 
 Part = tuple[Tokens, int]
 TOTAL, ADD, ODOT, JUXTAPOSED, NEGATED, POWER, COTANGENT, SCRIPTED = 9, 10, 20, 22, 30, 40, 45, 50
@@ -20,7 +20,7 @@ TOTAL, ADD, ODOT, JUXTAPOSED, NEGATED, POWER, COTANGENT, SCRIPTED = 9, 10, 20, 2
 subscript takes no other one."""
 
 
-class MathWriter(Writer):
+class MathWriter(EquationWriter):
     """Writes the equations of one system in the signs of mathematics; subclasses say which characters those are."""
 
     MINUS, DOT, ODOT, TIMES = "-", "*", "*", "*"
@@ -28,7 +28,7 @@ class MathWriter(Writer):
     """The signs of comparisons and logic, by operation."""
 
     def __init__(self, system: System) -> None:
-        self._plain = Writer(system)
+        self._plain = EquationWriter(system)
         self.names = self._names()
         # Of second order there are several cotangents of a name: the others keep their plain names.
         pairs = [(str(d.of), n) for n, d in system.decls.items() if d.kind == "cotangent" and d.of in system.decls]

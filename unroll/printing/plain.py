@@ -21,7 +21,7 @@ WIDEST = 120
 ATOM = 99
 
 
-class Writer:
+class EquationWriter:
     """Writes the equations of one system."""
 
     def __init__(self, system: System, inline: bool = True) -> None:
@@ -279,7 +279,7 @@ def declarations(system: System, show: Callable[[Ref], str] = str) -> list[str]:
 
 def system_text(system: System) -> str:
     """The whole system: its name and what it is given, then one equation a line with its domain."""
-    return "\n".join([*head(system.name, declarations(system)), *table(Writer(system).lines())])
+    return "\n".join([*head(system.name, declarations(system)), *table(EquationWriter(system).lines())])
 
 
 def head(name: str, given: Sequence[str]) -> list[str]:

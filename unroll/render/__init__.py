@@ -18,7 +18,7 @@ from .drawing import Drawing, format_of
 from .folded_layout import folded
 from .heatmap import lay
 from .unfolded import unfolded
-from .view_model import Options
+from .view_model import DrawingOptions
 
 __all__ = ["Drawing", "draw_folded", "draw_unfolded"]
 
@@ -52,7 +52,7 @@ def draw_folded(
     """
     if path is not None:
         format_of(path)
-    options = Options(detail, shapes, forced, primal)
+    options = DrawingOptions(detail, shapes, forced, primal)
     drawing = Drawing(folded(system, options, boundaries=boundaries, max_nodes=max_nodes))
     if path is not None:
         drawing.save(path)
@@ -98,7 +98,7 @@ def draw_unfolded(
     """
     if path is not None:
         format_of(path)
-    options = Options(dag.detail if detail is None else detail, shapes, forced, primal)
+    options = DrawingOptions(dag.detail if detail is None else detail, shapes, forced, primal)
     picture = unfolded(
         dag, options, columns=columns, around=around, boundaries=boundaries, loss=loss, max_nodes=max_nodes
     )

@@ -9,7 +9,7 @@ from ..dependence.flows import Flow, Read, collapsed, operations, through, trimm
 from ..ir.axes import Axis, Range
 from ..ir.names import is_hidden
 from ..ir.system import Equation, Ref, System
-from .edge_marks import Cut, cuts, is_shown_input
+from .edge_marks import GradientStop, cuts, is_shown_input
 
 PRODUCTS = frozenset({"matmul", "mul", "div", "take", "einsum", "outer", "dot"})
 """Operations that stand for "through W" in a diagram when one operand is a param."""
@@ -26,7 +26,7 @@ class Arrow:
     flow: Flow
     read: Read
     params: tuple[str, ...]
-    cut: Cut | None = None
+    cut: GradientStop | None = None
     mode: str = ""
 
     @property

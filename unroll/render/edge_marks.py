@@ -13,7 +13,7 @@ from ..ir.system import Const, Decl, Equation, Ref, System
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
+class GradientStop:
     """Where a gradient does not pass: at the steps from which a read leaves its chunk, or at every step.
 
     index     the step from which it reads; None for a gradient that never passes
@@ -32,7 +32,7 @@ class Cut:
         return bool(self.crossing.at(self.index.at(steps, lengths), lengths[self.index.axis.end]))
 
 
-STOP = Cut()
+STOP = GradientStop()
 
 
 def is_shown_input(decl: Decl) -> bool:
@@ -40,13 +40,15 @@ def is_shown_input(decl: Decl) -> bool:
     return not decl.automatic or getattr(decl.detail, "kind", "") == "normal"
 
 
-def cuts(system: System, flow: Flow) -> dict[Read, Cut]:
+def cuts(system: System, flow: Flow) -> dict[Read, GradientStop]:
     """The reads of a flow that no gradient passes, with where it does not."""
     writers = system.writers
     equation = flow.equation
     whole = tuple(equation.range(a) for a in equation.summed)
-    reach: dict[Read, set[Cut | None]] = {}
-    pending: list[tuple[Read, Cut | None]] = _steps(system, equation, [Read(r, whole) for r in equation.refs], None)
+    reach: dict[Read, set[GradientStop | None]] = {}
+    pending: list[tuple[Read, GradientStop | None]] = _steps(
+        system, equation, [Read(r, whole) for r in equation.refs], None
+    )
     seen = set(pending)
     while pending:
         read, cut = pending.pop()
@@ -66,7 +68,9 @@ def cuts(system: System, flow: Flow) -> dict[Read, Cut]:
     return found
 
 
-def _steps(system: System, equation: Equation, reads: list[Read], cut: Cut | None) -> list[tuple[Read, Cut | None]]:
+def _steps(
+    system: System, equation: Equation, reads: list[Read], cut: GradientStop | None
+) -> list[tuple[Read, GradientStop | None]]:
     """What an equation reads, each with where a gradient stops on the way."""
     if equation.op == "stop_gradient":
         return [(r, cut or STOP) for r in reads]
@@ -77,23 +81,23 @@ def _steps(system: System, equation: Equation, reads: list[Read], cut: Cut | Non
     return [(r, cut) for r in reads]
 
 
-def _truncated(system: System, equation: Equation, ref: Ref) -> Cut | None:
+def _truncated(system: System, equation: Equation, ref: Ref) -> GradientStop | None:
     """The cut of a read that leaves its chunk, in a template that is truncated."""
     for t in system.truncations:
         index = system.elsewhere(equation, ref, t.axis) if t.axis in equation.axes else None
         if index is not None and not t.sliding:
-            return Cut(running(t.axis), Crossing(t.steps, index))
+            return GradientStop(running(t.axis), Crossing(t.steps, index))
     return None
 
 
-def _chunked(system: System, condition: Read, equation: Equation) -> Cut | None:
+def _chunked(system: System, condition: Read, equation: Equation) -> GradientStop | None:
     """The cut of ``where(place, stop_gradient(v), v)``, or of the adjoint of that; None for another choice."""
     chosen = equation.args[1]
     stopped = isinstance(chosen, Ref) and [w.op for w in system.writers[chosen.name]] == ["stop_gradient"]
     detail = system.decls[condition.ref.name].detail
     if not isinstance(detail, Crossing) or not (stopped or (isinstance(chosen, Const) and chosen.value == 0)):
         return None
-    return Cut(condition.ref.index[0], detail, dead=not stopped)
+    return GradientStop(condition.ref.index[0], detail, dead=not stopped)
 
 
 def switches(system: System) -> dict[str, frozenset[str]]:

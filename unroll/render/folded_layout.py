@@ -11,14 +11,16 @@ from . import style
 from .arrows import Arrow
 from .bezier import samples
 from .edge_routing import Router
-from .labels import Ids, Names, visible
+from .labels import Ids, PrintedNames, visible
 from .layering import places
 from .rich_text import NOTHING, Lettering, joined, line
-from .scene import Box, Circle, Link, Picture
-from .view_model import FEW, PLAIN, Options, Subject
+from .scene import CellFrame, Circle, Link, Picture
+from .view_model import FEW, PLAIN, DrawingOptions, Subject
 
 
-def folded(system: System, options: Options = PLAIN, *, boundaries: bool = False, max_nodes: int = 500) -> Picture:
+def folded(
+    system: System, options: DrawingOptions = PLAIN, *, boundaries: bool = False, max_nodes: int = 500
+) -> Picture:
     """The picture of a system.
 
     boundaries  True to draw ``h[0]`` too, where it is not computed from anything
@@ -225,7 +227,7 @@ class _Plan:
                 for box in self.picture.boxes:
                     if low < box.high and box.low < high and box.left < left < box.right:
                         box.right = left = (left + box.right) / 2
-                self.picture.boxes.append(Box(self.print.of(layer), left, low, right, high))
+                self.picture.boxes.append(CellFrame(self.print.of(layer), left, low, right, high))
 
 
 def square(system: System, arrow: Arrow) -> tuple[str, Lettering]:
@@ -244,7 +246,7 @@ def delay_text(system: System, name: str, back: Mapping[Axis, int]) -> Lettering
 
 def fixed_note(system: System, arrow: Arrow) -> Lettering:
     """What a read or a write at one step says: ``h[T]``, ``e[S] → d[0]``."""
-    names = Names(system)
+    names = PrintedNames(system)
     if arrow.boundary:
         return joined([names.ref(arrow.read.ref), names.ref(arrow.flow.out)], " → ")
     return names.ref(arrow.read.ref) if arrow.fixed else NOTHING

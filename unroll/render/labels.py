@@ -50,7 +50,7 @@ def _word(word: str) -> str:
     )
 
 
-class Names:
+class PrintedNames:
     """How the names of one system are printed."""
 
     def __init__(self, system: System, short: Mapping[str, str] | None = None) -> None:

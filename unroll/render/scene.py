@@ -87,7 +87,7 @@ class Route:
 
 
 @dataclass(slots=True)
-class Box:
+class CellFrame:
     """A frame around the nodes of a cell."""
 
     title: Lettering
@@ -120,7 +120,7 @@ class Picture:
     routes: dict[Link, Route] = field(default_factory=dict)
     texts: dict[str, Lettering] = field(default_factory=dict)
     colours: dict[str, str] = field(default_factory=dict)
-    boxes: list[Box] = field(default_factory=list)
+    boxes: list[CellFrame] = field(default_factory=list)
     legend: Legend | None = None
 
     def add(self, circle: Circle) -> Circle:

@@ -10,7 +10,7 @@ from . import style
 from .bezier import Curve, coarse, shortened
 from .labels import visible
 from .rich_text import SMALL, Lettering, Piece, line
-from .scene import Box, Circle, Legend, Link, Picture, Point, Route
+from .scene import CellFrame, Circle, Legend, Link, Picture, Point, Route
 
 MARGIN = 8.0
 TOLD = 60
@@ -124,7 +124,7 @@ class _Page:
             ends = (x + a * ux - b * uy, y + a * uy + b * ux), (x + c * ux - d * uy, y + c * uy + d * ux)
             yield f'<path d="M{self.at(ends[0])} L{self.at(ends[1])}" stroke="{ink}" stroke-width="1.8"/>'
 
-    def box(self, box: Box, element: str) -> Iterator[str]:
+    def box(self, box: CellFrame, element: str) -> Iterator[str]:
         """A frame around what belongs together."""
         x, y = self.at((box.left, box.high)).split(",")
         size = f'width="{_n(box.right - box.left)}" height="{_n(box.high - box.low)}"'

@@ -12,7 +12,7 @@ from .arrows import Arrow
 from .edge_routing import Router
 from .scene import Link, Picture, Steps
 from .unfolded_layout import Grid
-from .view_model import PLAIN, Options
+from .view_model import PLAIN, DrawingOptions
 
 Pair = tuple[tuple[str, Steps], tuple[str, Steps], object, Mapping[Axis, int]]
 """What is read, what is written, what is bent alike, and the running steps."""
@@ -20,7 +20,7 @@ Pair = tuple[tuple[str, Steps], tuple[str, Steps], object, Mapping[Axis, int]]
 
 def unfolded(
     dag: Dag,
-    options: Options = PLAIN,
+    options: DrawingOptions = PLAIN,
     *,
     columns: int | None = 12,
     around: int | None = None,

@@ -14,13 +14,13 @@ from .labels import Ids
 from .layering import layers
 from .rich_text import NOTHING, Lettering, line
 from .scene import Circle, Link, Steps
-from .view_model import Options, Subject
+from .view_model import DrawingOptions, Subject
 
 
 class Grid:
     """Which circles there are and where they stand."""
 
-    def __init__(self, dag: Dag, options: Options, columns: int | None, terms: bool, around: int | None) -> None:
+    def __init__(self, dag: Dag, options: DrawingOptions, columns: int | None, terms: bool, around: int | None) -> None:
         self.subject = subject = Subject(dag.system, options)
         self.system = subject.system
         self.lengths = dag.lengths

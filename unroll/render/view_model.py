@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from ..ir.axes import Axis, fixed
 from ..ir.names import is_hidden
 from ..ir.system import Const, Equation, Ref, System
-from ..printing.plain import Writer, declaration
+from ..printing.plain import EquationWriter, declaration
 from ..transform.feedback import teacher_forced
 from . import style
 from .arrows import Arrow, arrows, drawn_params, forced_arrows, op_arrows
 from .cell_groups import cells, short_names
 from .edge_marks import STOP, is_shown_input, switches
-from .labels import Names, shortened, visible
+from .labels import PrintedNames, shortened, visible
 from .layering import layers
 from .rich_text import NOTHING, Lettering, Piece, joined, line
 from .scene import Link, Picture
@@ -26,7 +26,7 @@ _WORD = re.compile(r"([^\W\d]\w*)(\[[^\[\]]*\])?(?![\w(])")
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class DrawingOptions:
     """What may be asked of a diagram; `draw_folded` and `draw_unfolded` say what each means."""
 
     detail: str = "variables"
@@ -42,7 +42,7 @@ class Options:
 class Subject:
     """A system as it is to be drawn."""
 
-    def __init__(self, system: System, options: Options) -> None:
+    def __init__(self, system: System, options: DrawingOptions) -> None:
         truths = options.forced or {}
         self.options = options
         self.system = teacher_forced(system, truths) if truths else system
@@ -54,9 +54,9 @@ class Subject:
         self.names = self._shown()
         variables = [n for n in self.names if self.system.decls[n].kind == "variable"]
         self.cells = {} if self.ops else cells(variables)
-        self.print = Names(self.system, short_names(self.cells, self.system.decls))
+        self.print = PrintedNames(self.system, short_names(self.cells, self.system.decls))
         self.switches = {} if self.ops else switches(self.system)
-        self._writer = Writer(self.system)
+        self._writer = EquationWriter(self.system)
         self._main = {e.out.name: e for e in reversed(self.system.equations) if e.out.running or not e.out.index}
 
     def _shown(self) -> list[str]:
@@ -219,7 +219,7 @@ class Subject:
         return picture.label(Link("", "", tuple(params))).width(style.LABEL_SIZE)
 
 
-PLAIN = Options()
+PLAIN = DrawingOptions()
 FEW = 9
 """Reads of the forward pass by derivatives that are still drawn without asking."""
 

@@ -15,7 +15,7 @@ from ..ir.axes import TIME
 from ..ir.generated_inputs import Interval, Noise
 from ..ir.names import is_cotangent
 from ..ir.system import Decl, Equation, Ref, System
-from ..printing.plain import Writer
+from ..printing.plain import EquationWriter
 from ..transform.label_checks import OPERAND, limit
 from ..types import Array, Params
 from ..unfold.lengths import batch_size, length, used_ends
@@ -290,7 +290,7 @@ class Binder:
                 raise ArrayError(
                     message(
                         f"input {name} holds the label {wrong}, and labels run from 0 to {most - 1}",
-                        (Writer(system).equation(equation), equation.source),
+                        (EquationWriter(system).equation(equation), equation.source),
                     )
                 )
 

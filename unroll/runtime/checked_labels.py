@@ -11,7 +11,7 @@ from ..compiler.report import Costs
 from ..errors import LabelError
 from ..ir.axes import Axis, running
 from ..ir.system import Ref, System
-from ..printing.plain import Writer
+from ..printing.plain import EquationWriter
 from ..transform.label_checks import COUNT, Lookup, outside_of
 
 
@@ -30,7 +30,7 @@ class Outside:
         at = [f"{a.name} = {k}" for a, k in self.steps.items()]
         at += [] if self.example is None else [f"example {self.example}"]
         what = f"is {self.value}" + (f" at {', '.join(at)}" if at else "")
-        label, e = Writer(self.system).expression(self.lookup.label), self.lookup.equation
+        label, e = EquationWriter(self.system).expression(self.lookup.label), self.lookup.equation
         what = "lies outside" if self.value is None else what
         error = LabelError(outside_of(self.system, label, what, self.lookup.limit, e))
         error.found = self

@@ -9,7 +9,7 @@ from ..dependence.flows import collapsed
 from ..errors import ArrayError, LengthError, UndefinedError, message
 from ..ir.axes import TIME, running
 from ..ir.system import Ref, System
-from ..printing.plain import Writer
+from ..printing.plain import EquationWriter
 from ..types import Array, Params
 from ..unfold.lengths import length
 from .stream import Stepper, Stream
@@ -157,7 +157,7 @@ class _Run:
         late = [b for b, n in enumerate(self.lengths) if not n]
         which = f"example {late[0]}" + (f" and {len(late) - 1} more" if len(late) > 1 else "")
         system = self.made.user
-        rows = [(Writer(system).equation(e), e.source) for e in system.writers[str(self.stop)]]
+        rows = [(EquationWriter(system).equation(e), e.source) for e in system.writers[str(self.stop)]]
         what = f"after {MOST:,} steps the stop of template {system.name!r} has not come for {which}"
         return LengthError(message(what, *rows, fix="Give max_steps=, the most steps to run."))
 
@@ -183,7 +183,7 @@ def _all_given(step: System, needed: Collection[str], arrays: Mapping[str, Any])
     if not missing:
         return
     found = [(flow, read.ref) for flow in collapsed(step) for read in flow.reads if read.ref.name in missing]
-    writer = Writer(step)
+    writer = EquationWriter(step)
     rows = {str(flow.out): (writer.equation(flow.equation), flow.equation.source) for flow, _ in found}
     read = ", ".join(dict.fromkeys(str(ref) for _, ref in found)) or ", ".join(missing)
     fix = f"Have the template read what it makes itself, or give {missing[0]}=..., as many steps as may run."

@@ -15,7 +15,7 @@ from ..errors import CausalityError, UndefinedError, message
 from ..ir.axes import Axis
 from ..ir.names import LOSS
 from ..ir.system import Decl, Equation, Ref, System
-from ..printing.plain import Writer
+from ..printing.plain import EquationWriter
 from ..transform.adjoint import adjoint
 from ..transform.label_checks import counted, lookups
 from ..transform.no_steps import without_steps
@@ -184,7 +184,7 @@ class Programs:
                 message(
                     f"with lengths of their own, no order of steps can compute this of template {self.system.name!r}: "
                     "what follows the last step depends on the last step, and running steps read it",
-                    *((Writer(self.system).equation(e), e.source) for e in self.system.equations if _after(e)),
+                    *((EquationWriter(self.system).equation(e), e.source) for e in self.system.equations if _after(e)),
                     fix="Put examples of one length into a batch, without lengths=.",
                 )
             ) from None

@@ -25,7 +25,7 @@ from ..ops.core import Symbolic, acting_for
 from ..ops.pointwise import equal, where
 from ..ops.random import DISCRETE
 from ..ops.shapes import elementwise, stretches
-from ..printing.plain import Writer
+from ..printing.plain import EquationWriter
 from .simplify import simplify
 from .truncation import as_equations
 from .verify import check_pass
@@ -181,7 +181,7 @@ def _backward(builder: Builder, system: System, equation: Equation, active: set[
             made = system.decls[equation.out.name].shape if op.family is elementwise else arg.shape
             if not stretches(value.shape, arg.shape) and not stretches(value.shape, made):
                 what = f"the derivative of {op.name} by an operand of shape {arg.shape} has shape {value.shape}"
-                raise ShapeError(message(what, (Writer(system).equation(equation), equation.source)))
+                raise ShapeError(message(what, (EquationWriter(system).equation(equation), equation.source)))
             value = _fit(value, arg.shape)
             _accumulate(builder, Ref(operand.name + mark, operand.index), value, equation)
 

@@ -15,7 +15,7 @@ from ..ir.system import Const, Decl, Domain, Equation, Operand, Ref, System
 from ..language.builder import Builder
 from ..ops.pointwise import cast, greater_equal, less, logical_or
 from ..ops.reduce import sum as total
-from ..printing.plain import Writer
+from ..printing.plain import EquationWriter
 
 COUNT = "labels~"
 """The output that holds the count; no name of a user's has a tilde."""
@@ -128,6 +128,6 @@ def outside_of(system: System, label: str, what: str, most: int, e: Equation) ->
     """The message for a label that lies outside its table."""
     return message(
         f"the label {label} {what}, and labels run from 0 to {most - 1}",
-        (Writer(system).equation(e), e.source),
+        (EquationWriter(system).equation(e), e.source),
         fix="Hold it inside, as ops.maximum(k, 0) and ops.minimum(k, n - 1) do, or make the table larger.",
     )

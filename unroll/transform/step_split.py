@@ -17,7 +17,7 @@ from ..errors import CausalityError, message
 from ..ir.axes import TIME, Axis, Index, fixed, last, running, whole
 from ..ir.names import is_hidden, unused
 from ..ir.system import Decl, Equation, Extent, Operand, Ref, System
-from ..printing.plain import Writer
+from ..printing.plain import EquationWriter
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,7 @@ class _Needs:
         if named is None:
             name = ref.name if ref is not None else ""
             return CausalityError(f"{ref} is one step of those that run, and steps are run in pieces: ask for {name}")
-        row = Writer(self.system).equation(named), named.source
+        row = EquationWriter(self.system).equation(named), named.source
         return CausalityError(message(f"{named.out} cannot be computed step by step: it {what}", row, fix=fix))
 
     # -- the same in names without the axis --------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from ..ir.axes import Axis, Index, bracket, fixed
 from ..ir.names import is_hidden
 from ..ir.system import Equation, Ref, System, visible
 from ..ops.integers import integer
-from ..printing.plain import Writer
+from ..printing.plain import EquationWriter
 
 Steps = tuple[int, ...]
 
@@ -61,8 +61,8 @@ class Dag:
                 self._readers.setdefault(read.ref.name, []).append((flow, read))
 
     @cached_property
-    def _writer(self) -> Writer:
-        return Writer(self.system)
+    def _writer(self) -> EquationWriter:
+        return EquationWriter(self.system)
 
     @cached_property
     def _all_boxes(self) -> dict[str, list[tuple[range, ...]]]:

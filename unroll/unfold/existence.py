@@ -8,7 +8,7 @@ from ..errors import LengthError, message
 from ..ir.axes import Lengths, fixed, last
 from ..ir.boxes import Box, Ends, meet, numbers, uncovered
 from ..ir.system import Equation, Ref, System, visible
-from ..printing.plain import Writer
+from ..printing.plain import EquationWriter
 
 
 def instances(system: System, name: str, lengths: Lengths) -> list[Box]:
@@ -102,7 +102,7 @@ def check_reads(system: System, lengths: Mapping[str, int], roots: Iterable[str]
                 raise LengthError(
                     message(
                         f"{ref} is {visible(ref.name)}[{steps}] at {at}, and that step does not exist",
-                        (Writer(system).equation(e), e.source),
+                        (EquationWriter(system).equation(e), e.source),
                         fix="Give longer sequences, or add a boundary for that step.",
                     )
                 )

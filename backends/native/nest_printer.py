@@ -8,13 +8,13 @@ from functools import reduce
 
 from ...compiler.decompose import decomposed
 from ...compiler.nests import (
-    Affine,
+    AffineIndex,
     Apply,
     Clamp,
     Coordinate,
     Digit,
     Load,
-    Loop,
+    LoopVariable,
     Nest,
     Reduce,
     Scalar,
@@ -50,7 +50,7 @@ class Nests:
             _Nest(self.s, step, nest, where, target, adds).write()
 
 
-def _dims(loops: Sequence[Loop]) -> Dims:
+def _dims(loops: Sequence[LoopVariable]) -> Dims:
     return [(loop.name, Size(loop.size)) for loop in loops]
 
 
@@ -106,7 +106,9 @@ class _Nest:
     def _kept(self) -> frozenset[Key]:
         """Loops whose variable is a number that something is computed from."""
         plain = [x for x in parts(self.value, *self.nest.index) if isinstance(x, (Apply, Digit, Clamp))]
-        used = [a for x in plain for a in (x.args if isinstance(x, Apply) else (x.number,)) if isinstance(a, Affine)]
+        used = [
+            a for x in plain for a in (x.args if isinstance(x, Apply) else (x.number,)) if isinstance(a, AffineIndex)
+        ]
         return frozenset(loop.name for x in used for loop, _ in x.terms)
 
     def _wide(self, dims: Dims, operands: Sequence[Strided]) -> bool:
@@ -116,7 +118,7 @@ class _Nest:
         last = dims[-1][0]
         looked_up = [x for some in self.computed for coordinate, _ in some for x in parts(coordinate)]
         moves = [operands[self.loads[x]].along(last) != ZERO for x in looked_up if x in self.loads]
-        return not any(moves) and not any(isinstance(x, Affine) and last in dict(_named(x)) for x in looked_up)
+        return not any(moves) and not any(isinstance(x, AffineIndex) and last in dict(_named(x)) for x in looked_up)
 
     # -- values ----------------------------------------------------------------------------------------------------
 
@@ -126,7 +128,7 @@ class _Nest:
         if x in self.known:
             value, kind = self.known[x]
             return c.splat(value, point.width), kind
-        if isinstance(x, Affine):
+        if isinstance(x, AffineIndex):
             return self.integer(x, point, operands), "int"
         if isinstance(x, Apply):
             args = [self.scalar(a, point, operands) for a in x.args]
@@ -248,7 +250,7 @@ class _Nest:
         return c.b.load(place, I64)
 
 
-def _named(x: Affine) -> list[tuple[Key, int]]:
+def _named(x: AffineIndex) -> list[tuple[Key, int]]:
     return [(loop.name, k) for loop, k in x.terms]
 
 

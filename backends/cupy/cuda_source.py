@@ -13,7 +13,7 @@ from ...ir.axes import Axis, Range
 from ..common.memory_layout import Layout, seen, through
 from ..common.python_source import Names, difference, linear
 from ..common.symbolic_size import ONE, Key, Size
-from .plan import Number, Place
+from .plan import Address, Number
 
 TYPES = {"float": "real", "int": "whole", "bool": "bool", "index": "place", "brief": "brief"}
 """Of values, of the places where they lie, and of floats kept in 16 bits."""
@@ -84,7 +84,7 @@ class Operand:
 
     access: Access
     kind: str
-    place: Place
+    place: Address
     lead: Mapping[Key, Size]
     shape: tuple[int, ...]
     steps: tuple[Size, ...]
@@ -103,7 +103,7 @@ def operand(layouts: Mapping[str, Layout], access: Access, where: Where) -> Oper
     """What an access reads, such as ``h[t-1]``, as an address and strides."""
     layout = layouts[access.ref.name]
     lead, moves = seen(layout, access.ref, where.spans)
-    place = Place(layout.host, layout.offset, tuple(moves), tuple(where.loops.items()))
+    place = Address(layout.host, layout.offset, tuple(moves), tuple(where.loops.items()))
     found = Operand(access, layout.kind, place, lead, layout.shape, layout.steps)
     for view in access.views:
         found = viewed(found, view)
@@ -133,7 +133,7 @@ class Kernel:
         self.sizes: dict[Size, None] = {}
         self.written: set[str] = set()
         self.kinds: dict[str, str] = {}
-        self.stores: list[Place] = []
+        self.stores: list[Address] = []
         self.part: tuple[str, str, int] | None = None
         self.each = 0
         self.depth = 1
@@ -196,7 +196,7 @@ class Kernel:
             parts.append(f"steps({self.end(end)} {'+-'[k < 0]} {abs(k)})" if k else self.end(end))
         return " * ".join(parts)
 
-    def start(self, place: Place) -> list[str]:
+    def start(self, place: Address) -> list[str]:
         """Where an operand begins, as terms of a sum."""
         found = [str(place.offset)] if place.offset else []
         running = {axis: (axis.name, k) for axis, k in place.shifts}

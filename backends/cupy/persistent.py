@@ -25,7 +25,7 @@ from ..common.symbolic_size import BATCH, ONE, Size
 from . import tuning
 from .cuda_source import Kernel
 from .grid_barrier import GRID, HARDWARE
-from .plan import Action, Fit, Launch, Panel, Persistent, Place, Product, StepLoop, every, flat
+from .plan import Action, Address, Fit, Launch, Panel, Persistent, Product, StepLoop, every, flat
 
 Hosts = frozenset[str]
 NONE: tuple[Hosts, Hosts] = (frozenset(), frozenset())
@@ -89,7 +89,7 @@ class _Loops:
         """True where every phase has a form here."""
         return all(not p.loops and (self.fixed(p.left) or self.fixed(p.right)) for p in self.products)
 
-    def fixed(self, place: Place) -> bool:
+    def fixed(self, place: Address) -> bool:
         """True for an operand that is the same at every step."""
         return place.host not in self.written and not any(
             index.runs and index.axis in self.axes for index, _, _ in place.moves
@@ -114,7 +114,7 @@ class _Loops:
         ahead = (place for place in owner.stores if place.host == p.left.host)
         return whole and mine and p.left.host != p.out.host and all(self.apart(place, p.left) for place in ahead)
 
-    def apart(self, a: Place, b: Place) -> bool:
+    def apart(self, a: Address, b: Address) -> bool:
         """True for two places at different steps of a loop here, in memory that has room for every step."""
         here, there = (
             {
@@ -280,7 +280,7 @@ class _Loops:
                 given = ", ".join([f"{row} * {units} + {unit}", *(self.given(*what) for what in action.arguments)])
                 k.line(f"if ({row} < {rows} && {unit} < {units}) {action.kernel}_body({given});")
 
-    def start(self, place: Place) -> str:
+    def start(self, place: Address) -> str:
         """The address at which an operand begins."""
         return " + ".join([self.k.given("host", place.host, place.host), *self.k.start(place)])
 

@@ -61,7 +61,7 @@ class Owner:
     width: int
     lanes: int
     hosts: Mapping[str, tuple[int, Size]]
-    stores: tuple[Place, ...]
+    stores: tuple[Address, ...]
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Launch:
 
 
 @dataclass(frozen=True)
-class Place:
+class Address:
     """Where an operand of a product begins: elements into a host, and the steps by which an index moves it."""
 
     host: str
@@ -120,9 +120,9 @@ class Product:
     adds     whether it is added to what is there
     """
 
-    left: Place
-    right: Place
-    out: Place
+    left: Address
+    right: Address
+    out: Address
     rows: Size
     columns: Size
     deep: Size

@@ -15,7 +15,7 @@ from .cuda_source import TYPES, Kernel, Operand, Where, literal, operand, times
 
 Typed = tuple[str, str]
 """An expression and its kind."""
-Place = Mapping[LoopVariable, str]
+LoopValues = Mapping[LoopVariable, str]
 """The values of loop variables."""
 
 SIGNS = {
@@ -149,7 +149,7 @@ class Values:
 
     # -- loop nests --------------------------------------------------------------------------------------------------
 
-    def scalar(self, x: Scalar, here: Place, lead: Mapping[Key, str]) -> Typed:
+    def scalar(self, x: Scalar, here: LoopValues, lead: Mapping[Key, str]) -> Typed:
         """A scalar of a nest, at the values `here` of its loop variables."""
         if x in self.known:
             return self.known[x]
@@ -163,12 +163,12 @@ class Values:
             return self._first_largest(x, here, lead), "int"
         return self._reduced(x, here, lead), "float"
 
-    def named(self, x: Scalar, here: Place, lead: Mapping[Key, str]) -> None:
+    def named(self, x: Scalar, here: LoopValues, lead: Mapping[Key, str]) -> None:
         """Compute a scalar once, for all that follows."""
         text, kind = self.scalar(x, here, lead)
         self.known[x] = (text if text.isidentifier() else self.k.new(kind, text)), kind
 
-    def index(self, x: Coordinate, here: Place, lead: Mapping[Key, str]) -> str:
+    def index(self, x: Coordinate, here: LoopValues, lead: Mapping[Key, str]) -> str:
         """An index as a number."""
         if isinstance(x, AffineIndex):
             terms = [times(here[loop], str(k)) for loop, k in x.terms if here[loop] != "0"]
@@ -184,7 +184,7 @@ class Values:
         """An index, held inside its table: given ones are checked before, a computed one may lie anywhere."""
         return self.k.new("index", f"within({convert(number, 'int')}, {size})", "row")
 
-    def _reduced(self, x: Reduce, here: Place, lead: Mapping[Key, str]) -> str:
+    def _reduced(self, x: Reduce, here: LoopValues, lead: Mapping[Key, str]) -> str:
         """A sum or a maximum; with `threads`, each thread of the block takes every so manieth element of a row."""
         k, largest = self.k, x.op == "max"
         total = k.new("float", "-ENDLESS" if largest else "0", "total")
@@ -199,7 +199,7 @@ class Values:
             return total
         return k.new("float", f"gathered({total}, part, {self.threads}, {'true' if largest else 'false'})", "total")
 
-    def _first_largest(self, x: Reduce, here: Place, lead: Mapping[Key, str]) -> str:
+    def _first_largest(self, x: Reduce, here: LoopValues, lead: Mapping[Key, str]) -> str:
         """The place of the first largest element; a nan counts as the largest."""
         k, (loop,) = self.k, x.loops
         best = k.new("float", convert(self.scalar(x.value, {**here, loop: "0"}, lead), "float"), "best")

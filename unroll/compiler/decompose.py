@@ -13,7 +13,7 @@ from .nests import ZERO, AffineIndex, Apply, Clamp, Coordinate, Digit, Load, Loo
 from .statements import Access, Compute, viewed_shape
 
 LETTERS = "ijklmnpqrsuvwxyz"
-Place = tuple[Coordinate, ...]
+Indices = tuple[Coordinate, ...]
 
 
 def decomposed(step: Compute, shape: Callable[[str], Shape], kind: str) -> tuple[Nest, ...]:
@@ -49,12 +49,12 @@ class Decomposition:
         letter, turn = LETTERS[(self.used - 1) % len(LETTERS)], (self.used - 1) // len(LETTERS)
         return LoopVariable(f"{letter}{turn or ''}", size)
 
-    def stretched(self, shape: Shape, place: Place) -> Place:
+    def stretched(self, shape: Shape, place: Indices) -> Indices:
         """The place in a value that is broadcast, of a place in what it is broadcast to: aligned at the right."""
         last = place[len(place) - len(shape) :]
         return tuple(ZERO if n == 1 else index for n, index in zip(shape, last, strict=True))
 
-    def read(self, n: int, place: Place) -> Scalar:
+    def read(self, n: int, place: Indices) -> Scalar:
         """An operand at a place in what it is broadcast to."""
         return Load(self.args[n], self.stretched(self.shapes[n], place))
 
@@ -67,7 +67,9 @@ class Decomposition:
         """A nest over the left-hand side."""
         return (Nest(self.loops, tuple(map(at, self.loops)), value),)
 
-    def part(self, taken: Sequence[range | int | None], value: Callable[[Place], Scalar], meets: bool = False) -> Nest:
+    def part(
+        self, taken: Sequence[range | int | None], value: Callable[[Indices], Scalar], meets: bool = False
+    ) -> Nest:
         """A nest over a part of the left-hand side: of each of the value's axes a range, one index, or all of it."""
         lead = self.loops[: len(self.out) - len(self.result)]
         index: list[Coordinate] = list(map(at, lead))
@@ -100,7 +102,7 @@ def _reduced(s: Decomposition) -> tuple[Nest, ...]:
     return s.stored(Reduce(s.op, gone, s.read(0, place)))
 
 
-def _row(s: Decomposition) -> tuple[Place, tuple[LoopVariable, ...]]:
+def _row(s: Decomposition) -> tuple[Indices, tuple[LoopVariable, ...]]:
     """Where the operand of a reduction is read: at loops of its own along the axes that it takes together."""
     shape, axes = s.shapes[0], s.axes()
     own = {a: s.loop(shape[a]) for a in axes}

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from ..dependence.analysis import analysis
 from ..ir.system import System
-from .lower import Place, places_of
+from .lower import LoopPosition, places_of
 
 Unit = int | tuple[int, ...]
 """An equation by its number, or a loop by the numbers of the loops around it and its own."""
@@ -25,7 +25,7 @@ class Bodies:
 
     def __init__(self, system: System) -> None:
         known = analysis(system)
-        self.place: dict[int, Place] = places_of(known.order)
+        self.place: dict[int, LoopPosition] = places_of(known.order)
         self.after: dict[Unit, set[Unit]] = {}
         self.known: dict[Unit, Unit] = {}
         for edge in known.edges:
@@ -41,7 +41,7 @@ class Bodies:
                 self.after.setdefault(one, set()).add(other)
         self.rank = self._ranks()
 
-    def _unit(self, n: int, place: Place, depth: int) -> Unit:
+    def _unit(self, n: int, place: LoopPosition, depth: int) -> Unit:
         """Equation `n` as it stands in the body at that depth of the loops around it."""
         return tuple(number for number, _, _ in place[: depth + 1]) if len(place) > depth else n
 

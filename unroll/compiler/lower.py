@@ -18,7 +18,7 @@ from .statements import Access, Argument, Compute, Guard, Repeat, View
 
 VIEWS = ("transpose", "slice")
 
-Place = tuple[tuple[int, Axis, int], ...]
+LoopPosition = tuple[tuple[int, Axis, int], ...]
 """The loops around a statement: (which loop, its axis, the statement's offset in it)."""
 
 
@@ -69,7 +69,7 @@ class _Work:
     system: System
     views: Mapping[str, Equation]
     arguments: dict[int, tuple[Argument, ...]]
-    places: dict[int, Place]
+    places: dict[int, LoopPosition]
     modes: dict[int, str]
     parts: dict[str, tuple[str, int]]
     held: dict[str, Mapping[Axis, Range]]
@@ -131,9 +131,9 @@ def _access(operand: Operand, views: Mapping[str, Equation]) -> Argument:
     return Access(operand, tuple(reversed(through)))
 
 
-def places_of(steps: Plan) -> dict[int, Place]:
+def places_of(steps: Plan) -> dict[int, LoopPosition]:
     """The loops around each flow: a number for each, its axis, and the offset at which the flow runs in it."""
-    places: dict[int, Place] = {}
+    places: dict[int, LoopPosition] = {}
     stack: list[tuple[Plan, tuple[tuple[int, Loop], ...]]] = [(steps, ())]
     serial = 0
     while stack:

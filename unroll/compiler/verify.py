@@ -20,7 +20,7 @@ from .statements import Access, Compute, Fuse, Repeat, Step, guard, walk, zero_u
 
 Steps = tuple[int, ...]
 Instance = tuple[str, Steps]
-Place = tuple[str, Steps]
+StepsOfName = tuple[str, Steps]
 """The name of a buffer, and a step along each axis that it keeps."""
 
 
@@ -95,7 +95,7 @@ class _Run:
 
     def __post_init__(self) -> None:
         self.system = self.program.system
-        self.memory: dict[Place, Mark] = {}
+        self.memory: dict[StepsOfName, Mark] = {}
         self.wanted: dict[Instance, int] = {}
         self.written: set[str] = set()
         self.joined: dict[str, list[str]] = {}
@@ -159,7 +159,7 @@ class _Run:
         """Statements over the same points, one point after another; sums over steps stand by themselves."""
         at = {loop.axis: i for loop, i in loops}
         spans = [r for r in body[0].equation.domain if r.axis not in at]
-        begun: set[tuple[int, Place, Steps]] = set()
+        begun: set[tuple[int, StepsOfName, Steps]] = set()
         chosen = [
             (s, {axis: at[axis] + k for axis, k in s.offsets})
             for s in body
@@ -190,7 +190,7 @@ class _Run:
             self._empty(s, at)
         return holds
 
-    def statement(self, s: Compute, at: Mapping[Axis, int], begun: set[tuple[int, Place, Steps]]) -> None:
+    def statement(self, s: Compute, at: Mapping[Axis, int], begun: set[tuple[int, StepsOfName, Steps]]) -> None:
         """One statement at one point; `begun` are the sums that it has begun here."""
         e = s.equation
         for arg in s.args:
@@ -225,7 +225,7 @@ class _Run:
             if place is not None:
                 self.memory[place] = Mark(out, 0)
 
-    def _place(self, what: str, ref: Ref, steps: Steps) -> Place | None:
+    def _place(self, what: str, ref: Ref, steps: Steps) -> StepsOfName | None:
         """Where an instance lies; None, with a problem noted, where that is outside the memory of its name."""
         kept = []
         ranges = {r.axis: r.steps(self.lengths) for r in self._ranges(ref.name)}

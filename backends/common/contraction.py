@@ -9,9 +9,7 @@ from typing import Protocol
 from ...compiler.statements import Compute
 from ...ops.contract import subscripts
 from .gemm_grouping import Group, grouped
-from .symbolic_size import ONE, Key, Size
-
-Dims = Sequence[tuple[Key, Size]]
+from .symbolic_size import ONE, Dims, Key, Size
 
 
 class Factor(Protocol):
@@ -36,18 +34,20 @@ class Contraction:
     summed            the subscripts that the result lacks
     """
 
-    dims: list[tuple[Key, Size]]
+    dims: Dims
     left: Mapping[Key, Size]
     right: Mapping[Key, Size]
     out: Mapping[Key, Size]
     summed: tuple[Key, ...]
 
-    def matrices(self, together: bool = False) -> tuple[list[tuple[Key, Size]], Group, Group, Group] | None:
+    def matrices(self, together: bool = False) -> tuple[Dims, Group, Group, Group] | None:
         """Its form as a product of matrices, see `grouped`; None where it has none."""
         return grouped(self.dims, self.left, self.right, self.out, together)
 
 
-def contraction(step: Compute, span: Dims, left: Factor, right: Factor, out: Factor) -> Contraction:
+def contraction(
+    step: Compute, span: Sequence[tuple[Key, Size]], left: Factor, right: Factor, out: Factor
+) -> Contraction:
     """The contraction that a statement is; `span` are the dimensions that it runs along."""
     e = step.equation
     a, b, c = ([f"*{x}" for x in part] for part in subscripts(e.op, [len(left.shape), len(right.shape)], dict(e.attrs)))

@@ -1,10 +1,10 @@
-"""Memory layout, liveness and the arena: strides of every buffer, live ranges, and offsets at given lengths."""
+"""Memory layout, addressing, liveness and the arena: strides, what an access reads, live ranges, and offsets."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ...compiler.program import Buffer, Program
@@ -186,12 +186,28 @@ Move = tuple[Index, Index, Size]
 """A step, the one that the memory begins with, and the elements from one to the next."""
 
 
-def seen(layout: Layout, ref: Ref, spans: Sequence[Range]) -> tuple[dict[Key, Size], list[Move]]:
-    """The address of instances such as ``h[t-1]`` in a statement over `spans`: strides, and the way to the first."""
+@dataclass(frozen=True)
+class Located:
+    """What an access reads in memory, seen through its views: where it begins, and the strides from there.
+
+    offset, moves  elements into the host: a number, and as many as lie between steps
+    lead           elements from one to the next along the dimensions that the statement spans
+    shape, steps   the per-example axes, and elements from one to the next along each
+    """
+
+    offset: int
+    moves: tuple[Move, ...]
+    lead: Mapping[Key, Size]
+    shape: tuple[int, ...]
+    steps: tuple[Size, ...]
+
+
+def located(layout: Layout, access: Access, spans: Sequence[Range]) -> Located:
+    """The address of instances such as ``h[t-1][:3]`` in a statement over `spans`."""
     kept, spanned = {r.axis: r for r in layout.axes}, {r.axis: r for r in spans}
     lead: dict[Key, Size] = {}
     moves: list[Move] = []
-    for index, axis in zip(ref.index, layout.brackets, strict=True):
+    for index, axis in zip(access.ref.index, layout.brackets, strict=True):
         if axis not in kept:
             continue
         start, stride = index, layout.strides[axis]
@@ -201,29 +217,29 @@ def seen(layout: Layout, ref: Ref, spans: Sequence[Range]) -> tuple[dict[Key, Si
         moves.append((start, kept[axis].lo, stride))
     if layout.batched:
         lead[EXAMPLES] = layout.strides[EXAMPLES]
-    return lead, moves
+    found = Located(layout.offset, tuple(moves), lead, layout.shape, layout.steps)
+    for view in access.views:
+        found = _viewed(found, view)
+    return found
 
 
-def through(
-    view: View, shape: Sequence[int], steps: Sequence[Size]
-) -> tuple[tuple[int, ...], tuple[Size, ...], list[Size]]:
-    """Per-example axes seen through a transpose or a slice: their sizes and steps, and the elements left out before."""
+def _viewed(x: Located, view: View) -> Located:
+    """The same through a transpose or a slice."""
     attrs = dict(view.attrs)
     if view.op == "transpose":
         axes = attrs.get("axes")
-        order = list(range(len(shape)))[::-1] if axes is None else [a + len(shape) for a in axes]
-        return tuple(shape[i] for i in order), tuple(steps[i] for i in order), []
+        order = list(range(len(x.shape)))[::-1] if axes is None else [a + len(x.shape) for a in axes]
+        return replace(x, shape=tuple(x.shape[i] for i in order), steps=tuple(x.steps[i] for i in order))
     parts = attrs["parts"]
-    sizes, strides, skipped = [], [], []
-    for part, n, step in zip(parts, shape, steps, strict=False):
+    sizes, strides, offset = [], [], x.offset
+    for part, n, step in zip(parts, x.shape, x.steps, strict=False):
         chosen = as_slice(part)
         if isinstance(chosen, int):
-            skipped.append(Size(chosen % n) * step)
+            offset += chosen % n * step.factor
             continue
         taken = range(*chosen.indices(n))
-        if taken:
-            skipped.append(Size(taken.start) * step)
+        offset += taken.start * step.factor if taken else 0
         sizes.append(len(taken))
         strides.append(Size(taken.step) * step)
     rest = len(parts)
-    return (*sizes, *shape[rest:]), (*strides, *steps[rest:]), skipped
+    return replace(x, offset=offset, shape=(*sizes, *x.shape[rest:]), steps=(*strides, *x.steps[rest:]))

@@ -49,6 +49,20 @@ EXAMPLES: Key = "examples"
 """The dimension of the batch."""
 
 
+Dims = list[tuple[Key, Size]]
+"""Dimensions with their sizes, outermost first."""
+
+
+def features(shape: Sequence[int]) -> Dims:
+    """Per-example axes as dimensions, counted from the last."""
+    return [(f".{i - len(shape)}", Size(n)) for i, n in enumerate(shape)]
+
+
+def points_in(dims: Sequence[tuple[Key, Size]]) -> Size:
+    """How many points there are."""
+    return product(tuple(size for _, size in dims))
+
+
 def count(r: Range) -> Size:
     """The number of steps of a range."""
     if r.hi.anchor == r.lo.anchor:

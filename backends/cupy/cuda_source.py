@@ -6,13 +6,13 @@ import ctypes
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from ...compiler.statements import Access, View
+from ...compiler.statements import Access
 from ...ir.axes import Axis, Range
-from ..common.memory_layout import Layout, seen, through
+from ..common.memory_layout import Layout, located
 from ..common.python_source import Names, difference, linear
-from ..common.symbolic_size import ONE, Key, Size
+from ..common.symbolic_size import ONE, Dims, Key, Size
 from .plan import Address, Number
 
 TYPES = {"float": "real", "int": "whole", "bool": "bool", "index": "place", "brief": "brief"}
@@ -74,10 +74,6 @@ def prelude(dtype: str) -> str:
     return PRELUDE.format(real={"float32": "float", "float64": "double"}[dtype], wide=WIDE)
 
 
-Points = list[tuple[Key, Size]]
-"""Dimensions, outermost first."""
-
-
 @dataclass(frozen=True)
 class Operand:
     """A view of a name's memory at one place of the program: lead strides by dimension, per-example axes in order."""
@@ -102,19 +98,9 @@ class Where:
 def operand(layouts: Mapping[str, Layout], access: Access, where: Where) -> Operand:
     """What an access reads, such as ``h[t-1]``, as an address and strides."""
     layout = layouts[access.ref.name]
-    lead, moves = seen(layout, access.ref, where.spans)
-    place = Address(layout.host, layout.offset, tuple(moves), tuple(where.loops.items()))
-    found = Operand(access, layout.kind, place, lead, layout.shape, layout.steps)
-    for view in access.views:
-        found = viewed(found, view)
-    return found
-
-
-def viewed(x: Operand, view: View) -> Operand:
-    """The operand seen through a transpose or a slice."""
-    shape, steps, skipped = through(view, x.shape, x.steps)
-    place = replace(x.place, offset=x.place.offset + sum(s.factor for s in skipped))
-    return replace(x, place=place, shape=shape, steps=steps)
+    x = located(layout, access, where.spans)
+    place = Address(layout.host, x.offset, x.moves, tuple(where.loops.items()))
+    return Operand(access, layout.kind, place, x.lead, x.shape, x.steps)
 
 
 class Kernel:
@@ -261,7 +247,7 @@ class Kernel:
         self.stores.append(x.place)
         self.line(f"{self.at(x, lead, inner)} = {self.kept(x.place.host, value)};")
 
-    def coordinates(self, flat: str, dims: Points) -> dict[Key, str]:
+    def coordinates(self, flat: str, dims: Dims) -> dict[Key, str]:
         """The place along each dimension, from the number of a point, which is used up."""
         found: dict[Key, str] = {}
         wide = [(key, size) for key, size in dims if size != ONE]

@@ -10,22 +10,12 @@ from ...compiler.row_stages import staged
 from ...compiler.statements import Access, Compute, Row
 from ...ops.shapes import negative_axes
 from ..common.memory_layout import Layout
-from ..common.symbolic_size import BATCH, EXAMPLES, ONE, Key, Size, count, product
+from ..common.symbolic_size import BATCH, EXAMPLES, ONE, Dims, Key, Size, count, features, points_in
 from . import tuning
-from .cuda_source import Kernel, Points, Where, operand, times
+from .cuda_source import Kernel, Where, operand, times
 from .plan import ITEM, Launch, Owner
 from .scalar_expressions import POINTWISE, Typed, Values, convert
 from .vectors import PLAIN, lanes, same
-
-
-def features(shape: Sequence[int]) -> Points:
-    """Dimensions of per-example axes."""
-    return [(f".{i}", Size(n)) for i, n in enumerate(shape)]
-
-
-def total_of(dims: Points) -> Size:
-    """How many points there are."""
-    return product(tuple(size for _, size in dims))
 
 
 def block(width: int) -> int:
@@ -53,9 +43,9 @@ class KernelWriter:
         self.where, self.dtype, self.layouts = where, dtype, layouts
         self.values = Values(self.k, where, dtype)
 
-    def spans(self, e_batched: bool) -> Points:
+    def spans(self, e_batched: bool) -> Dims:
         """The dimensions that statements span, as their domains have them."""
-        lead: Points = [(r.axis, count(r)) for r in self.where.spans]
+        lead: Dims = [(r.axis, count(r)) for r in self.where.spans]
         return [*lead, *([(EXAMPLES, BATCH)] if e_batched else [])]
 
     def launch(self, points: Size, each: int, threads: int) -> Launch:
@@ -88,7 +78,7 @@ class KernelWriter:
         dims = [*lead, *features(groups)]
         threads = max(tuning.THREADS_PER_BLOCK // n, tuning.MIN_THREADS_VECTORIZED)
         k.each = threads
-        k.line(f"if (point >= {k.size(total_of(dims))}) return;")
+        k.line(f"if (point >= {k.size(points_in(dims))}) return;")
         found = k.coordinates("point", dims)
         place = [found[key] for key, _ in features(groups)]
         own = self.own(body, inner, shape) if lead == [(EXAMPLES, BATCH)] and len(shape) == 1 else {}
@@ -98,7 +88,7 @@ class KernelWriter:
             value = self.at(step, found, place, keep=len(body) > 1)
             self.done(step, found, place, value, step.equation.out.name not in inner)
         owner = Owner(shape[0], n, own, tuple(k.stores)) if own else None
-        return replace(self.launch(total_of(dims), threads, threads), owner=owner)
+        return replace(self.launch(points_in(dims), threads, threads), owner=owner)
 
     def own(self, body: Sequence[Compute], inner: Sequence[str], shape: Sequence[int]) -> dict[str, tuple[int, Size]]:
         """The hosts of `Owner`, for statements about one axis of each example."""
@@ -215,7 +205,7 @@ class KernelWriter:
         width, (around, along) = values.shape(step.args[0])[-1], nest.rows()
         running = set(step.equation.out.running)
         spans = [(key, size) for key, size in self.spans(out.batched) if key == EXAMPLES or key in running]
-        dims: Points = [*spans, *((loop.name, Size(loop.size)) for loop in around)]
+        dims: Dims = [*spans, *((loop.name, Size(loop.size)) for loop in around)]
         threads = values.threads = block(width)
         k.shares("real", "part", threads)
         k.line("place point = block;")
@@ -234,7 +224,7 @@ class KernelWriter:
             if step.mode == "add":
                 made = self.joined(step, self.before(step, found, place), made)
             k.store(operand(self.layouts, Access(step.equation.out), self.where), found, place, made)
-        return self.launch(total_of(dims), 1, threads)
+        return self.launch(points_in(dims), 1, threads)
 
     # -- a block for every row ---------------------------------------------------------------------------------------
 
@@ -258,7 +248,7 @@ class KernelWriter:
             for n, step in enumerate(stage):
                 value = self.at(step, found, [*lead, "0"], keep=False)
                 self.number(step, value, found, lead, inner, [*stage[n + 1 :], *later])
-        return self.launch(total_of(dims), 1, threads)
+        return self.launch(points_in(dims), 1, threads)
 
     def along(
         self,

@@ -51,7 +51,7 @@ class Scratch:
 
 @dataclass(frozen=True)
 class Owner:
-    """Points that are the columns of examples, `lanes` of `width` side by side to a thread.
+    """Dims that are the columns of examples, `lanes` of `width` side by side to a thread.
 
     hosts   those read and written at a thread's own example and columns alone, or multiples of `width` away: where
             their columns begin, modulo `width`, and the elements of an example

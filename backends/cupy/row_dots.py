@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from ...compiler.statements import Access, Compute
 from ...ops.contract import PRODUCTS
-from ..common.symbolic_size import EXAMPLES
+from ..common.symbolic_size import EXAMPLES, points_in
 from . import tuning
 from .cuda_source import operand
-from .kernels import KernelWriter, total_of
+from .kernels import KernelWriter
 from .plan import Launch
 from .scalar_expressions import Values, convert
 
@@ -34,7 +34,7 @@ def dots(w: KernelWriter, step: Compute) -> Launch:
     k.shares("real", "part", tuning.THREADS_PER_BLOCK)
     k.line(f"int lane = threadIdx.x % {tuning.WARP}, slice = threadIdx.x / {tuning.WARP};")
     k.line(f"place point = block * {ROWS} + slice;")
-    k.line(f"bool inside = point < {k.size(total_of(dims))};")
+    k.line(f"bool inside = point < {k.size(points_in(dims))};")
     found = k.coordinates("point", dims)
     total = k.new("float", "0", "sum")
     k.line("#pragma unroll 4")  # four loads on their way at once
@@ -50,4 +50,4 @@ def dots(w: KernelWriter, step: Compute) -> Launch:
         if step.mode == "add":
             value = w.joined(step, w.before(step, found, []), value)
         k.store(operand(w.layouts, Access(e.out), w.where), found, [], value)
-    return w.launch(total_of(dims), ROWS, tuning.THREADS_PER_BLOCK)
+    return w.launch(points_in(dims), ROWS, tuning.THREADS_PER_BLOCK)

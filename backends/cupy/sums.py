@@ -11,10 +11,10 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 from ...compiler.statements import Access, Compute
-from ..common.symbolic_size import EXAMPLES, Key, Size
+from ..common.symbolic_size import EXAMPLES, Dims, Key, Size, features, points_in
 from . import tuning
-from .cuda_source import TYPES, Points, operand, times
-from .kernels import KernelWriter, features, total_of
+from .cuda_source import TYPES, operand, times
+from .kernels import KernelWriter
 from .plan import Launch, Need, Scratch
 from .scalar_expressions import convert
 
@@ -27,14 +27,14 @@ class Shape:
     dims        those of the sums: `kept`, then per-example axes
     """
 
-    kept: Points
-    gone: Points
-    dims: Points
+    kept: Dims
+    gone: Dims
+    dims: Dims
 
     @property
     def points(self) -> Size:
         """How many sums there are."""
-        return total_of(self.dims)
+        return points_in(self.dims)
 
     @property
     def lanes(self) -> int | None:
@@ -61,7 +61,7 @@ def shared(w: KernelWriter, step: Compute) -> Scratch | None:
     if s.points.known and s.points.factor > tuning.MAX_SHARED_SUMS:
         return None
     slices = 1 if step.equation.op == "scatter" else tuning.THREADS_PER_BLOCK // (s.lanes or tuning.SUMS_PER_BLOCK)
-    needs = Need(total_of(s.gone), tuning.MIN_TERMS_LONG_SUM * slices), Need(s.points, upto=tuning.MAX_SHARED_SUMS)
+    needs = Need(points_in(s.gone), tuning.MIN_TERMS_LONG_SUM * slices), Need(s.points, upto=tuning.MAX_SHARED_SUMS)
     return Scratch(Size(tuning.BLOCKS_PER_SUM) * s.points, _kind(w, step), needs)
 
 
@@ -80,9 +80,9 @@ def times_over(launch: Launch, pieces: int) -> Launch:
     return replace(launch, arguments=given, copies=pieces)
 
 
-def _part(w: KernelWriter, gone: Points, scratch: str) -> tuple[str, str, str]:
+def _part(w: KernelWriter, gone: Dims, scratch: str) -> tuple[str, str, str]:
     """The number of a block among those that do the same, and the first and the last but one of what it adds up."""
-    k, size = w.k, w.k.size(total_of(gone))
+    k, size = w.k, w.k.size(points_in(gone))
     if not scratch:
         return "block", "0", size
     pieces = k.given("count", "", "pieces")
@@ -166,7 +166,7 @@ def _rows_of_a_table(w: KernelWriter, step: Compute, scratch: str) -> Launch:
                 before = f"({before} * {k.size(size)} + {found[key]})"
             flat = f"({before} * {width} + {column})"
         _store(w, step, found, [found["row"], *place], total, flat, scratch)
-    return w.launch(total_of(blocks), 1, tuning.THREADS_PER_BLOCK)
+    return w.launch(points_in(blocks), 1, tuning.THREADS_PER_BLOCK)
 
 
 def _store(

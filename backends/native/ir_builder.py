@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import reduce
 from math import gcd
 
-from ..common.symbolic_size import ONE, ZERO, Key, Size
+from ..common.symbolic_size import ONE, ZERO, Dims, Key, Size
 from .llvm_builder import InstructionBuilder
 from .llvm_ir import (
     DOUBLE,
@@ -50,9 +50,6 @@ class Strided:
     def along(self, key: Key) -> Size:
         """Elements from one step of a dimension to the next."""
         return self.strides.get(key, ZERO)
-
-
-Dims = list[tuple[Key, Size]]
 
 
 @dataclass(frozen=True)

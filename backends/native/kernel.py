@@ -13,12 +13,12 @@ from ...compiler.row_stages import Stages, staged
 from ...compiler.statements import REDUCTIONS, Access, Argument, Compute, Row, by_points, row
 from ...ir.system import System
 from ..common.memory_layout import ALIGNED
-from ..common.symbolic_size import ONE
-from .ir_builder import Dims, Point, Strided, can_be_wide, collapsed
+from ..common.symbolic_size import ONE, Dims, features
+from .ir_builder import Point, Strided, can_be_wide, collapsed
 from .llvm_ir import Value
-from .loop_nest import Combine, Partial, Statements, Where, features, keys
+from .loop_nest import Partial, Statements, Where, combining, keys
 from .parallel_nest import Spread
-from .pointwise import Typed, convert, larger, pointwise
+from .pointwise import Typed, convert, pointwise
 
 LAST = ".-1"
 """The dimension of a row."""
@@ -189,18 +189,12 @@ class _Kernel:
         operands = [self.operands[n] for n in used]
         last: Dims = [(LAST, self.dims[-1][1])]
         wide = can_be_wide(last, operands)
-        sums = {id(s): self._reduction(s, c.lanes(last[0][1], wide)) for s in reductions}
+        widths = c.lanes(last[0][1], wide)
+        sums = {id(s): Partial(c, "float", widths, combining(c, s.equation.op)) for s in reductions}
         c.nest(last, operands, self._at(stage, operands, places, homes, sums), wide)
         self.homes.update(homes)
         for step in reductions:
             self._number(step, self._computed(step, self._scalar, (sums[id(step)].total(), "float")))
-
-    def _reduction(self, step: Compute, widths: Sequence[int]) -> Partial:
-        """Nothing yet."""
-        c = self.c
-        greatest = Combine(lambda x, y: larger(c, x, y), float("-inf"))
-        sum_ = Combine(lambda x, y: c.b.fadd(x, y), 0)
-        return Partial(c, "float", widths, greatest if step.equation.op == "max" else sum_)
 
     def _at(
         self,

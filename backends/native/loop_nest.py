@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 
-from ...compiler.statements import Access, Argument, Compute, View
+from ...compiler.statements import Access, Argument, Compute
 from ...ir.axes import Axis, Index, Range
 from ...ir.system import Const
-from ..common.memory_layout import Layout, seen, through
+from ..common.memory_layout import Layout, located
 from ..common.statement_queries import of_nothing
-from ..common.symbolic_size import BATCH, EXAMPLES, ZERO, Key, Size, count
+from ..common.symbolic_size import BATCH, EXAMPLES, ZERO, Dims, Key, Size, count, features
 from . import tuning
-from .ir_builder import Code, Dims, Point, Strided, can_be_wide, collapsed
+from .ir_builder import Code, Point, Strided, can_be_wide, collapsed
 from .llvm_ir import Value
 from .pointwise import Typed, convert, larger, pointwise
 from .sums import Blocks, long, reduced, region
@@ -27,6 +27,13 @@ class Combine:
 
     join: Callable[[Value, Value], Value]
     identity: float
+
+
+def combining(c: Code, op: str, kind: str = "float") -> Combine:
+    """How the "max" of several values is taken, or how they are added up."""
+    if op == "max":
+        return Combine(lambda x, y: larger(c, x, y), float("-inf"))
+    return Combine(lambda x, y: pointwise(c, "add", [(x, kind), (y, kind)], kind)[0], 0)
 
 
 class Partial:
@@ -61,7 +68,7 @@ class Operand:
 
     pointer: Value
     kind: str
-    lead: dict[Key, Size]
+    lead: Mapping[Key, Size]
     shape: tuple[int, ...]
     steps: tuple[Size, ...]
 
@@ -90,11 +97,6 @@ class Where:
         return [*((r.axis, count(r)) for r in self.spans), *([(EXAMPLES, self.examples)] if self.batched else [])]
 
 
-def features(shape: Sequence[int]) -> Dims:
-    """Names and sizes of per-example axes."""
-    return [(f".{i - len(shape)}", Size(n)) for i, n in enumerate(shape)]
-
-
 def keys(dims: Dims) -> list[Key]:
     """The names of dimensions."""
     return [key for key, _ in dims]
@@ -119,24 +121,13 @@ class Memory:
     def operand(self, access: Access, where: Where) -> Operand:
         """What an access reads, such as ``h[t-1]``, as an address and strides."""
         layout = self.layouts[access.ref.name]
-        lead, moves = seen(layout, access.ref, where.spans)
-        at = self.c.i64(layout.offset)
-        for start, first, stride in moves:
+        x = located(layout, access, where.spans)
+        at = self.c.i64(x.offset)
+        for start, first, stride in x.moves:
             steps = self.c.b.sub(self.step(start, where), self.step(first, where))
             at = self.c.b.add(at, self.c.b.mul(steps, self.c.size(stride)))
         pointer = self.c.moved(self.pointers[layout.host], layout.kind, at)
-        found = Operand(pointer, layout.kind, lead, layout.shape, layout.steps)
-        for view in access.views:
-            found = self.viewed(found, view)
-        return found
-
-    def viewed(self, x: Operand, view: View) -> Operand:
-        """The operand seen through a transpose or a slice."""
-        shape, steps, skipped = through(view, x.shape, x.steps)
-        pointer = x.pointer
-        for size in skipped:
-            pointer = self.c.moved(pointer, x.kind, self.c.size(size))
-        return Operand(pointer, x.kind, x.lead, shape, steps)
+        return Operand(pointer, layout.kind, x.lead, x.shape, x.steps)
 
 
 class Statements:
@@ -170,10 +161,7 @@ class Statements:
 
     def combine(self, step: Compute) -> Combine:
         """How several values of one left-hand side join."""
-        if step.equation.combine == "max":
-            return Combine(lambda x, y: larger(self.c, x, y), float("-inf"))
-        kind = self.m.layouts[step.equation.out.name].kind
-        return Combine(lambda x, y: pointwise(self.c, "add", [(x, kind), (y, kind)], kind)[0], 0)
+        return combining(self.c, step.equation.combine, self.m.layouts[step.equation.out.name].kind)
 
     def left(self, step: Compute, where: Where) -> Operand:
         """The left-hand side."""

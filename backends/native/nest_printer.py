@@ -25,11 +25,11 @@ from ...compiler.nests import (
 from ...compiler.statements import Access, Compute
 from ...ir.system import Const
 from ..common.addressing import addressed
-from ..common.symbolic_size import ONE, ZERO, Key, Size
-from .ir_builder import Dims, Point, Strided, can_be_wide
+from ..common.symbolic_size import ONE, ZERO, Dims, Key, Size
+from .ir_builder import Point, Strided, can_be_wide
 from .llvm_ir import I64, Value
-from .loop_nest import Combine, Operand, Partial, Statements, Where
-from .pointwise import Typed, convert, larger, pointwise
+from .loop_nest import Operand, Partial, Statements, Where, combining
+from .pointwise import Typed, convert, pointwise
 
 
 class Nests:
@@ -213,12 +213,11 @@ class _Nest:
         c = self.c
         if x.op == "argmax":
             return self._first_largest(x, point, here), "int"
-        largest, sum_ = Combine(lambda x, y: larger(c, x, y), float("-inf")), Combine(lambda x, y: c.b.fadd(x, y), 0)
         deep = [d for d in _dims(x.loops) if d[1] != ONE]
         read = [here[self.loads[y]] for y in _outside(x.value, self.known) if y in self.loads]
         wide = bool(deep) and all(o.along(deep[-1][0]) == ONE for o in read)
         widths = c.lanes(deep[-1][1], wide) if deep else [1]
-        partial = Partial(c, "float", widths, largest if x.op == "max" else sum_)
+        partial = Partial(c, "float", widths, combining(c, x.op))
 
         def at(place: Point) -> None:
             whole = replace(place, index={**point.index, **place.index})

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from math import gcd
 
-from ..common.symbolic_size import Size, product
+from ..common.symbolic_size import Dims, Size, product
 from . import tuning
-from .ir_builder import Code, Dims, Strided
+from .ir_builder import Code, Strided
 from .llvm_ir import Value
 from .tasks import Task, TaskBuilder
 

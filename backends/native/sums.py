@@ -13,9 +13,9 @@ from dataclasses import replace
 from ...ir.axes import running
 from ...ir.system import Decl, Ref, System
 from ...language.builder import Builder
-from ..common.symbolic_size import ONE, ZERO, Key, Size, product
+from ..common.symbolic_size import ONE, ZERO, Dims, Key, Size, product
 from . import tuning
-from .ir_builder import Code, Dims, Point, Strided, can_be_wide
+from .ir_builder import Code, Point, Strided, can_be_wide
 from .llvm_ir import Value
 
 Nest = Callable[[Dims, Sequence[Strided]], None]

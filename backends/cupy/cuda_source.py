@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from ...compiler.statements import Access
 from ...ir.axes import Axis, Range
-from ..common.memory_layout import Layout, located
+from ..common.addressing import located
+from ..common.memory_layout import Layout
 from ..common.python_source import Names, difference, linear
 from ..common.symbolic_size import ONE, Dims, Key, Size
 from .plan import Address, Number

@@ -9,7 +9,8 @@ from functools import reduce
 from ...compiler.statements import Access, Argument, Compute
 from ...ir.axes import Axis, Index, Range
 from ...ir.system import Const
-from ..common.memory_layout import Layout, located
+from ..common.addressing import located
+from ..common.memory_layout import Layout
 from ..common.statement_queries import of_nothing
 from ..common.symbolic_size import BATCH, EXAMPLES, ZERO, Dims, Key, Size, count, features
 from . import tuning

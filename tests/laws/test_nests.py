@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -12,9 +13,25 @@ from helpers.cases import CASES, Case, case_id, sample
 from helpers.zoo import ZOO
 
 from unroll import ops
+from unroll.backends.common.addressing import addressed
+from unroll.backends.common.symbolic_size import Size, in_order
 from unroll.backends.numpy.kernels import compute
 from unroll.compiler.decompose import decomposed
-from unroll.compiler.nests import AffineIndex, Apply, Coordinate, Digit, Load, LoopVariable, Reduce, Scalar
+from unroll.compiler.nests import (
+    AffineIndex,
+    Apply,
+    Coordinate,
+    Digit,
+    Load,
+    LoopVariable,
+    Nest,
+    Reduce,
+    Scalar,
+    children,
+    free,
+    parts,
+    zeros,
+)
 from unroll.compiler.pipeline import compile_system
 from unroll.compiler.statements import Access, Compute, View, walk
 from unroll.ir.system import Const, Equation, Ref
@@ -86,6 +103,38 @@ class Interpreter:
         return sum(values) if x.op == "sum" else max(values)
 
 
+def held(nest: Nest, machine: Interpreter) -> None:
+    """What the printers count on: parts come in order, invariants need the loops around alone, addresses are right."""
+    order = list(parts(nest.value, *nest.index))
+    assert len(set(order)) == len(order)
+    for n, x in enumerate(order):
+        assert set(children(x)) <= set(order[:n])
+        if isinstance(x, Load) and isinstance(x.arg, Access):
+            addressed_alike(x.index, machine.arrays[x.arg.ref.name].shape, machine)
+    around, along = nest.rows()
+    one = {loop for loop in nest.loops if loop.size == 1}
+    assert {*around, *along} == {*nest.loops} - (one - {*around})
+    assert not {*around} & {*along}
+    reductions = [x for x in order if isinstance(x, Reduce)]
+    invariant = nest.invariant()
+    assert set(reductions) <= set(invariant) if reductions else not invariant
+    for at in points(around)[:3]:
+        for x in invariant:
+            machine.value(x, at)  # KeyError where it needs another loop
+
+
+def addressed_alike(index: Sequence[Coordinate], shape: Sequence[int], machine: Interpreter) -> None:
+    """Elements counted loop by loop are those of the whole index, in order and the other way round."""
+    for steps in (in_order(shape), in_order(shape[::-1])[::-1], tuple(Size(1000**k) for k in range(len(shape)))):
+        first, strides, computed = addressed(index, steps)
+        assert not any(isinstance(x, AffineIndex) for x, _ in computed)
+        for at in points(tuple(dict.fromkeys(loop for x in index for loop in free(x))))[:40]:
+            named = {loop.name: i for loop, i in at.items()}
+            want = sum(machine.index(x, at) * step.factor for x, step in zip(index, steps, strict=True))
+            got = first + sum(named[str(key)] * step.factor for key, step in strides.items())
+            assert want == got + sum(machine.index(x, at) * step.factor for x, step in computed)
+
+
 def points(loops: tuple[LoopVariable, ...]) -> list[Numbers]:
     return [dict(zip(loops, at, strict=True)) for at in product(*(range(loop.size) for loop in loops))]
 
@@ -95,6 +144,7 @@ def run(step: Compute, arrays: Mapping[str, np.ndarray], out: np.ndarray, kind: 
     shapes = {**{name: a.shape for name, a in arrays.items()}, "out": out.shape}
     machine = Interpreter(arrays)
     for nest in decomposed(step, shapes.__getitem__, kind):
+        held(nest, machine)
         for at in points(nest.loops):
             place, value = tuple(machine.index(i, at) for i in nest.index), machine.value(nest.value, at)
             out[place] = out[place] + value if nest.meets else value
@@ -134,6 +184,30 @@ def test_a_value_is_stretched_to_its_left_hand_side_and_read_through_views() -> 
     arrays = {"a": np.ones((2, 1)), "b": np.full((2, 2), 5.0)}
     got = run(Compute(e, (Access(Ref("a", ())), Access(Ref("b", ()))), "set"), arrays, np.zeros((3, 2, 3)), "float")
     np.testing.assert_array_equal(got, np.broadcast_to([1.0, 5.0, 5.0], (3, 2, 3)))
+
+
+def test_a_row_in_one_piece_is_reshaped_without_arithmetic() -> None:
+    i = LoopVariable("i", 24)
+    digits = [Digit(AffineIndex(((i, 1),)), unit, size) for unit, size in ((12, 2), (4, 3), (1, 4))]
+    assert addressed(digits, in_order((2, 3, 4))) == (0, {"i": Size(1)}, [])
+    assert len(addressed(digits, in_order((3, 2, 4)))[2]) > 0
+    assert len(addressed(digits[1:], in_order((3, 4)))[2]) == 1, "the first digit is left out: i % 12"
+    assert AffineIndex(((i, 3),), 2).scaled(5, 1) == AffineIndex(((i, 15),), 11)
+
+
+def test_zeros_alone_are_called_zeros() -> None:
+    e = Equation(Ref("out", ()), "unslice", (Ref("x", ()),), (("parts", (1,)), ("shape", (3,))), (), False)
+    first, second = decomposed(Compute(e, (Access(Ref("x", ())),), "set"), {"x": (), "out": (3,)}.__getitem__, "float")
+    assert zeros(first)
+    assert not zeros(second)
+    one = Compute(replace(e, op="copy", attrs=()), (Const(1.0),), "set")
+    assert not zeros(decomposed(one, {"out": ()}.__getitem__, "float")[0])
+
+
+def test_values_of_one_are_stacked_into_a_wider_left_hand_side() -> None:
+    e = Equation(Ref("out", ()), "stack", (Ref("a", ()),), (("axis", -2),), (), False)
+    got = run(Compute(e, (Access(Ref("a", ())),), "set"), {"a": np.array([4.0, 5.0])}, np.zeros((2, 3, 2)), "float")
+    np.testing.assert_array_equal(got, np.broadcast_to([4.0, 5.0], (2, 3, 2)))
 
 
 def test_an_index_that_was_computed_stays_inside_its_table() -> None:

@@ -105,20 +105,20 @@ class _Nest:
 
     def _kept(self) -> frozenset[Key]:
         """Loops whose variable is a number that something is computed from."""
-        plain = [x for x in parts(self.value, *self.nest.index) if isinstance(x, (Apply, Digit, Clamp))]
-        used = [
-            a for x in plain for a in (x.args if isinstance(x, Apply) else (x.number,)) if isinstance(a, AffineIndex)
-        ]
-        return frozenset(loop.name for x in used for loop, _ in x.terms)
+        plain = [x for x in parts(self.value) if isinstance(x, Apply)]
+        return frozenset(loop.name for x in _numbers([*plain, *self._looked_up()]) for loop, _ in x.terms)
+
+    def _looked_up(self) -> list[Coordinate]:
+        """The indices that are computed."""
+        return [x for some in self.computed for x, _ in some]
 
     def _wide(self, dims: Dims, operands: Sequence[Strided]) -> bool:
         """Whether vectors run along the last dimension: everything lies side by side or stays, all lookups stay."""
         if not can_be_wide(dims, operands):
             return False
-        last = dims[-1][0]
-        looked_up = [x for some in self.computed for coordinate, _ in some for x in parts(coordinate)]
-        moves = [operands[self.loads[x]].along(last) != ZERO for x in looked_up if x in self.loads]
-        return not any(moves) and not any(isinstance(x, AffineIndex) and last in dict(_named(x)) for x in looked_up)
+        last, found = dims[-1][0], self._looked_up()
+        moves = any(operands[self.loads[x]].along(last) != ZERO for x in parts(*found) if x in self.loads)
+        return not moves and all(last not in dict(_named(x)) for x in _numbers(found))
 
     # -- values ----------------------------------------------------------------------------------------------------
 
@@ -251,6 +251,16 @@ class _Nest:
 
 def _named(x: AffineIndex) -> list[tuple[Key, int]]:
     return [(loop.name, k) for loop, k in x.terms]
+
+
+def _numbers(roots: Sequence[Scalar | Coordinate]) -> list[AffineIndex]:
+    """Loop variables as numbers: not those that an element is addressed by."""
+    found, stack = list[AffineIndex](), list(roots)
+    while stack:
+        x = stack.pop()
+        found += [x] if isinstance(x, AffineIndex) else []
+        stack += () if isinstance(x, Load) else children(x)
+    return found
 
 
 def _outside(x: Scalar, known: Collection[Scalar | Coordinate]) -> list[Scalar | Coordinate]:

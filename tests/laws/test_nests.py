@@ -107,6 +107,7 @@ def held(nest: Nest, machine: Interpreter) -> None:
     """What the printers count on: parts come in order, invariants need the loops around alone, addresses are right."""
     order = list(parts(nest.value, *nest.index))
     assert len(set(order)) == len(order)
+    assert {nest.value, *nest.index} <= set(order)
     for n, x in enumerate(order):
         assert set(children(x)) <= set(order[:n])
         if isinstance(x, Load) and isinstance(x.arg, Access):

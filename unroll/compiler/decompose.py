@@ -67,9 +67,7 @@ class Decomposition:
         """A nest over the left-hand side."""
         return (Nest(self.loops, tuple(map(at, self.loops)), value),)
 
-    def part(
-        self, taken: Sequence[range | int | None], value: Callable[[Indices], Scalar], meets: bool = False
-    ) -> Nest:
+    def part(self, taken: Sequence[range | int | None], value: Callable[[Indices], Scalar]) -> Nest:
         """A nest over a part of the left-hand side: of each of the value's axes a range, one index, or all of it."""
         lead = self.loops[: len(self.out) - len(self.result)]
         index: list[Coordinate] = list(map(at, lead))
@@ -86,7 +84,7 @@ class Decomposition:
             loops.append(loop)
             place.append(at(loop) if n == whole.size else ZERO)
             index.append(where)
-        return Nest(tuple(loops), tuple(index), value(tuple(place)), meets)
+        return Nest(tuple(loops), tuple(index), value(tuple(place)))
 
 
 def _pointwise(s: Decomposition) -> tuple[Nest, ...]:

@@ -85,10 +85,26 @@ def test_another_suffix_is_refused_before_drawing(make, tmp_path, name):
 @pytest.mark.parametrize(("form", "magic", "engine"), [("png", b"\x89PNG", "resvg_py"), ("pdf", b"%PDF", "pygraphviz")])
 def test_png_and_pdf(drawing, tmp_path, form, magic, engine):
     pytest.importorskip(engine, exc_type=ImportError)
-    if form == "png" and not png._has_letters():
+    if form == "png" and png.serif() is None:
         pytest.skip("no font on this machine")
     drawing.save(tmp_path / f"a.{form}")
     assert (tmp_path / f"a.{form}").read_bytes().startswith(magic)
+
+
+def test_a_png_is_written_with_whatever_font_there_is_or_refused(drawing, tmp_path, monkeypatch):
+    pytest.importorskip("resvg_py")
+    png.serif.cache_clear()
+    monkeypatch.setattr(png, "FAMILIES", ("no font has this name",))
+    with pytest.raises(RenderError, match="finds no font on this machine, none of no font has this name"):
+        png.png(drawing.svg())
+    png.serif.cache_clear()
+    monkeypatch.undo()
+    if png.serif() is None:
+        pytest.skip("no font on this machine")
+    monkeypatch.setattr(png, "FAMILIES", ("no font has this name", png.serif()))
+    png.serif.cache_clear()
+    assert png.png(drawing.svg()).startswith(b"\x89PNG")
+    png.serif.cache_clear()
 
 
 @pytest.mark.parametrize("form", ["png", "pdf"])

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from ..dependence.flows import live
 from ..dependence.scc import to_networkx
 from ..errors import TemplateError, UndefinedError, from_call
 from ..ir.generated_inputs import Noise
+from ..ir.rewrite import live
 from ..unfold.dag import Dag, Node
 from .d_separation import active_path, ancestors, children_of, determined, without
 from .spec import Distribution, ModelSpec

@@ -8,6 +8,7 @@ from dataclasses import replace
 from ..errors import TemplateError, message
 from ..ir.axes import Axis, running
 from ..ir.names import is_hidden
+from ..ir.rewrite import with_only
 from ..ir.system import Decl, Equation, Ref, System
 from ..printing.plain import EquationWriter
 from ..transform.simplify import simplify
@@ -63,7 +64,7 @@ def _without_copies(system: System, draw: Equation) -> System:
         raise _repeated(system, copies[0], f"and {next(e for e in readers if e is not copies[0]).out} reads it too")
     made = {id(e): replace(draw, out=e.out, domain=e.domain, source=e.source) for e in copies}
     kept = (e for e in system.equations if e is not draw)
-    return system.with_equations(made.get(id(e), e) for e in kept)
+    return with_only(system, (made.get(id(e), e) for e in kept))
 
 
 def _missing(draw: Equation) -> list[Axis]:

@@ -12,10 +12,10 @@ from itertools import accumulate, groupby
 from typing import Any
 
 from ..dependence.analysis import analysis
-from ..dependence.flows import live
 from ..ir.axes import running
 from ..ir.coverage import steps_of, within
 from ..ir.names import is_cotangent, primal
+from ..ir.rewrite import live
 from ..ir.system import Decl, Domain, Equation, Ref, System, exact
 from ..ops.core import OPS
 

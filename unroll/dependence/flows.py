@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..ir.axes import Axis, Index, Range, apart, running
@@ -131,17 +131,3 @@ def _distance(out: Ref, consumer: Flow, read: Read) -> dict[Axis, int]:
         if wrote.runs and wanted.runs and wrote.axis == wanted.axis and wrote.axis in inside:
             distance[wrote.axis] = wrote.shift - wanted.shift
     return distance
-
-
-def live(system: System, roots: Sequence[str]) -> set[str]:
-    """The names that the roots are computed from, the roots included."""
-    writers = system.writers
-    seen = set(roots)
-    pending = list(roots)
-    while pending:
-        for equation in writers.get(pending.pop(), ()):
-            for ref in equation.refs:
-                if ref.name not in seen:
-                    seen.add(ref.name)
-                    pending.append(ref.name)
-    return seen

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Mapping
 from dataclasses import replace
 
+from .rewrite import rewritten
 from .system import Decl, Ref, System
 
 LOSS, TANGENT = "~loss", "~tangent"
@@ -110,14 +111,6 @@ def substitute_names(system: System, names: Mapping[str, str]) -> System:
         new = names.get(name, name)
         of = (owner(new) or None) if is_hidden(new) else decl.of
         decls[new] = replace(decl, name=new, of=of) if name in names else decl
-    equations = tuple(
-        replace(
-            e,
-            out=ref(e.out),
-            args=tuple(ref(a) if isinstance(a, Ref) else a for a in e.args),
-            label=e.label and e.label.map(ref),
-        )
-        for e in system.equations
-    )
+    equations = tuple(replace(rewritten(e, ref), out=ref(e.out)) for e in system.equations)
     outputs = {k: ref(v) for k, v in system.outputs.items()}
     return replace(system, decls=decls, equations=equations, outputs=outputs)

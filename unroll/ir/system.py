@@ -15,7 +15,7 @@ axis is an accumulation too, which is why no operation ever needs to see a whole
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
@@ -325,13 +325,6 @@ class System:
         """A truncation that a read meets, if there is one; through windows only delays count."""
         met = ((t, self.elsewhere(equation, ref, t.axis)) for t in self.truncations)
         return next((t for t, index in met if index is not None and (index.runs or not t.sliding)), None)
-
-    def with_equations(self, equations: Iterable[Equation]) -> System:
-        """The system with other equations, and without the temporaries that none of them mentions."""
-        equations = tuple(equations)
-        named = {e.out.name for e in equations} | {r.name for e in equations for r in e.refs}
-        decls = {n: d for n, d in self.decls.items() if d.kind not in ("temporary", "cotangent") or n in named}
-        return replace(self, decls=decls, equations=equations)
 
     def form(self, equation: Equation) -> Hashable:
         """All that an equation computes and where it puts it, but for the name: equations of one form are the same.

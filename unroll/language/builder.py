@@ -7,13 +7,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
-from ..dependence.flows import live
 from ..errors import AxisError, DTypeError, ShapeError, Source, TemplateError, here, message, placed
 from ..ir.axes import Axis, Index, Range, running, whole
 from ..ir.declarations import numpys_own
 from ..ir.details import Held
 from ..ir.generated_inputs import Automatic, Noise
 from ..ir.names import PENDING, numbered, renamed, unused
+from ..ir.rewrite import live
 from ..ir.system import WHOLE, Const, Decl, Domain, Equation, Label, Operand, Ref, System, Truncation
 from ..ops.core import OPS, Op, Symbolic, acting_for
 from ..ops.kinds import KIND_OF, Dtype, result_kind

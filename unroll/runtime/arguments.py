@@ -9,11 +9,11 @@ from typing import Any
 
 from ..backends.base import AbstractBackend
 from ..cache import BoundedCache
-from ..dependence.flows import live
 from ..errors import ArrayError, LengthError, MissingError, code, message
 from ..ir.axes import TIME
 from ..ir.generated_inputs import Interval, Noise
 from ..ir.names import is_cotangent
+from ..ir.rewrite import live
 from ..ir.system import Decl, Equation, Ref, System
 from ..printing.plain import EquationWriter
 from ..transform.label_checks import OPERAND, limit

@@ -9,11 +9,11 @@ from typing import Any
 
 from ..backends.base import AbstractBackend, AbstractExecutable, Options
 from ..compiler.pipeline import expand
-from ..dependence.flows import live
 from ..dependence.loop_order import NoOrder
 from ..errors import CausalityError, UndefinedError, message
 from ..ir.axes import Axis
 from ..ir.names import LOSS
+from ..ir.rewrite import live
 from ..ir.system import Decl, Equation, Ref, System
 from ..printing.plain import EquationWriter
 from ..transform.adjoint import adjoint

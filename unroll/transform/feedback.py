@@ -12,6 +12,7 @@ from ..errors import AxisError, LengthError, TemplateError, message
 from ..ir.axes import Axis, running, whole
 from ..ir.generated_inputs import Every, Interval, Noise
 from ..ir.names import is_hidden, unused
+from ..ir.rewrite import rewritten
 from ..ir.system import Decl, Equation, Operand, Ref, System, Truncation
 from ..language.builder import Builder
 from ..language.validate import check
@@ -141,15 +142,9 @@ def inference(system: System) -> System:
             with builder.within((), decl.source):
                 ones[name] = broadcast_to(builder.constant(1.0), decl.shape).operand
             del builder.decls[name]
-    builder.equations = [_changed(e, lambda ref: ones.get(ref.name, ref)) for e in builder.equations]
+    builder.equations = [rewritten(e, lambda ref: ones.get(ref.name, ref)) for e in builder.equations]
     made = builder.freeze()
     return check(simplify(made, apart=(n for n, d in made.decls.items() if d.kind == "variable")))
-
-
-def _changed(e: Equation, change: Callable[[Ref], Operand]) -> Equation:
-    """The equation with its refs replaced, those of its label too."""
-    args = tuple(change(a) if isinstance(a, Ref) else a for a in e.args)
-    return replace(e, args=args, label=e.label and e.label.map(change))
 
 
 def before_adjoint(system: System, what: str) -> None:
@@ -190,7 +185,7 @@ def _redirected(system: System, name: str, other: str) -> System:
     def turned(ref: Ref) -> Ref:
         return Ref(other, ref.index) if _is_delayed(ref, name) else ref
 
-    return replace(system, equations=tuple(_changed(e, turned) for e in system.equations))
+    return replace(system, equations=tuple(rewritten(e, turned) for e in system.equations))
 
 
 def _boundaries(system: System, name: str) -> list[Equation]:

@@ -5,14 +5,15 @@ Precondition and result: a checked system. Each rewrite is one pass over the equ
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import cycle
 
-from ..dependence.flows import live
 from ..ir.axes import Index, Range
 from ..ir.coverage import steps_of, within
 from ..ir.names import is_hidden
+from ..ir.rewrite import rewritten, with_equations, without_dead
 from ..ir.system import WHOLE, Const, Equation, Operand, Ref, System, exact
 from ..ops.shapes import broadcast, elementwise
 from .verify import Stages
@@ -59,31 +60,6 @@ def reduced(system: System, roots: Iterable[str], apart: Iterable[str] = ()) -> 
     return stages.last
 
 
-def without_dead(system: System, roots: Iterable[str]) -> System:
-    """Dead code elimination: only the equations that the roots are computed from."""
-    names = live(system, list(roots))
-    decls = {n: d for n, d in system.decls.items() if n in names or d.given}
-    equations = tuple(e for e in system.equations if e.out.name in names)
-    if len(decls) == len(system.decls) and len(equations) == len(system.equations):
-        return system
-    return replace(system, decls=decls, equations=equations)
-
-
-def _with(system: System, equations: Sequence[Equation]) -> System:
-    """The system with other equations; the system itself, and all that is known of it, where they are its own."""
-    same = all(new is old for new, old in zip(equations, system.equations, strict=True))
-    return system if same else replace(system, equations=tuple(equations))
-
-
-def _replace_reads(system: System, change: Callable[[Equation, Ref], Operand]) -> System:
-    equations = []
-    for e in system.equations:
-        args = tuple(change(e, a) if isinstance(a, Ref) else a for a in e.args)
-        label = e.label and e.label.map(lambda ref, e=e: change(e, ref))  # type: ignore[misc]
-        equations.append(e if args == e.args and label == e.label else replace(e, args=args, label=label))
-    return _with(system, equations)
-
-
 def _through_copies(system: System, kept: Kept) -> System:
     """Copy propagation: a read of a copy becomes a read of what it copies."""
     copies = {}
@@ -112,7 +88,7 @@ def _through_copies(system: System, kept: Kept) -> System:
             return source.substitute(steps_of(e.out, ref))
         return source if _takes_number(system, reader, ref) else ref
 
-    return _replace_reads(system, change)
+    return with_equations(system, [rewritten(e, partial(change, e)) for e in system.equations])
 
 
 def _promote(system: System, kept: Kept) -> System:
@@ -131,7 +107,7 @@ def _promote(system: System, kept: Kept) -> System:
         if is_hidden(source.name) and plain and e.batched == inner.batched and source.name not in swapped:
             swapped[name] = replace(inner, out=e.out, source=e.source)
             swapped[source.name] = replace(e, out=inner.out, args=(e.out,), label=None)
-    return _with(system, [swapped.get(e.out.name, e) for e in system.equations])
+    return with_equations(system, [swapped.get(e.out.name, e) for e in system.equations])
 
 
 def _takes_number(system: System, e: Equation, ref: Ref) -> bool:
@@ -154,7 +130,7 @@ def _fold_numbers(system: System, kept: Kept) -> System:
     for e in system.equations:
         operand = _identity(system, _with_numbers(system, e, filled))
         equations.append(e if operand is None else replace(e, op="copy", args=(operand,), attrs=(), label=None))
-    return _with(system, equations)
+    return with_equations(system, equations)
 
 
 def _with_numbers(system: System, e: Equation, filled: Mapping[str, Equation]) -> Equation:
@@ -214,7 +190,11 @@ def _merge_equal(system: System, kept: Kept) -> System:
             same[drop.out.name] = keep.out.name
     if not same:
         return system
-    return _replace_reads(system, lambda e, ref: Ref(same[ref.name], ref.index) if ref.name in same else ref)
+
+    def change(ref: Ref) -> Ref:
+        return Ref(same[ref.name], ref.index) if ref.name in same else ref
+
+    return with_equations(system, [rewritten(e, change) for e in system.equations])
 
 
 def _into_copies(system: System, kept: Kept) -> System:
@@ -237,7 +217,7 @@ def _into_copies(system: System, kept: Kept) -> System:
         if merged is not None and isinstance(operand, Ref):
             taken.add(operand.name)
         equations.append(merged or e)
-    return _with(system, equations)
+    return with_equations(system, equations)
 
 
 def _merged(system: System, e: Equation, ref: Ref, inner: Equation) -> Equation | None:
@@ -287,7 +267,7 @@ def _trim(system: System, kept: Kept) -> System:
         if decl.kind == "cotangent" and e.out.name not in kept.roots:
             e = _trimmed(e, needed.get(e.out.name, []))
         equations.append(e)
-    return _with(system, equations)
+    return with_equations(system, equations)
 
 
 def _trimmed(e: Equation, reads: list[tuple[tuple[Index, Index], ...]]) -> Equation:

@@ -212,6 +212,8 @@ class Values:
 
     def _gathered(self, nest: Nest, value: str, layout: Layout, lead: Mapping[Key, str], place: Sequence[str]) -> None:
         """What a nest stores at a place: its index solved for the loop variables, those that it lacks gone through."""
+        if not all(loop.size for loop in nest.loops):
+            return
         tests, here = [], {}
         for x, n, text in zip(nest.index, layout.shape, place, strict=True):
             if not isinstance(x, AffineIndex):

@@ -71,6 +71,10 @@ def main() -> int:
     from .trial import Options
 
     torch.set_num_threads(1)
+    if "emulated" in args.backends:  # the CUDA text, compiled by g++: a second for each template
+        from ..helpers import emulator
+
+        emulator.register()
     if args.replay:
         return replayed(args.replay, args.settle)
     options = Options(tuple(args.backends.split(",")), args.laws)

@@ -31,6 +31,7 @@ class _Brackets:
     lead   the axes of the result
     whole  those that lie in memory as they are, with nothing between what is shown
     apart  whether something lies between the last axis and the next
+    looped how many parts are a step of a loop, and whether the first is one
     """
 
     moving: bool
@@ -38,6 +39,8 @@ class _Brackets:
     lead: list[Key] = field(default_factory=list)
     whole: set[Key] = field(default_factory=set)
     apart: bool = False
+    looped: int = 0
+    first: bool = False
 
     def end(self, key: Key) -> None:
         """An axis that is shown as it is."""
@@ -114,11 +117,16 @@ class SourceWriter:
         buffer, unit = self.buffers.get(ref.name), self.units.get(ref.name)
         kept = {r.axis: r for r in buffer.axes} if buffer else {a: Range(a, fixed(1), last(a)) for a in decl.axes}
         at = self._steps(access, kept, where)
-        sizes, row = self.sizes(where), None
-        if buffer is not None and where.exists and self._by_row(access, where):
+        row, varies = None, at.looped > 0
+        if (
+            buffer is not None
+            and where.exists
+            and at.looped == 1
+            and at.first
+            and (decl.batched or decl.shape or at.lead)
+        ):
             row, at.parts[0] = at.parts[0], ":"
             at.lead.insert(0, ROW)
-            sizes[ROW] = count(next(iter(kept.values())))
         views, shape = access.views, decl.shape
         if unit:
             start, stop = piece(access, shape[0]) or (0, shape[0])
@@ -140,8 +148,11 @@ class SourceWriter:
         for view in views:
             found = viewed(found, view.op, dict(view.attrs))
         if where.gates and not unit and found.shape == (where.gates[0] * where.gates[1],):
+            sizes = self.sizes(where)
+            if row is not None:
+                sizes[ROW] = count(next(iter(kept.values())))
             found = gated(found, *where.gates, sizes)
-        return self._in_loop(found, row) if where.loops and buffer and where.exists else found
+        return self._in_loop(found, row, varies) if where.loops and buffer and where.exists else found
 
     def _steps(self, access: Access, kept: Mapping[Axis, Range], where: Where) -> _Brackets:
         """The steps that an access names, along the time axes that its buffer keeps."""
@@ -154,8 +165,9 @@ class SourceWriter:
             first, final = kept[axis].lo, kept[axis].hi
             if not index.runs or index.axis is None or index.axis not in spans:
                 at.apart = bool(at.lead)  # other steps lie between those of the axis before and what follows
+                if index.runs and index.axis in where.loops:
+                    at.first, at.looped, at.moving = at.first or not at.parts, at.looped + 1, True
                 at.parts.append(linear(*difference(index, first, where.loops)))
-                at.moving = at.moving or (index.runs and index.axis in where.loops)
                 continue
             r = spans[index.axis]
             lo, hi = r.lo + index.shift, r.hi + index.shift
@@ -177,25 +189,23 @@ class SourceWriter:
             return f":{stop} - {start}"
         return f"{start}:{stop}" if offset == "0" else f"{start} + {offset}:{stop} + {offset}"
 
-    def _by_row(self, access: Access, where: Where) -> bool:
-        """True where a loop goes along the first axis of a buffer alone, and each step of it is an array."""
-        decl, buffer = self.system.decls[access.ref.name], self.buffers[access.ref.name]
-        kept = [r.axis for r in buffer.axes]
-        indices = [i for i, a in zip(access.ref.index, decl.axes, strict=True) if a in kept]
-        looped = [i.runs and i.axis in where.loops for i in indices]
-        spanned = any(i.runs and i.axis not in where.loops for i in indices)
-        return sum(looped) == 1 and looped[0] and bool(decl.batched or decl.shape or spanned)
+    def _in_loop(self, x: Operand, row: str | None, varies: bool) -> Operand:
+        """An operand in a loop, its views made once for each workspace: what they show changes, they do not.
 
-    def _in_loop(self, x: Operand, row: str | None) -> Operand:
-        """An operand in a loop, its views made once for each workspace: what they show changes, they do not."""
-        wish = "_".join(re.findall(r"[^\W\d]\w*|\d+", x.text.partition(".")[0]))
+        row     the step of the loop, where the operand is one array of many
+        varies  whether its text has the step of a loop
+        """
         if row is not None:
-            name = self.prepare(f"rows({x.text})", f"{wish}_t")
-            return replace(x, text=f"{name}[{row}]", lead=x.lead[1:])
-        changes = any(re.search(rf"\b{v}\b", x.text) for v in self.variables.values())
-        if x.text.isidentifier() or changes or not (x.moving or x.rank < 2):
+            return replace(x, text=f"{self._viewed(f'rows({x.text})', x.text, 't')}[{row}]", lead=x.lead[1:])
+        if varies or x.text.isidentifier() or not (x.moving or x.rank < 2):
             return x
-        return replace(x, text=self.prepare(x.text, f"{wish}_v"))
+        return replace(x, text=self._viewed(x.text, x.text, "v"))
+
+    def _viewed(self, text: str, shown: str, mark: str) -> str:
+        """A name for a view made once for each workspace, like what it shows."""
+        if text in self.prepared:
+            return self.prepared[text]
+        return self.prepare(text, "_".join([*re.findall(r"[^\W\d]\w*|\d+", shown.partition(".")[0]), mark]))
 
     def stays(self, text: str) -> bool:
         """True for a view made beforehand: an assignment goes into it, and must not take its place."""

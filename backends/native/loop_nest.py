@@ -151,12 +151,8 @@ class Statements:
     def compute(self, step: Compute, args: Sequence[Typed], kind: str) -> Typed:
         """A pointwise operation; numbers take the kind of what they meet."""
         e = step.equation
-        exponent = None
-        if e.op == "pow" and isinstance(step.args[1], Const):
-            exponent = step.args[1].value
-        if e.op.startswith("logical") or e.op == "isfinite":
-            return pointwise(self.c, e.op, args, kind)
-        return pointwise(self.c, e.op, args, kind, exponent)
+        second = step.args[1] if e.op == "pow" else None
+        return pointwise(self.c, e.op, args, kind, second.value if isinstance(second, Const) else None)
 
     # -- one statement -------------------------------------------------------------------------------------------
 

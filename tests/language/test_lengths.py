@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from unroll import Template, axis, ops, t
+from unroll import T, Template, axis, ops, t
 from unroll.errors import ArrayError, LengthError
 
 s, S = axis("s")
@@ -83,3 +83,19 @@ def test_two_axes_take_a_dict() -> None:
     with pytest.raises(LengthError, match="different numbers of examples: 2 along t, 1 along s"):
         net.run({}, "loss", x=np.ones((2, 3, 2)), lengths={"T": [1, 2], "S": [1]})
     assert list(net.run({}, "loss", x=np.ones((2, 3, 2)), lengths={"T": [1, 2], "S": [3, 2]})) == [3, 4]
+
+
+@pytest.mark.parametrize("backend", ["reference", "numpy", "native"])
+@pytest.mark.parametrize(("step", "end"), [(t, T), (s, S)], ids=["t", "s"])
+def test_a_fixed_step_that_the_padded_arrays_lack_and_every_example_has(step, end, backend: str) -> None:
+    """Of an example of n steps, x[3] is the boundary x[n+2] where n is 1: whatever the one axis is called."""
+    g = Template("ends")
+    x = g.input("x", 1, over=step)
+    x[end + 2], x[0] = 7.0, 1.0
+    g.loss = ops.sum(x[3])
+    net = g.compile(backend, dtype="float64")
+    values = np.array([[[5.0], [6.0]], [[0.0], [0.0]]])
+    assert net.loss({}, x=values, lengths=[1, 1]) == 7.0
+    assert not net.value_and_grad({}, wrt="x", x=values, lengths=[1, 1])[1]["x"].any()
+    with pytest.raises(LengthError, match=r"example 1: x\[3\] is x\[3\] at [ST] = 2"):
+        net.loss({}, x=values, lengths=[1, 2])

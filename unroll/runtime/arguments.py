@@ -95,6 +95,7 @@ class Binder:
         self.inputs = {n: d for n, d in inputs.items() if not d.automatic}
         self.automatic = {n: d for n, d in inputs.items() if d.automatic and n in self.needed}
         self.ends = {a.end for a in self.system.axes}
+        self.alone = len(used_ends(user)) == 1
         self.limits: dict[str, list[tuple[int, System, Equation]]] = {}
         for name, decl in self.system.decls.items():
             if decl.kind == "input" and decl.dtype == "int":
@@ -202,7 +203,7 @@ class Binder:
         for end in self._ends_of[names]:
             if end not in lengths:
                 raise LengthError(f"the length {end} is unknown: pass {end}=..., the number of steps")
-        if not extras.ends or len(self.user.axes) > 1:  # along one axis alone it is enough that each example fits
+        if not (extras.ends and self.alone):  # along one axis alone it is enough that each example fits
             self.steps.check(lengths)
         examples = None if extras.batch is None else batch_size(extras.batch)
         batch, unbatched = _batch(batches, extras.ends, examples)

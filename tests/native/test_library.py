@@ -75,14 +75,14 @@ def check(make: Callable[[], Template]) -> None:
 
 
 def test_what_fails_to_compile_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    real, fails = runtime_library.Compiled, [True]
+    real, fails = runtime_library.CompiledModule, [True]
 
     def compiled(text: str) -> Any:
         if fails[0] and 'define external void @"unroll_strip' in text:
             raise RuntimeError("planted")
         return real(text)
 
-    monkeypatch.setattr(runtime_library, "Compiled", compiled)
+    monkeypatch.setattr(runtime_library, "CompiledModule", compiled)
     with pytest.raises(BackendError, match=r"could not be compiled: planted.*backend='numpy'"):
         check(product)
     check(pointwise)  # which calls nothing of it
@@ -94,7 +94,7 @@ def test_what_fails_to_compile_fails_alone(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_what_fails_once_is_done_by_who_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    real, seen = runtime_library.Compiled, set()
+    real, seen = runtime_library.CompiledModule, set()
 
     def compiled(text: str) -> Any:
         if text not in seen:
@@ -102,7 +102,7 @@ def test_what_fails_once_is_done_by_who_needs_it(monkeypatch: pytest.MonkeyPatch
             raise MemoryError("for the moment")
         return real(text)
 
-    monkeypatch.setattr(runtime_library, "Compiled", compiled)
+    monkeypatch.setattr(runtime_library, "CompiledModule", compiled)
     for _ in range(50):  # one function after the other: some fail in the thread, some where they are waited for
         try:
             check(product)
@@ -115,11 +115,11 @@ def test_what_fails_once_is_done_by_who_needs_it(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_program_that_fails_is_no_concern_of_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = native_backend.Compiled
-    monkeypatch.setattr(native_backend, "Compiled", lambda text: real(text.replace("define", "defined")))
+    real = native_backend.CompiledModule
+    monkeypatch.setattr(native_backend, "CompiledModule", lambda text: real(text.replace("define", "defined")))
     with pytest.raises(BackendError, match="could not be compiled"):
         check(product)
-    monkeypatch.setattr(native_backend, "Compiled", real)
+    monkeypatch.setattr(native_backend, "CompiledModule", real)
     check(product)
 
 

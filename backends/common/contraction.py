@@ -45,9 +45,7 @@ class Contraction:
         return grouped(self.dims, self.left, self.right, self.out, together)
 
 
-def contraction(
-    step: Compute, span: Sequence[tuple[Key, Size]], left: Factor, right: Factor, out: Factor
-) -> Contraction:
+def contraction(step: Compute, span: Dims, left: Factor, right: Factor, out: Factor) -> Contraction:
     """The contraction that a statement is; `span` are the dimensions that it runs along."""
     e = step.equation
     a, b, c = ([f"*{x}" for x in part] for part in subscripts(e.op, [len(left.shape), len(right.shape)], dict(e.attrs)))

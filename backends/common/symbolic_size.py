@@ -58,7 +58,7 @@ def features(shape: Sequence[int]) -> Dims:
     return [(f".{i - len(shape)}", Size(n)) for i, n in enumerate(shape)]
 
 
-def points_in(dims: Sequence[tuple[Key, Size]]) -> Size:
+def points_in(dims: Dims) -> Size:
     """How many points there are."""
     return product(tuple(size for _, size in dims))
 

@@ -10,7 +10,7 @@ from ...compiler.statements import Access, Compute, Fuse, Guard, Repeat, Step, b
 from ...ir.axes import Axis, Range, running
 from ...ir.system import Const, Equation, Ref, System
 from ...ops.contract import PRODUCTS
-from ..common import statement_queries as statements
+from ..common import statement_queries
 from ..common.contraction import contraction
 from ..common.gemm_grouping import NOTHING, Group, transposed
 from ..common.memory_layout import Layout, LiveRanges, layouts, live_ranges, zeros
@@ -27,7 +27,7 @@ from .scalar_expressions import KNOWN
 
 def unsupported(system: System) -> str:
     """The first operation that has no form here; "" if none."""
-    return statements.unsupported(system, KNOWN)
+    return statement_queries.unsupported(system, KNOWN)
 
 
 def emit(program: Program, dtype: str, precision: str = "float32", whole: bool = True) -> Plan:
@@ -44,7 +44,7 @@ class _Emitter:
         program = shortened(program) if self.short else program
         self.program, self.system, self.dtype, self.precision = program, program.system, dtype, precision
         self.layouts = layouts(program)
-        self.absent = statements.local_names(program, rows=False)
+        self.absent = statement_queries.local_names(program, rows=False)
         found = live_ranges(program, self.layouts, self.absent)
         given = {self.layouts[n].host for n in self.layouts if self.system.decls[n].given}
         first = {**found.first, **{h: -1 for h in given if h in found.first}}  # filled before the run
@@ -146,8 +146,8 @@ class _Emitter:
         """Statements over the same points, each left out at steps of a loop that lie outside its domain."""
         e, shifts = body[0].equation, dict(body[0].offsets)
         axes: dict[Axis, int] = {loop.axis: shifts[loop.axis] for loop in loops}
-        where = Where(axes, statements.spans(self.system, e, axes), e.batched)
-        inside, always = statements.conditional(body, loops)
+        where = Where(axes, statement_queries.spans(self.system, e, axes), e.batched)
+        inside, always = statement_queries.conditional(body, loops)
         if exists := zero_unless(body[0]):
             return self.or_zero(body[0], inner, where, inside, exists)
         if not inside:
@@ -163,7 +163,7 @@ class _Emitter:
         sums = [a for a in self.write([step], inner, where) if isinstance(a, (Launch, Product))]
         kept = tuple(r for r in where.spans if r.axis in step.equation.out.running)
         e, out = step.equation, self.layouts[step.equation.out.name]
-        zero = self.fill(e.out, replace(where, spans=kept, batched=out.batched), statements.of_nothing(step))
+        zero = self.fill(e.out, replace(where, spans=kept, batched=out.batched), statement_queries.of_nothing(step))
         found: list[Action] = [replace(a, guards=(*inside, *exists)) for a in sums]
         return [*found, *(replace(zero, guards=(*inside, *outside)) for outside in _outside(exists))]
 

@@ -14,7 +14,7 @@ from ..common.symbolic_size import BATCH, EXAMPLES, ONE, Dims, Key, Size, count,
 from . import tuning
 from .cuda_source import Kernel, Where, operand, times
 from .plan import ITEM, Launch, Owner
-from .scalar_expressions import POINTWISE, Typed, Values, convert
+from .scalar_expressions import POINTWISE, Values, convert
 from .vectors import PLAIN, lanes, same
 
 
@@ -287,9 +287,7 @@ class KernelWriter:
         k.line("__syncthreads();")
         for step, name in reductions:
             kind = self.layouts[step.equation.out.name].kind
-            largest = "true" if step.equation.op == "max" else "false"
-            gathered: Typed = f"gathered({name}, part, {threads}, {largest})", "float"
-            value = convert(gathered, kind)
+            value = convert((self.values.gathered(name, threads, step.equation.op == "max"), "float"), kind)
             if step.mode == "add":
                 value = self.joined(step, self.before(step, found, [*lead, "0"]), value)
             self.number(step, k.new(kind, value), found, lead, inner, later)

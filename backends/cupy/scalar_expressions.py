@@ -185,7 +185,7 @@ class Values:
         return self.k.new("index", f"within({convert(number, 'int')}, {size})", "row")
 
     def _reduced(self, x: Reduce, here: LoopValues, lead: Mapping[Key, str]) -> str:
-        """A sum or a maximum; with `threads`, each thread of the block takes every so manieth element of a row."""
+        """A sum or a maximum; with `threads`, each thread of the block takes every so-many-th element of a row."""
         k, largest = self.k, x.op == "max"
         total = k.new("float", "-ENDLESS" if largest else "0", "total")
         with ExitStack() as loops:
@@ -197,7 +197,11 @@ class Values:
             k.line(f"{total} = {self.join(total, value, largest)};")
         if not self.threads:
             return total
-        return k.new("float", f"gathered({total}, part, {self.threads}, {'true' if largest else 'false'})", "total")
+        return k.new("float", self.gathered(total, self.threads, largest), "total")
+
+    def gathered(self, own: str, threads: int, largest: bool) -> str:
+        """What the threads of a block have of a row, together."""
+        return f"gathered({own}, part, {threads}, {'true' if largest else 'false'})"
 
     def _first_largest(self, x: Reduce, here: LoopValues, lead: Mapping[Key, str]) -> str:
         """The place of the first largest element; a nan counts as the largest."""

@@ -13,7 +13,7 @@ from ...ir.axes import Axis, Range, running
 from ...ir.system import Ref, System
 from ...ops.contract import PRODUCTS
 from ...ops.shapes import elementwise
-from ..common import statement_queries as statements
+from ..common import statement_queries
 from ..common.memory_layout import Layout, LiveRanges, layouts, live_ranges, zeros
 from ..common.symbolic_size import BATCH, BATCH_END, EXAMPLES, PART, Size, count
 from . import runtime_library, tuning
@@ -46,7 +46,7 @@ class Emitted:
 
 def unsupported(system: System) -> str:
     """The first operation that has no form here; "" if none."""
-    return statements.unsupported(system, NAMES | FORMS.keys())
+    return statement_queries.unsupported(system, NAMES | FORMS.keys())
 
 
 def emit(program: Program, dtype: str, vector_bytes: int, helpers: int, panels: bool = True) -> Emitted:
@@ -63,7 +63,7 @@ class _Emitter:
         self.program, self.system, self.panels = program, program.system, panels
         self.c = Code(dtype, vector_bytes)
         self.layouts = layouts(program)
-        self.absent = statements.local_names(program, rows=True)
+        self.absent = statement_queries.local_names(program, rows=True)
         self.live = live_ranges(program, self.layouts, self.absent)
         hosts = tuple(dict.fromkeys(self.layouts[n].host for n in self.layouts if n not in self.absent))
         self.hosts = tuple(h for h in hosts if h in self.live.first)
@@ -216,7 +216,7 @@ class _Emitter:
                 for r in refs
             ]
             if any(invariant) and not all(invariant):
-                spans = statements.spans(self.system, s.equation, axes)
+                spans = statement_queries.spans(self.system, s.equation, axes)
                 where = Where(dict.fromkeys(axes, self.c.i64(0)), spans, s.equation.batched)
                 with self.c.when(self.holds(s.exists, {})):
                     self.products.prepare(s, where, invariant)
@@ -256,8 +256,8 @@ class _Emitter:
         c, e, offsets = self.c, body[0].equation, dict(body[0].offsets)
         running = {loop.axis: i for loop, i in loops}
         steps = {a: c.b.add(i, c.i64(offsets[a])) if offsets[a] else i for a, i in running.items()}
-        where = Where(steps, statements.spans(self.system, e, steps), e.batched, self.examples)
-        condition, always = statements.conditional(body, [loop for loop, _ in loops])
+        where = Where(steps, statement_queries.spans(self.system, e, steps), e.batched, self.examples)
+        condition, always = statement_queries.conditional(body, [loop for loop, _ in loops])
         if not condition:
             self.settled(body, inner, where)
             return
@@ -283,7 +283,7 @@ class _Emitter:
                 self.write(body, inner, where)
             with gone:
                 target = self.statements.left(step, where)
-                self.statements.fill(target, where, statements.of_nothing(step))
+                self.statements.fill(target, where, statement_queries.of_nothing(step))
 
     def holds(self, conditions: Guard, running: Mapping[Axis, Value]) -> Value:
         """Whether all of a guard holds."""

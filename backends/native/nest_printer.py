@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from functools import reduce
+from functools import partial, reduce
 
 from ...compiler.decompose import decomposed
 from ...compiler.nests import (
@@ -100,7 +100,7 @@ class _Nest:
             wide = bool(dims) and target.along(dims[-1][0]) == ONE and self._wide(dims, self.operands)
             self.c.nest(dims, self.operands, self._scattered, wide)
         else:
-            value: Callable[[Point, Sequence[Strided]], Typed] = lambda p, some: self.scalar(self.value, p, some)  # noqa: E731
+            value = partial(self.scalar, self.value)
             self.s.map(dims, reads, target, value, self.combine if self.adds else None, self._kept(), self._wide)
 
     def _kept(self) -> frozenset[Key]:
@@ -187,9 +187,8 @@ class _Nest:
     def _rows(self) -> None:
         """What is reduced first, row by row; then, where its result is the same along loops, those."""
         around, along = self.nest.rows()
-        invariant, deep = self.nest.invariant(), [d for d in _dims(along) if d[1] != ONE]
-        inside = set(invariant)
-        used = {n for x, n in self.loads.items() if x in set(_outside(self.value, inside))}
+        invariant, deep = self.nest.invariant(), _dims(along)
+        used = [self.loads[x] for x in parts(self.value, known=invariant) if x in self.loads]
 
         def at(point: Point) -> None:
             here = [replace(o, pointer=p, fresh=True) for o, p in zip(self.operands, point.pointers, strict=True)]
@@ -197,8 +196,7 @@ class _Nest:
             for x in invariant:
                 found = self._reduced(x, point, here) if isinstance(x, Reduce) else self.scalar(x, point, here)
                 self.known[x] = found
-            rows = [here[n] for n in used] + here[-1:]
-            wide = bool(deep) and all(o.along(deep[-1][0]) == ONE for o in rows)
+            wide = _side_by_side(deep, [*(here[n] for n in used), here[-1]])
 
             def store(place: Point) -> None:
                 whole = replace(place, index={**point.index, **place.index})
@@ -214,8 +212,7 @@ class _Nest:
         if x.op == "argmax":
             return self._first_largest(x, point, here), "int"
         deep = [d for d in _dims(x.loops) if d[1] != ONE]
-        read = [here[self.loads[y]] for y in _outside(x.value, self.known) if y in self.loads]
-        wide = bool(deep) and all(o.along(deep[-1][0]) == ONE for o in read)
+        wide = _side_by_side(deep, [here[self.loads[y]] for y in parts(x.value, known=self.known) if y in self.loads])
         widths = c.lanes(deep[-1][1], wide) if deep else [1]
         partial = Partial(c, "float", widths, combining(c, x.op))
 
@@ -255,21 +252,10 @@ def _named(x: AffineIndex) -> list[tuple[Key, int]]:
 
 def _numbers(roots: Sequence[Scalar | Coordinate]) -> list[AffineIndex]:
     """Loop variables as numbers: not those that an element is addressed by."""
-    found, stack = list[AffineIndex](), list(roots)
-    while stack:
-        x = stack.pop()
-        found += [x] if isinstance(x, AffineIndex) else []
-        stack += () if isinstance(x, Load) else children(x)
-    return found
+    used = [child for x in parts(*roots) if not isinstance(x, Load) for child in children(x)]
+    return [x for x in used if isinstance(x, AffineIndex)]
 
 
-def _outside(x: Scalar, known: Collection[Scalar | Coordinate]) -> list[Scalar | Coordinate]:
-    """What something is computed from, without what is known already, and what that is computed from."""
-    found: list[Scalar | Coordinate] = []
-    stack: list[Scalar | Coordinate] = [x]
-    while stack:
-        part = stack.pop()
-        if part not in known:
-            found.append(part)
-            stack.extend(children(part))
-    return found
+def _side_by_side(dims: Dims, operands: Iterable[Strided]) -> bool:
+    """Whether all of them lie side by side along the last dimension."""
+    return bool(dims) and all(o.along(dims[-1][0]) == ONE for o in operands)

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from types import ModuleType
 
 import pytest
-from helpers import fakecuda, fakecupy
-from helpers.emulator import COMPILER, Emulator
+from helpers import emulator, fakecuda, fakecupy
+from helpers.emulator import COMPILER
 
 from unroll import backends
 from unroll.backends.cupy import launch
-from unroll.backends.cupy.backend import Cuda
 
 
 @pytest.fixture
@@ -34,9 +32,8 @@ def device() -> str:
 @pytest.fixture
 def emulated(monkeypatch: pytest.MonkeyPatch, compiler: None) -> str:
     """The name of that backend."""
-    module = ModuleType("unroll.backends.emulated")
-    module.BACKEND = Cuda(Emulator, lambda: "")  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, module.__name__, module)
+    made = emulator.module("emulated")
+    monkeypatch.setitem(sys.modules, made.__name__, made)
     monkeypatch.setitem(backends.NAMES, "emulated", "emulated")
     return "emulated"
 

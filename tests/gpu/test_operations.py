@@ -6,14 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.cases import CASES, Case, sample
+from helpers.cases import PRIMITIVE, Case, sample
 from laws.agreement import EXACT, same
 
 from unroll import Template, t
 from unroll.ops.core import Op
 
 STEPS, BATCH = 2, 3
-PRIMITIVE = [(op, case) for op, case in CASES if op.compute is None and op.body is None]
 FAMILIES = sorted({op.family.name for op, _ in PRIMITIVE})
 KINDS = {"f": "float", "i": "int", "u": "int", "b": "bool"}
 

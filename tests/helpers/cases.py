@@ -148,6 +148,8 @@ def sample(op: Op, case: Case, rng: np.random.Generator) -> list[Any]:
 
 CASES = [(op, case) for op in OPS.values() for case in cases(op)]
 """The registry as it stands at import: operations that tests define later are theirs to try."""
+PRIMITIVE = [(op, case) for op, case in CASES if op.compute is None and op.body is None]
+"""Those that code generators have a form of."""
 
 
 def case_id(value: Any) -> str | None:

@@ -390,10 +390,15 @@ class Emulator(AbstractMachine):
         return EmulatedFrame(self, numbers)
 
 
-def register(name: str = "emulated") -> ModuleType:
+def module(name: str) -> ModuleType:
+    """A module of a backend on it."""
+    made = ModuleType(f"unroll.backends.{name}")
+    made.BACKEND = Cuda(Emulator, lambda: "")  # type: ignore[attr-defined]
+    return made
+
+
+def register(name: str) -> None:
     """Make it a backend that goes by a name, for a whole process."""
-    module = ModuleType(f"unroll.backends.{name}")
-    module.BACKEND = Cuda(Emulator, lambda: "")  # type: ignore[attr-defined]
-    sys.modules[module.__name__] = module
+    made = module(name)
+    sys.modules[made.__name__] = made
     backends.NAMES[name] = name
-    return module

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.cases import CASES, Case, case_id, sample
+from helpers.cases import PRIMITIVE, Case, case_id, sample
 from helpers.zoo import ZOO
 
 from unroll import ops
@@ -63,8 +63,7 @@ MORE = [
     ("one_hot", Case("size1", (np.array([[0, 2]]),), {"size": 3})),
     ("argmax", Case("size1", ((2, 1),))),
 ]
-ALL = [(op, case) for op, case in CASES if op.compute is None and op.body is None]
-ALL += [(ops.OPS[name], case) for name, case in MORE]
+ALL = [*PRIMITIVE, *((ops.OPS[name], case) for name, case in MORE)]
 
 
 class Interpreter:

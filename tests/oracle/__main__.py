@@ -74,7 +74,7 @@ def main() -> int:
     if "emulated" in args.backends:  # the CUDA text, compiled by g++: a second for each template
         from ..helpers import emulator
 
-        emulator.register()
+        emulator.register("emulated")
     if args.replay:
         return replayed(args.replay, args.settle)
     options = Options(tuple(args.backends.split(",")), args.laws)

@@ -25,8 +25,7 @@ def text(system: System, steps: tuple[Step, ...]) -> str:
         depth, step = stack.pop()
         pad = "  " * depth
         if isinstance(step, Repeat):
-            lo, hi = step.steps if step.direction > 0 else step.steps[::-1]
-            lines.append(f"{pad}for {step.axis.name} = {lo}, ..., {hi}:")
+            lines.append(f"{pad}{step}")
             stack += [(depth + 1, inner) for inner in reversed(step.body)]
         else:
             some = _kernel(system, step.body) if isinstance(step, Fuse) else _statement(system, step)

@@ -6,7 +6,7 @@ An index is a sum of loop variables, a digit of one, or a number that was comput
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from ..ir.system import Const
@@ -107,9 +107,9 @@ def children(x: Scalar | Coordinate) -> tuple[Scalar | Coordinate, ...]:
     return (x.number,) if isinstance(x, (Clamp, Digit)) else ()
 
 
-def parts(*roots: Scalar | Coordinate) -> Iterator[Scalar | Coordinate]:
-    """Everything that something is computed from, each once, before what needs it."""
-    seen: set[Scalar | Coordinate] = set()
+def parts(*roots: Scalar | Coordinate, known: Iterable[Scalar] = ()) -> Iterator[Scalar | Coordinate]:
+    """Everything that something is computed from, each once, before what needs it; not what is known already."""
+    seen: set[Scalar | Coordinate] = set(known)
     stack = [(x, False) for x in reversed(roots)]
     while stack:
         x, ready = stack.pop()

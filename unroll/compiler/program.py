@@ -79,8 +79,7 @@ class Program:
         for depth, step in walk(self.steps):
             pad = "  " * depth
             if isinstance(step, Repeat):
-                lo, hi = step.steps if step.direction > 0 else step.steps[::-1]
-                lines.append(f"{pad}for {step.axis.name} = {lo}, ..., {hi}:    # {'; '.join(step.through)}")
+                lines.append(f"{pad}{step}    # {'; '.join(step.through)}")
             elif isinstance(step, Fuse):
                 rows = [r for s in step.body if (r := row(self.system, s)) is not None]
                 lines.append(f"{pad}{'at every point' if by_points(rows) else 'in every row'}:")

@@ -80,6 +80,11 @@ class Repeat:
     body: tuple[Step, ...]
     through: tuple[str, ...] = ()
 
+    def __str__(self) -> str:
+        """Its first line."""
+        lo, hi = self.steps if self.direction > 0 else self.steps[::-1]
+        return f"for {self.axis.name} = {lo}, ..., {hi}:"
+
 
 Step = Compute | Fuse | Repeat
 

@@ -66,12 +66,6 @@ def pointwise(op: str, args: Sequence[Typed], kind: str) -> Typed:
     return f"{FUNCTIONS[op]}({', '.join(values)})", kind
 
 
-def power(base: str, exponent: float) -> str | None:
-    """A power to a number that is a short product, as NumPy has it."""
-    known = {1: base, 2: f"({base} * {base})", 3: f"({base} * {base} * {base})", 0.5: f"sqrt({base})"}
-    return known.get(exponent, f"(1 / {base})" if exponent == -1 else None)
-
-
 class Values:
     """Writes the values of statements into one kernel.
 
@@ -105,9 +99,7 @@ class Values:
 
     def value(self, step: Compute, lead: Mapping[Key, str], inner: Sequence[str]) -> Typed:
         """The value of a statement; `inner` are places in its left-hand side, the last ones where there are more."""
-        e, layout = step.equation, self.k.layouts[step.equation.out.name]
-        if e.op in POINTWISE:
-            return self.pointwise(step, [self.read(a, lead, inner) for a in step.args])
+        layout = self.k.layouts[step.equation.out.name]
         nests, place = self.nests(step), inner[len(inner) - len(layout.shape) :]
         if nests[0].index == tuple(map(at, nests[0].loops)) and len(nests) == 1:
             return self.scalar(nests[0].value, dict(zip(nests[0].loops, place, strict=True)), lead)
@@ -122,18 +114,6 @@ class Values:
         self.known = {}
         layouts = self.k.layouts
         return decomposed(step, lambda name: layouts[name].shape, layouts[step.equation.out.name].kind)
-
-    def pointwise(self, step: Compute, args: Sequence[Typed]) -> Typed:
-        """A pointwise operation."""
-        e = step.equation
-        kind = self.k.layouts[e.out.name].kind
-        exponent = step.args[1] if e.op == "pow" else None
-        if isinstance(exponent, Const):
-            base = self.k.new(kind, convert(args[0], kind))
-            if (short := power(base, float(exponent.value))) is not None:
-                return short, kind
-            args = [(base, kind), args[1]]
-        return pointwise(e.op, args, kind)
 
     def shape(self, arg: Argument) -> tuple[int, ...]:
         """Per-example shape of an argument."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+from ...compiler.nests import Load, Reduce, Scalar
 from ...compiler.row_stages import Stages, staged
 from ...compiler.statements import REDUCTIONS, Access, Argument, Compute, Row, by_points, row
 from ...ir.system import System
@@ -18,7 +19,7 @@ from .ir_builder import Point, Strided, can_be_wide, collapsed
 from .llvm_ir import Value
 from .loop_nest import Partial, Statements, Where, combining, keys
 from .parallel_nest import Spread
-from .pointwise import Typed, convert, pointwise
+from .pointwise import Typed, convert, evaluated, pointwise
 
 LAST = ".-1"
 """The dimension of a row."""
@@ -97,8 +98,8 @@ class _Kernel:
         """The new value of a left-hand side; `made` is that of the operation, where it is known."""
         kind = self.m.layouts[step.equation.out.name].kind
         if made is None:
-            args = [value(a) for a in step.args]
-            made = args[0] if step.equation.op in (*REDUCTIONS, "broadcast_to") else self.s.compute(step, args, kind)
+            (nest,) = self.s.decomposed(step)
+            made = evaluated(self.c, nest.value, lambda x: _element(x, value))
         result = convert(self.c, made, kind), kind
         return (
             pointwise(self.c, "add", [value(Access(step.equation.out)), result], kind) if step.mode == "add" else result
@@ -231,3 +232,10 @@ class _Kernel:
                 c.store(here[access][0], point.pointers[places[n]], operands[places[n]].kind, point.width)
 
         return at
+
+
+def _element(x: Scalar, value: Callable[[Argument], Typed]) -> Typed | None:
+    """What a statement reads at the point at hand; a reduction over a row of one element is that element."""
+    while isinstance(x, Reduce):
+        x = x.value
+    return value(x.arg) if isinstance(x, Load) else None

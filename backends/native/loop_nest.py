@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 
+from ...compiler.decompose import decomposed
+from ...compiler.nests import Nest
 from ...compiler.statements import Access, Argument, Compute
 from ...ir.axes import Axis, Index, Range
 from ...ir.system import Const
@@ -148,11 +150,10 @@ class Statements:
         assert not isinstance(arg, Access)
         return self.c.splat(self.c.inputs[arg.axis.end], width), "int"
 
-    def compute(self, step: Compute, args: Sequence[Typed], kind: str) -> Typed:
-        """A pointwise operation; numbers take the kind of what they meet."""
-        e = step.equation
-        second = step.args[1] if e.op == "pow" else None
-        return pointwise(self.c, e.op, args, kind, second.value if isinstance(second, Const) else None)
+    def decomposed(self, step: Compute) -> tuple[Nest, ...]:
+        """The nests of a statement."""
+        layouts = self.m.layouts
+        return decomposed(step, lambda name: layouts[name].shape, layouts[step.equation.out.name].kind)
 
     # -- one statement -------------------------------------------------------------------------------------------
 

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial, reduce
 
-from ...compiler.decompose import decomposed
 from ...compiler.nests import (
     AffineIndex,
     Apply,
@@ -23,13 +22,12 @@ from ...compiler.nests import (
     zeros,
 )
 from ...compiler.statements import Access, Compute
-from ...ir.system import Const
 from ..common.addressing import addressed
 from ..common.symbolic_size import ONE, ZERO, Dims, Key, Size
 from .ir_builder import Point, Strided, can_be_wide
 from .llvm_ir import I64, Value
 from .loop_nest import Operand, Partial, Statements, Where, combining
-from .pointwise import Typed, convert, pointwise
+from .pointwise import Typed, convert, evaluated
 
 
 class Nests:
@@ -42,7 +40,7 @@ class Nests:
         """One statement."""
         e = step.equation
         target, adds = self.s.target(step, where)
-        for nest in decomposed(step, lambda name: self.m.layouts[name].shape, target.kind):
+        for nest in self.s.decomposed(step):
             if zeros(nest) and e.combine == "sum":
                 if not adds:
                     self.s.fill(target, where, 0)
@@ -124,17 +122,18 @@ class _Nest:
 
     def scalar(self, x: Scalar, point: Point, operands: Sequence[Strided]) -> Typed:
         """A scalar at a point, or at the neighbours that the point stands for."""
+        return evaluated(self.c, x, lambda part: self.given(part, point, operands))
+
+    def given(self, x: Scalar, point: Point, operands: Sequence[Strided]) -> Typed | None:
+        """A scalar that is known, is an index, or lies in memory; None for what is computed from others."""
         c = self.c
         if x in self.known:
             value, kind = self.known[x]
             return c.splat(value, point.width), kind
         if isinstance(x, AffineIndex):
             return self.integer(x, point, operands), "int"
-        if isinstance(x, Apply):
-            args = [self.scalar(a, point, operands) for a in x.args]
-            second = x.args[1].arg if x.op == "pow" and isinstance(x.args[1], Load) else None
-            return pointwise(c, x.op, args, x.kind, second.value if isinstance(second, Const) else None)
-        assert isinstance(x, Load)
+        if not isinstance(x, Load):
+            return None
         if x not in self.loads:
             return self.s.number(x.arg, point.width)
         n = self.loads[x]

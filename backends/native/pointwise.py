@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from ...compiler.nests import Apply, Scalar
 from .elementary import FUNCTIONS, emit
 from .ir_builder import Code
 from .llvm_ir import I64, Value, vector
@@ -11,8 +12,6 @@ from .llvm_ir import I64, Value, vector
 COMPARISONS = {
     "greater": ">", "greater_equal": ">=", "less": "<", "less_equal": "<=", "equal": "==", "not_equal": "!=",
 }  # fmt: skip
-CHAINS = {2.0: (1,), 3.0: (1, 0), 4.0: (1, 1)}
-"""Powers by multiplication: 1 squares, 0 multiplies by the base."""
 ARITHMETIC = {"add": "add", "sub": "sub", "mul": "mul"}
 NAMES = frozenset({
     *COMPARISONS, *ARITHMETIC, *FUNCTIONS, "copy", "cast", "stop_gradient", "div", "neg", "sqrt", "relu", "abs",
@@ -43,11 +42,17 @@ def convert(c: Code, typed: Typed, kind: str) -> Value:
     return c.b.fcmp_unordered("!=", value, none) if own == "float" else c.b.icmp_signed("!=", value, none)
 
 
-def pointwise(c: Code, op: str, args: Sequence[Typed], result: str, exponent: float | None = None) -> Typed:
-    """``op(*args)`` of the kind `result`, or of a comparison's own.
+def evaluated(c: Code, x: Scalar, given: Callable[[Scalar], Typed | None]) -> Typed:
+    """The value of a scalar of a nest, where `given` has loads, indices and reductions, and all that is known."""
+    found = given(x)
+    if found is None:
+        assert isinstance(x, Apply)
+        found = pointwise(c, x.op, [evaluated(c, a, given) for a in x.args], x.kind)
+    return found
 
-    exponent  the number that a power is raised to, where it is one
-    """
+
+def pointwise(c: Code, op: str, args: Sequence[Typed], result: str) -> Typed:
+    """``op(*args)`` of the kind `result`, or of a comparison's own."""
     b = c.b
     if op in ("copy", "cast", "stop_gradient"):
         return convert(c, args[0], result), result
@@ -91,25 +96,7 @@ def pointwise(c: Code, op: str, args: Sequence[Typed], result: str, exponent: fl
         one = b.intrinsic("llvm.copysign", c.constant("float", 1, width), x)
         apart = b.fcmp_ordered("!=", x, zero)
         return b.select(apart, one, b.fadd(x, zero)), result  # nan is its own sign, and so is 0, with that of -0 gone
-    if op == "pow":
-        return _power(c, values, exponent), result
     return emit(op, b, *values), result
-
-
-def _power(c: Code, values: Sequence[Value], exponent: float | None) -> Value:
-    base = values[0]
-    if exponent == 1:
-        return base
-    if exponent == 0.5:
-        return c.b.intrinsic("llvm.sqrt", base)
-    if exponent == -1:
-        return c.b.fdiv(c.constant("float", 1, width_of(base)), base)
-    if exponent in CHAINS:
-        value = base
-        for square in CHAINS[float(exponent)]:
-            value = c.b.fmul(value, value if square else base)
-        return value
-    return emit("pow", c.b, *values)
 
 
 def _compared(c: Code, sign: str, args: Sequence[Typed]) -> Value:

@@ -88,7 +88,24 @@ class Decomposition:
 
 
 def _pointwise(s: Decomposition) -> tuple[Nest, ...]:
-    return s.stored(Apply(s.op, tuple(s.read(n, s.place) for n in range(len(s.args))), s.kind))
+    args = tuple(s.read(n, s.place) for n in range(len(s.args)))
+    exponent = s.args[1] if s.op == "pow" else None
+    short = _power(args[0], exponent.value, s.kind) if isinstance(exponent, Const) else None
+    return s.stored(short or Apply(s.op, args, s.kind))
+
+
+def _power(base: Scalar, exponent: float, kind: str) -> Apply | None:
+    """Strength reduction: a power to a small number as products, a root or a quotient; None for another."""
+    square = Apply("mul", (base, base), kind)
+    known = {
+        1.0: Apply("copy", (base,), kind),
+        2.0: square,
+        3.0: Apply("mul", (square, base), kind),
+        4.0: Apply("mul", (square, square), kind),
+        0.5: Apply("sqrt", (base,), kind),
+        -1.0: Apply("div", (_number(1.0), base), kind),
+    }
+    return known.get(exponent)
 
 
 # -- reductions ------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import pytest
 from helpers.cases import PRIMITIVE, Case, case_id, sample
 from helpers.zoo import ZOO
 
-from unroll import ops
+from unroll import Template, ops
 from unroll.backends.common.addressing import addressed
 from unroll.backends.common.symbolic_size import Size, in_order
 from unroll.backends.numpy.kernels import compute
@@ -226,3 +226,25 @@ def test_a_program_is_printed_as_nests(name: str) -> None:
     for out in written:
         assert f"{out}" in text
     assert all(" = " in line or "= " in line or line.strip().endswith(":") for line in text.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("exponent", "written"),
+    [
+        (1.0, "x[i]"),
+        (2.0, "x[i] * x[i]"),
+        (3.0, "x[i] * x[i] * x[i]"),
+        (4.0, "x[i] * x[i] * (x[i] * x[i])"),
+        (0.5, "sqrt(x[i])"),
+        (-1.0, "1 / x[i]"),
+        (2.5, "x[i]**2.5"),
+    ],
+)
+def test_a_power_to_a_small_number_is_a_short_product(exponent: float, written: str) -> None:
+    x = np.array([0.25, 1.5, 3.0])
+    e = Equation(Ref("out", ()), "pow", (Ref("x", ()), Const(exponent)), (), (), False)
+    step = Compute(e, (Access(Ref("x", ())), Const(exponent)), "set")
+    np.testing.assert_allclose(run(step, {"x": x}, np.zeros(3), "float"), x**exponent, rtol=1e-15)
+    g = Template("powers")
+    g.output("out", g.input("x", 3, over=None) ** exponent)
+    assert f"= {written}    for i < 3" in compile_system(g.system).nests()

@@ -6,16 +6,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from ..ir.system import System
-from ..printing.plain import view_text
+from ..ops.core import OPS
+from ..printing.plain import ATOM, infix, view_text
 from .decompose import decomposed
 from .nests import AffineIndex, Apply, Clamp, Coordinate, Digit, Load, Nest, Reduce, Scalar, children, parts
 from .row_stages import staged
 from .statements import Access, Compute, Fuse, Repeat, Step, by_points, row
-
-SIGNS = {
-    "add": "+", "sub": "-", "mul": "*", "div": "/", "pow": "**", "less": "<", "less_equal": "<=", "greater": ">",
-    "greater_equal": ">=", "equal": "==", "not_equal": "!=", "logical_and": "and", "logical_or": "or",
-}  # fmt: skip
 
 
 def text(system: System, steps: tuple[Step, ...]) -> str:
@@ -88,12 +84,17 @@ def _written(x: Scalar | Coordinate, names: Mapping[Scalar | Coordinate, str]) -
         return f"clamp({_written(x.number, names)}, 0, {x.size - 1})"
     if isinstance(x, Reduce):
         return f"{x.op}({', '.join(loop.name for loop in x.loops)}: {_written(x.value, names)})"
-    args = [_written(a, names) for a in x.args]
-    if x.op in SIGNS and len(args) == 2:
-        infix = [isinstance(a, Apply) and a.op in SIGNS and a not in names for a in x.args]
-        left, right = (f"({a})" if inner else a for a, inner in zip(args, infix, strict=True))
-        return f"{left} {SIGNS[x.op]} {right}"
-    return args[0] if x.op == "copy" else f"{x.op}({', '.join(args)})"
+    parts = [_part(a, names) for a in x.args]
+    notation = OPS[x.op].notation
+    if notation is not None:
+        return "".join(map(str, infix(notation, parts)))
+    return f"{x.op}({', '.join(text for (text,), _ in parts)})"
+
+
+def _part(x: Scalar, names: Mapping[Scalar | Coordinate, str]) -> tuple[tuple[str], int]:
+    """A scalar as an operand: its text, and how strongly that binds."""
+    notation = OPS[x.op].notation if isinstance(x, Apply) and x not in names else None
+    return (_written(x, names),), ATOM if notation is None else notation.strength
 
 
 def _brackets(index: Sequence[Coordinate], names: Mapping[Scalar | Coordinate, str]) -> str:

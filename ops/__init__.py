@@ -1,5 +1,6 @@
 """The operations of the template language, as functions: `ops.tanh`, `ops.sum`, and `define` for one of your own."""
 
+from .batch import batch_mean, batch_norm
 from .composite import bce_with_logits, cross_entropy, layer_norm, mse, nll
 from .contract import dot, einsum, matmul, outer
 from .core import OPS, Notation, Op, Symbolic, composite, define, infix, undefined
@@ -49,6 +50,8 @@ __all__ = [
     "UnrollError",
     "abs",
     "argmax",
+    "batch_mean",
+    "batch_norm",
     "bce_with_logits",
     "bernoulli",
     "broadcast_to",

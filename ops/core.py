@@ -19,6 +19,7 @@ from typing import Any, NoReturn, ParamSpec, TypeVar, cast
 from .errors import DifferentiationError, DTypeError, ShapeError
 from .integers import integer
 from .shapes import Family
+from .symbolic import BATCH as BATCH
 from .symbolic import OPERATIONS
 from .symbolic import Array as Array
 from .symbolic import Operand as Operand

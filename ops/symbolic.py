@@ -50,6 +50,16 @@ class Array(Protocol):
     def __neg__(self) -> Any: ...
 
 
+class Examples:
+    """What stands for the examples of a batch where a reduction takes time axes."""
+
+    def __repr__(self) -> str:
+        return "BATCH"
+
+
+BATCH = Examples()
+
+
 class Applied(Protocol):
     """What a symbol knows of an operation: that it can be applied. `core.Op` is one."""
 
@@ -146,11 +156,11 @@ class Symbolic:
         raise TypeError(f"{type(self).__name__} cannot be used in an expression")
 
     def __over__(self, combine: str, over: object) -> Symbolic:
-        """Combine ("sum" or "max") over one or several time axes."""
+        """Combine ("sum" or "max") over one or several time axes; "sum" over the `BATCH` also."""
         raise TypeError(f"{type(self).__name__} has no time axes")
 
     def __extent__(self, over: object) -> Symbolic:
-        """The number of steps of the given time axes, as a symbol."""
+        """The number of steps of the given time axes, or of examples of the `BATCH` that have the step, as a symbol."""
         raise TypeError(f"{type(self).__name__} has no time axes")
 
     def __noise__(self, kind: str, operands: Sequence[Operand], over: object, rate: float = 0.0) -> Symbolic:

@@ -32,4 +32,9 @@ class Open:
     """Of a variable whose shape its first equation tells."""
 
 
-Detail = Initial | Held | Open | Automatic | Interval | None
+@dataclass(frozen=True, slots=True)
+class Pooled:
+    """Of a temporary: it is a sum over the examples of the batch, one value for all of them."""
+
+
+Detail = Initial | Held | Open | Pooled | Automatic | Interval | None

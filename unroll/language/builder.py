@@ -10,12 +10,12 @@ from typing import Any
 from ..errors import AxisError, DTypeError, ShapeError, Source, TemplateError, here, message, placed
 from ..ir.axes import Axis, Index, Range, running, whole
 from ..ir.declarations import numpys_own
-from ..ir.details import Held
+from ..ir.details import Held, Pooled
 from ..ir.generated_inputs import Automatic, Noise
 from ..ir.names import PENDING, numbered, renamed, unused
 from ..ir.rewrite import live
 from ..ir.system import WHOLE, Const, Decl, Domain, Equation, Label, Operand, Ref, System, Truncation
-from ..ops.core import OPS, Op, Symbolic, acting_for
+from ..ops.core import BATCH, OPS, Op, Symbolic, acting_for
 from ..ops.kinds import KIND_OF, Dtype, result_kind
 from ..ops.shapes import broadcast, stretches
 from .expression import Expr, axes_of
@@ -290,8 +290,8 @@ class Builder:
         return any(isinstance(a, Ref) and self.decls[a.name].batched for a in args)
 
     def over(self, combine: str, expr: Expr, over: object) -> Expr:
-        """Sum or maximise over time axes. Raises AxisError where the expression does not run along one."""
-        axes = axes_of(over)
+        """Sum or maximise over time axes, or over the BATCH. Raises AxisError where the expression lacks an axis."""
+        pooled, axes = over is BATCH, () if over is BATCH else axes_of(over)
         for axis in axes:
             if axis not in expr.axes:
                 raise AxisError(
@@ -301,17 +301,15 @@ class Builder:
                         fix=f"Read something at {axis.name}, or leave the {combine} out.",
                     )
                 )
-        if expr.dtype != "float":
-            expr = self._as(expr, "float")
+        expr = self._as(expr, "float")
         kept = tuple(a for a in self.axes.values() if a in expr.axes and a not in axes)
-        name = self.fresh()
-        out = Ref(name, tuple(running(a) for a in kept))
-        batched = self._batched([expr.operand])
-        self.decls[name] = Decl(name, "temporary", expr.shape, "float", kept, batched)
+        out = Ref(self.fresh(), tuple(running(a) for a in kept))
+        each = not pooled and self._batched([expr.operand])
+        detail = Pooled() if pooled else None
+        self.decls[out.name] = Decl(out.name, "temporary", expr.shape, "float", kept, each, detail=detail)
         domain = tuple(self._domain.get(a) or whole(a) for a in self.axes.values() if a in expr.axes)
-        self.equations.append(
-            Equation(out, "copy", (expr.operand,), (), domain, batched, combine, self._source or here())
-        )
+        args, source = (expr.operand,), self._source or here()
+        self.equations.append(Equation(out, "copy", args, (), domain, each or pooled, combine, source))
         return self.read(out)
 
     def supplied(
@@ -377,7 +375,7 @@ class Builder:
         return renamed(system)
 
     def _settle_batch(self) -> None:
-        """Whatever is computed from something batched is batched; a cotangent may be a sum over the batch."""
+        """Whatever is computed from something batched is batched; a cotangent or a statistic sums over the batch."""
         readers: dict[str, list[Equation]] = {}
         for equation in self.equations:
             for ref in equation.refs:
@@ -386,7 +384,8 @@ class Builder:
         while pending:
             for equation in readers.get(pending.pop(), ()):
                 decl = self.decls[equation.out.name]
-                if not decl.batched and not decl.given and decl.kind != "cotangent":
+                fixed = decl.given or decl.kind == "cotangent" or isinstance(decl.detail, Pooled)
+                if not decl.batched and not fixed:
                     self.decls[decl.name] = replace(decl, batched=True)
                     pending.append(decl.name)
         self.equations = [

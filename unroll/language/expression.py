@@ -9,8 +9,8 @@ from ..errors import AxisError, DTypeError, here, message
 from ..ir.axes import Axis, Index
 from ..ir.generated_inputs import Noise
 from ..ir.names import settled, substitute_names
-from ..ir.system import Decl, Extent, Operand, Ref, System
-from ..ops.core import Op, Symbolic
+from ..ir.system import Const, Decl, Extent, Operand, Ref, System
+from ..ops.core import BATCH, Op, Symbolic
 from ..ops.kinds import Dtype
 from ..ops.shape_ops import getitem
 from ..printing.latex import in_line
@@ -71,6 +71,8 @@ class Expr(Symbolic):
         return self._builder.over(combine, self, over)
 
     def __extent__(self, over: object) -> Any:
+        if over is BATCH:
+            return self._builder.over("sum", Expr(self._builder, Const(1.0), (), "float", self.axes), BATCH)
         count: Any = 1
         for axis in axes_of(over):
             extent = Expr(self._builder, Extent(axis), (), "float", frozenset())

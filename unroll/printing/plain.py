@@ -80,6 +80,9 @@ class EquationWriter:
             tokens, strength = self.operation(equation, [self.read(equation, a) for a in equation.args])
         if equation.summed or equation.combine == "max":
             return self.reduced(equation, tokens, strength)
+        out = self.system.decls[equation.out.name]
+        if equation.batched and not out.batched and (out.axes or out.kind == "temporary"):
+            return self.called("batch_sum", [(tokens, strength)])
         return tokens, strength
 
     def read(self, equation: Equation, operand: Operand) -> tuple[Tokens, int]:

@@ -2,10 +2,10 @@
 
 On a ragged axis the last step is each example's own: n of them, where the arrays have T >= n. What an equation computes
 at steps that an example does not have is left as it comes, for no step that it has reads it. It is left out, by
-selecting and never by multiplying with zero, where it would count: in a sum or a maximum over steps, where several
-equations add to one name and end at different steps, where zero is read after the last step, and in what is returned.
-What is written or read at T+k is written or read at n+k (see `ragged_ends`), and the number of steps is n. All ragged
-axes are seen at once.
+selecting and never by multiplying with zero, where it would count: in a sum or a maximum over steps, in a sum over
+examples, where several equations add to one name and end at different steps, where zero is read after the last step,
+and in what is returned. What is written or read at T+k is written or read at n+k (see `ragged_ends`), and the number of
+steps is n. All ragged axes are seen at once.
 
 Law: a padded batch equals its examples, run one by one. It holds for derivatives because it holds for every system: an
 adjoint is transformed like any other.
@@ -18,6 +18,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..ir.axes import Axis, Range, running, whole
+from ..ir.details import Pooled
 from ..ir.generated_inputs import Crossing, Every, Within
 from ..ir.names import is_hidden, renamed
 from ..ir.system import Const, Domain, Equation, Extent, Operand, Ref, System
@@ -48,6 +49,10 @@ def lifted(system: System, along: Sequence[Axis]) -> System:
     """The system with a value per example for whatever depends on an example's length."""
     decls, axes = dict(system.decls), set(along)
     found: set[str] = set()
+    pooled: set[str] = set()  # sums over examples, and their cotangents
+    for name, decl in decls.items():
+        if isinstance(decl.detail, Pooled) or (decl.kind == "cotangent" and decl.of in pooled):
+            pooled.add(name)
 
     def lift(name: str) -> None:
         found.add(name)
@@ -56,17 +61,18 @@ def lifted(system: System, along: Sequence[Axis]) -> System:
 
     for name, decl in system.decls.items():
         by_length = isinstance(decl.detail, Crossing | Every) and decl.detail.by_length
-        if axes & set(decl.axes) and (by_length or not decl.given):
+        if axes & set(decl.axes) and (by_length or not decl.given) and name not in pooled:
             lift(name)
     count = -1
     while count != len(found):
         count = len(found)
         for decl in system.decls.values():
-            if decl.of in found and decl.kind in ("cotangent", "input", "param"):
+            if decl.of in found and decl.name not in pooled and decl.kind in ("cotangent", "input", "param"):
                 lift(decl.name)
         for e in system.equations:
             kind = decls[e.out.name].kind
-            if kind in ("variable", "temporary") and (found & {r.name for r in e.refs} or _mentions(e, axes)):
+            free = kind in ("variable", "temporary") and e.out.name not in pooled
+            if free and (found & {r.name for r in e.refs} or _mentions(e, axes)):
                 lift(e.out.name)
     batched = {n for n, d in decls.items() if d.batched}
     equations = [
@@ -107,7 +113,8 @@ class _Ragged:
     def _equation(self, e: Equation) -> None:
         """An equation in the padded batch, masked where it would add what an example has not."""
         gone = [a for a in e.summed if self._ends(e, a)]
-        kept = [a for a in e.axes if a not in e.summed and self._ends(e, a) and self._shows(e, a)]
+        met = e.batched and not self.system.decls[e.out.name].batched  # examples that lack the step do not count
+        kept = [a for a in e.axes if a not in e.summed and self._ends(e, a) and (met or self._shows(e, a))]
         if e.op in PRODUCTS and e.combine == "sum" and (gone or kept) and self._covered(e, [*gone, *kept]):
             args = tuple(self._operand(e, a, [*gone, *kept]) for a in e.args)
             self._add(e, args)

@@ -261,6 +261,16 @@ def normalised(g: Grower, shape: Shape, depth: int) -> Node | None:
     return make(op, *args, axis=axis, eps=g.pick([1e-5, 1e-3, 0.1]))
 
 
+@grower(1)
+def pooled(g: Grower, shape: Shape, depth: int) -> Node | None:
+    """Means over the examples, and what is left of an example without them."""
+    if g.chance(0.5):
+        return None  # a template that has one is left out of the law of examples one by one
+    value = g.real(shape, depth - 1)
+    mean = make("batch_mean", value)
+    return make("sub", value, mean) if g.chance(0.5) else mean
+
+
 @grower(2)
 def looked_up(g: Grower, shape: Shape, depth: int) -> Node | None:
     """Rows of a table, elements of rows, unit vectors."""

@@ -158,6 +158,8 @@ def examples(session: Session, case: Case, probe: Probe) -> list[Failure]:
     """A batch gives what its examples give one by one."""
     if case.batch is None:
         raise Skip("no batch")
+    if "batch_mean" in case.system.ops():
+        raise Skip("examples depend on one another")
     decisive(session, case, probe)
     whole = results(session, case, probe)
     found: list[Failure] = []

@@ -152,7 +152,7 @@ _RANGES: dict[str, Callable[[list[Range], list[Shape], Attrs], Range]] = {
     "bce_with_logits": _bce_range,
     **dict.fromkeys(("sin", "cos", "sign"), lambda a, s, t: (-1.0, 1.0)),
     **dict.fromkeys((*COMPARISONS, *LOGICAL, "isfinite", "one_hot", "softmax"), lambda a, s, t: (0.0, 1.0)),
-    **dict.fromkeys(("stop_gradient", "cast", "take", "pick", *LAYOUT), lambda a, s, t: a[0]),
+    **dict.fromkeys(("batch_mean", "stop_gradient", "cast", "take", "pick", *LAYOUT), lambda a, s, t: a[0]),
 }
 
 

@@ -256,6 +256,7 @@ _TYPES: dict[str, Callable[[list[Shape], list[str], Attrs], tuple[Shape, str]]] 
     "concat": _concat,
     "stack": _stack,
     "layer_norm": _layer_norm,
+    "batch_mean": _unary,
     "matmul": _matmul,
     "dot": _dot,
     "outer": _outer,

@@ -110,6 +110,12 @@ class Example:
 
     def apply(self, node: Node, env: dict[str, int]) -> Tensor:
         """One operation on evaluated operands."""
+        if node.op == "batch_mean":
+            (arg,) = node.args
+            having = [e for e in self.run.examples if all(env[axis] <= e.lengths[axis] for axis in arg.axes)]
+            value = torch.stack([torch_ops.number(e.eval(arg, env), self.run.dtype) for e in having]).mean(0)
+            self.run.note(value)
+            return value
         args = [self.eval(arg, env) for arg in node.args]
         if node.op in torch_ops.OPS:
             value = torch_ops.OPS[node.op](args, node.attrs, self.run.margin, self.exact(node), self.run.dtype)
@@ -241,12 +247,11 @@ class Run:
         """Of an output or a name: expression, axes as they stand in its array, kind, shape, whether it has a batch."""
         for output, expr in self.system.outputs:
             if output == name:
-                batched = not {n.attrs["name"] for n in expr.reads} <= self.unbatched
+                batched = not expr.own <= self.unbatched
                 return expr, self.system.axis_order(expr.axes), expr.kind, expr.shape, batched
         if name == "loss":
             assert self.system.loss is not None
-            names = {n.attrs["name"] for n in self.system.loss.reads}
-            return self.system.loss, (), "float", (), not names <= self.unbatched
+            return self.system.loss, (), "float", (), not self.system.loss.own <= self.unbatched
         decl = self.system.decls[name]
         return None, decl.axes, decl.kind, decl.shape, name not in self.unbatched
 

@@ -66,6 +66,18 @@ class Node:
         """What it reads."""
         return [node for node in self.walk() if node.op == "read"]
 
+    @property
+    def own(self) -> set[str]:
+        """Names that it reads of the example at hand: under a mean over examples nothing is an example's own."""
+        found, stack = set[str](), [self]
+        while stack:
+            node = stack.pop()
+            if node.op == "read":
+                found.add(node.attrs["name"])
+            elif node.op != "batch_mean":
+                stack.extend(node.args)
+        return found
+
 
 @dataclass(frozen=True)
 class Decl:
@@ -163,8 +175,8 @@ def shared(system: System) -> set[int]:
 
 
 def depends(expr: Node, names: set[str]) -> bool:
-    """True if the expression reads one of the names."""
-    return any(node.attrs["name"] in names for node in expr.reads)
+    """True if the expression reads one of the names, of the example at hand."""
+    return not names.isdisjoint(expr.own)
 
 
 def const(value: Any) -> Node:

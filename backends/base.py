@@ -176,7 +176,7 @@ class AbstractBackend(ABC):
         """An array of this backend as NumPy's."""
 
     @abstractmethod
-    def placed(self, array: Array) -> Array:
+    def as_result(self, array: Array) -> Array:
         """A NumPy array as results are."""
 
     @abstractmethod
@@ -189,7 +189,7 @@ class AbstractBackend(ABC):
 
     @abstractmethod
     def rows(self, array: Array, batch: int, rows: Sequence[int]) -> Array:
-        """A copy in which the example at each place along the axis `batch` is that at ``rows[place]``."""
+        """A copy in which the example at each index along the axis `batch` is that at ``rows[index]``."""
 
     @abstractmethod
     def key(self, seed: Seed) -> int:

@@ -115,8 +115,8 @@ __all__ = [
     "code",
     "from_call",
     "here",
+    "location",
     "message",
-    "place",
     "placed",
 ]
 
@@ -133,7 +133,7 @@ def here() -> Source | None:
     return None
 
 
-def place(source: Source | None) -> str:
+def location(source: Source | None) -> str:
     """``model.py:8``: the file by its name alone, as messages show it."""
     return f"{Path(source.file).name}:{source.line}" if source else ""
 
@@ -157,7 +157,7 @@ def from_call(function: Called) -> Called:
             return function(*args, **options)
         except UnrollError as error:
             source, (what, *rest) = here(), str(error).split("\n")
-            if source is None or f"{place(source)}\n" in f"{error}\n":
+            if source is None or f"{location(source)}\n" in f"{error}\n":
                 raise
             raise type(error)("\n".join([what, f"    {quoted(source)}", *rest])) from None
 
@@ -184,7 +184,7 @@ def message(what: str, *evidence: tuple[str, Source | None] | Source | None, fix
     width = max((len(text) for text, _ in rows), default=0)
     for entry in evidence:
         if isinstance(entry, tuple):
-            lines.append(f"    {entry[0]:<{width}}        {place(entry[1])}".rstrip())
+            lines.append(f"    {entry[0]:<{width}}        {location(entry[1])}".rstrip())
         elif entry is not None:
             lines.append(f"    {quoted(entry)}")
     if fix:

@@ -18,7 +18,7 @@ ON_HOST = (CPU, 3)
 """What DLPack calls devices; 3 is memory of the host that a GPU reads."""
 
 
-def place(value: Array) -> tuple[int, int]:
+def device_of(value: Array) -> tuple[int, int]:
     """The kind and the number of the device that an array lies on, as DLPack counts them."""
     if type(value) is np.ndarray or not hasattr(value, "__dlpack_device__"):
         return CPU, 0
@@ -40,7 +40,7 @@ class NumpyArrays:
 
     def misplaced(self, value: Array, name: str) -> str:
         """Why an array cannot be taken where it lies."""
-        kind, number = place(value)
+        kind, number = device_of(value)
         if kind in ON_HOST:
             return ""
         ways = {"cpu": f"{name}.cpu()", "get": f"{name}.get()"}
@@ -52,7 +52,7 @@ class NumpyArrays:
         """The array itself."""
         return array
 
-    def placed(self, array: Array) -> Array:
+    def as_result(self, array: Array) -> Array:
         """The array itself."""
         return array
 
@@ -77,10 +77,10 @@ class NumpyArrays:
     def cut(self, array: Array, axis: int, batch: int, ends: Sequence[int]) -> Array:
         """A copy with zero along `axis` from ``ends[b]`` on, for each b along the axis `batch`."""
         copied = array.copy()
-        place: list[Any] = [slice(None)] * array.ndim
+        rest: list[Any] = [slice(None)] * array.ndim
         for b, n in enumerate(ends):
-            place[axis], place[batch] = slice(n, None), b
-            copied[tuple(place)] = 0
+            rest[axis], rest[batch] = slice(n, None), b
+            copied[tuple(rest)] = 0
         return copied
 
     def rows(self, array: Array, batch: int, rows: Sequence[int]) -> Array:

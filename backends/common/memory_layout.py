@@ -75,7 +75,7 @@ def layouts(program: Program) -> dict[str, Layout]:
         if name not in buffers and decl.given:
             buffers[name] = Buffer(name, tuple(Range(a, fixed(1), last(a)) for a in decl.axes))
     for name, buffer in buffers.items():
-        found[name] = _layout(system, buffer, *program.place(name))
+        found[name] = _layout(system, buffer, *program.storage(name))
     return found
 
 
@@ -142,22 +142,22 @@ def names(step: Compute) -> list[str]:
 def offsets(sizes: Mapping[str, int], when: LiveRanges) -> tuple[dict[str, int], int]:
     """Bytes into one arena for each host, two of which share memory only where they are never in use together.
 
-    Largest first, each at the lowest place that is free for all of its life.
+    Largest first, each at the lowest offset that is free for all of its life.
     """
-    placed: list[tuple[int, int, str]] = []
+    allocated: list[tuple[int, int, str]] = []
     where: dict[str, int] = {}
     total = 0
     for name in sorted(sizes, key=lambda n: (-sizes[n], n)):
         need = -(-max(sizes[name], 1) // ALIGNED) * ALIGNED
         at = 0
-        for start, stop, other in sorted(placed):
+        for start, stop, other in sorted(allocated):
             if when.final[other] < when.first[name] or when.final[name] < when.first[other]:
                 continue
             if start - at >= need:
                 break
             at = max(at, stop)
         where[name] = at
-        placed.append((at, at + need, name))
+        allocated.append((at, at + need, name))
         total = max(total, at + need)
     return where, total
 

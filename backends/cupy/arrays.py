@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...types import Array
-from ..common.host_arrays import DTYPES, GPU, NumpyArrays, place
+from ..common.host_arrays import DTYPES, GPU, NumpyArrays, device_of
 
 MANAGED = 13
 """What DLPack calls memory that moves between host and device by itself."""
@@ -32,7 +32,7 @@ class DeviceArrays(NumpyArrays):
 
     def misplaced(self, value: Array, name: str) -> str:
         """Why an array cannot be taken where it lies: on another device."""
-        kind, number = place(value)
+        kind, number = device_of(value)
         if kind != GPU or number == self.device:
             return ""
         return (
@@ -42,7 +42,7 @@ class DeviceArrays(NumpyArrays):
 
     def asarray(self, value: Array, dtype: str | None) -> Array:
         """An array of the host or of the device, wherever the value is."""
-        if place(value)[0] not in (GPU, MANAGED):
+        if device_of(value)[0] not in (GPU, MANAGED):
             return super().asarray(value, dtype)
         with self.cupy.cuda.Device(self.device):
             array = value if isinstance(value, self.cupy.ndarray) else self.cupy.from_dlpack(value)
@@ -60,7 +60,7 @@ class DeviceArrays(NumpyArrays):
         """A NumPy array."""
         return self.cupy.asnumpy(array)
 
-    def placed(self, array: Array) -> Array:
+    def as_result(self, array: Array) -> Array:
         """The array where results are."""
         if not self.on_device:
             return array

@@ -93,7 +93,7 @@ class Hosted(AbstractExecutable):
     def __call__(self, values: Mapping[str, Any], lengths: Mapping[str, int], batch: int) -> dict[str, Any]:
         on_host = {name: self._arrays.host(value) for name, value in values.items()}
         results = self._executable(on_host, lengths, batch)
-        return {name: self._arrays.placed(value) for name, value in results.items()}
+        return {name: self._arrays.as_result(value) for name, value in results.items()}
 
     def __str__(self) -> str:
         return str(self._executable)

@@ -16,8 +16,8 @@ from ..common.python_source import Names, difference, linear
 from ..common.symbolic_size import ONE, Dims, Key, Size
 from .plan import Address, Number
 
-TYPES = {"float": "real", "int": "whole", "bool": "bool", "index": "place", "brief": "brief"}
-"""Of values, of the places where they lie, and of floats kept in 16 bits."""
+TYPES = {"float": "real", "int": "whole", "bool": "bool", "index": "index_t", "brief": "brief"}
+"""Of values, of indices of elements, and of floats kept in 16 bits."""
 WIDE = "WIDE"
 """The macro with which the text counts in 64 bits."""
 
@@ -25,17 +25,17 @@ PRELUDE = """\
 typedef {real} real;
 typedef long long whole;
 #ifdef {wide}
-typedef long long place;
+typedef long long index_t;
 #else
-typedef int place;
+typedef int index_t;
 #endif
 #define ENDLESS ((real)__int_as_float(0x7f800000))
 
 template <class X, int n> struct alignas(sizeof(X) * n < 16 ? sizeof(X) * n : 16) Lanes {{ X at[n]; }};
 
-__device__ inline place steps(place n) {{ return n > 0 ? n : 0; }}
-__device__ inline place within(whole n, place size) {{ return n < 0 ? 0 : n < size ? n : size - 1; }}
-__device__ inline int fitting(place n) {{
+__device__ inline index_t steps(index_t n) {{ return n > 0 ? n : 0; }}
+__device__ inline index_t within(whole n, index_t size) {{ return n < 0 ? 0 : n < size ? n : size - 1; }}
+__device__ inline int fitting(index_t n) {{
     int lanes = 32;
     while (lanes > 1 && lanes / 2 >= n) lanes /= 2;
     return lanes;
@@ -77,11 +77,11 @@ def prelude(dtype: str) -> str:
 
 @dataclass(frozen=True)
 class Operand:
-    """A view of a name's memory at one place of the program: lead strides by dimension, per-example axes in order."""
+    """A view of a name's memory where a statement reads it: strides by dimension, per-example axes in order."""
 
     access: Access
     kind: str
-    place: Address
+    address: Address
     lead: Mapping[Key, Size]
     shape: tuple[int, ...]
     steps: tuple[Size, ...]
@@ -100,8 +100,8 @@ def operand(layouts: Mapping[str, Layout], access: Access, where: Where) -> Oper
     """What an access reads, such as ``h[t-1]``, as an address and strides."""
     layout = layouts[access.ref.name]
     x = located(layout, access, where.spans)
-    place = Address(layout.host, x.offset, x.moves, tuple(where.loops.items()))
-    return Operand(access, layout.kind, place, x.lead, x.shape, x.steps)
+    address = Address(layout.host, x.offset, x.moves, tuple(where.loops.items()))
+    return Operand(access, layout.kind, address, x.lead, x.shape, x.steps)
 
 
 class Kernel:
@@ -155,7 +155,7 @@ class Kernel:
             yield "0"
             return
         name = self.names.fresh("n")
-        with self.block(f"for (place {name} = {start}; {name} < {self.size(size)}; {name} += {step})"):
+        with self.block(f"for (index_t {name} = {start}; {name} < {self.size(size)}; {name} += {step})"):
             yield name
 
     def given(self, kind: str, which: object, wish: str) -> str:
@@ -183,11 +183,11 @@ class Kernel:
             parts.append(f"steps({self.end(end)} {'+-'[k < 0]} {abs(k)})" if k else self.end(end))
         return " * ".join(parts)
 
-    def start(self, place: Address) -> list[str]:
+    def start(self, address: Address) -> list[str]:
         """Where an operand begins, as terms of a sum."""
-        found = [str(place.offset)] if place.offset else []
-        running = {axis: (axis.name, k) for axis, k in place.shifts}
-        for index, base, stride in place.moves:
+        found = [str(address.offset)] if address.offset else []
+        running = {axis: (axis.name, k) for axis, k in address.shifts}
+        for index, base, stride in address.moves:
             terms, constant = difference(index, base, running)
             named = {}
             for term, factor in terms.items():
@@ -212,7 +212,7 @@ class Kernel:
 
     def lanes(self, x: Operand, n: int) -> str:
         """The type of `n` elements of an operand side by side."""
-        return f"Lanes<{TYPES[self.kind(x.place.host)]}, {n}>"
+        return f"Lanes<{TYPES[self.kind(x.address.host)]}, {n}>"
 
     def together(self, x: Operand, lead: Mapping[Key, str], inner: Sequence[str], n: int) -> str:
         """The name of `n` elements read at once."""
@@ -223,33 +223,33 @@ class Kernel:
 
     def put(self, x: Operand, lead: Mapping[Key, str], inner: Sequence[str], n: int, name: str) -> None:
         """Store `n` elements at once."""
-        self.written.add(x.place.host)
-        self.stores.append(x.place)
+        self.written.add(x.address.host)
+        self.stores.append(x.address)
         self.line(f"*({self.lanes(x, n)}*)&{self.at(x, lead, inner)} = {name};")
 
     def element(self, x: Operand, lead: Mapping[Key, str], inner: Sequence[str]) -> str:
-        """One element; `inner` are the places along its per-example axes, the last ones where there are more."""
-        return self.read(x.place.host, self.at(x, lead, inner))
+        """One element; `inner` is its index along its per-example axes, the last ones where there are more."""
+        return self.read(x.address.host, self.at(x, lead, inner))
 
     def at(self, x: Operand, lead: Mapping[Key, str], inner: Sequence[str]) -> str:
         """Where that element lies."""
-        host = self.given("host", x.place.host, x.place.host)
-        terms = self.start(x.place)
+        host = self.given("host", x.address.host, x.address.host)
+        terms = self.start(x.address)
         terms += [times(lead[key], self.size(s)) for key, s in x.lead.items() if lead.get(key, "0") != "0"]
-        places = list(inner)[len(inner) - len(x.shape) :]
-        for at, n, stride in zip(places, x.shape, x.steps, strict=True):
+        texts = list(inner)[len(inner) - len(x.shape) :]
+        for at, n, stride in zip(texts, x.shape, x.steps, strict=True):
             if n != 1 and at != "0":
                 terms.append(times(at, self.size(stride)))
         return f"{host}[{' + '.join(terms) or '0'}]"
 
     def store(self, x: Operand, lead: Mapping[Key, str], inner: Sequence[str], value: str) -> None:
         """Put a value into memory."""
-        self.written.add(x.place.host)
-        self.stores.append(x.place)
-        self.line(f"{self.at(x, lead, inner)} = {self.kept(x.place.host, value)};")
+        self.written.add(x.address.host)
+        self.stores.append(x.address)
+        self.line(f"{self.at(x, lead, inner)} = {self.kept(x.address.host, value)};")
 
     def coordinates(self, flat: str, dims: Dims) -> dict[Key, str]:
-        """The place along each dimension, from the number of a point, which is used up."""
+        """The index along each dimension, from the number of a point, which is used up."""
         found: dict[Key, str] = {}
         wide = [(key, size) for key, size in dims if size != ONE]
         for key, size in reversed(wide):
@@ -268,16 +268,16 @@ class Kernel:
                 const = "" if which in self.written else "const "
                 shown.append(f"{const}{TYPES[self.kind(str(which))]}* {name}")
             else:
-                shown.append(f"place {name}")
+                shown.append(f"index_t {name}")
         return shown
 
     def text(self) -> str:
         """The whole kernel: what a point or a block does, as a function that other kernels can call, and the kernel."""
         given, parts = self.parameters(), [self.part] if self.part else []
         mine, here = (
-            ("point", f"(place)blockIdx.x * {self.each} + threadIdx.x") if self.each else ("block", "blockIdx.x")
+            ("point", f"(index_t)blockIdx.x * {self.each} + threadIdx.x") if self.each else ("block", "blockIdx.x")
         )
-        takes = [f"place {mine}", *(f"{type_}* {name}" for type_, name, _ in parts), *given]
+        takes = [f"index_t {mine}", *(f"{type_}* {name}" for type_, name, _ in parts), *given]
         head = f"__device__ inline void {self.name}_body({', '.join(takes)}) {{"
         kernel = [f'extern "C" __global__ void {self.name}({", ".join(given)}) {{']
         kernel += [f"    __shared__ {type_} {name}[{elements}];" for type_, name, elements in parts]

@@ -237,7 +237,7 @@ class _Emitter:
             return None
         again = any(third.get(key, ZERO) == ZERO for key, _ in loops)
         if self.short:
-            chosen = self.operands(a, b, c.place.host, again)
+            chosen = self.operands(a, b, c.address.host, again)
             if chosen is None:
                 return None
             a, b = chosen
@@ -245,7 +245,7 @@ class _Emitter:
         adds = step.mode == "add"
         strides = rows.left, deep.left, deep.right, columns.right, rows.out
         extents = rows.extent, columns.extent, deep.extent
-        made = Product(a.place, b.place, c.place, *extents, strides, moves, adds or again)
+        made = Product(a.address, b.address, c.address, *extents, strides, moves, adds or again)
         kept = tuple(r for r in where.spans if r.axis in e.out.running)
         clear = replace(where, spans=kept, batched=EXAMPLES in c.lead)
         nothing = () if again else (Need(deep.extent, upto=0),)  # to add up, which is no product
@@ -255,9 +255,9 @@ class _Emitter:
     def operands(self, a: Operand, b: Operand, out: str, again: bool) -> tuple[Operand, Operand] | None:
         """Both factors in 16 bits, or, where one is written too often for a copy, in float32; None where they differ.
 
-        again  several products meet in one result, which is therefore no place for 16 bits
+        again  several products meet in one result, which is therefore not kept in 16 bits
         """
-        hosts = a.place.host, b.place.host
+        hosts = a.address.host, b.address.host
         if again and out in self.narrow:
             return None
         if any(host not in self.narrow and host in self.writes for host in hosts):
@@ -266,7 +266,7 @@ class _Emitter:
 
     def copied(self, x: Operand) -> Operand:
         """An operand in 16 bits; its copy is made before the top-level step at hand."""
-        host = x.place.host
+        host = x.address.host
         if host in self.narrow:
             return x
         elements = self.layouts[host].elements
@@ -276,7 +276,7 @@ class _Emitter:
             self.first.append(writer.narrowed(host, self.copies[host], elements))
             self.texts.append(writer.k.text())
         self.room(self.copies[host], Scratch(elements, "brief"))
-        return replace(x, place=replace(x.place, host=self.copies[host]))
+        return replace(x, address=replace(x.address, host=self.copies[host]))
 
 
 def _lies(by_row: Size, by_column: Size, rows: Group, columns: Group) -> bool:

@@ -24,7 +24,7 @@ __device__ inline unsigned look(const unsigned* word) { return *(const volatile 
 GRID = f"""\
 struct alignas(16) Four {{ real at[4]; }};
 
-__device__ inline int share(place all, int parts) {{ return (all + 4 * parts - 1) / (4 * parts) * 4; }}
+__device__ inline int share(index_t all, int parts) {{ return (all + 4 * parts - 1) / (4 * parts) * 4; }}
 
 __device__ inline bool arrive_and_wait(unsigned* barrier, volatile unsigned* flag, unsigned& target) {{
     bool late = false;

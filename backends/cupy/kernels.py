@@ -80,13 +80,13 @@ class KernelWriter:
         k.each = threads
         k.line(f"if (point >= {k.size(points_in(dims))}) return;")
         found = k.coordinates("point", dims)
-        place = [found[key] for key, _ in features(groups)]
+        index = [found[key] for key, _ in features(groups)]
         own = self.own(body, inner, shape) if lead == [(EXAMPLES, BATCH)] and len(shape) == 1 else {}
         if n > 1:
-            self.together(body, inner, found, place, n)
+            self.together(body, inner, found, index, n)
         for step in body if n == 1 else ():
-            value = self.at(step, found, place, keep=len(body) > 1)
-            self.done(step, found, place, value, step.equation.out.name not in inner)
+            value = self.at(step, found, index, keep=len(body) > 1)
+            self.done(step, found, index, value, step.equation.out.name not in inner)
         owner = Owner(shape[0], n, own, tuple(k.stores)) if own else None
         return replace(self.launch(points_in(dims), threads, threads), owner=owner)
 
@@ -99,9 +99,9 @@ class KernelWriter:
             if access.ref.name not in inner:
                 x = self.values.operand(access)
                 plain = x.lead.keys() == {EXAMPLES} and x.shape == tuple(shape) and x.steps == (ONE,)
-                place = (x.place.offset % shape[0], x.lead[EXAMPLES]) if plain else None
-                found.setdefault(x.place.host, set()).add(place)
-        return {host: place for host, (place, *more) in found.items() if place and not more}
+                slot = (x.address.offset % shape[0], x.lead[EXAMPLES]) if plain else None
+                found.setdefault(x.address.host, set()).add(slot)
+        return {host: slot for host, (slot, *more) in found.items() if slot and not more}
 
     def item(self, body: Sequence[Compute], inner: Sequence[str]) -> int:
         """Bytes of the smallest float that statements have in memory."""
@@ -110,12 +110,12 @@ class KernelWriter:
         return 2 if short else ITEM[self.dtype]
 
     def together(
-        self, body: Sequence[Compute], inner: Sequence[str], lead: Mapping[Key, str], place: list[str], n: int
+        self, body: Sequence[Compute], inner: Sequence[str], lead: Mapping[Key, str], index: list[str], n: int
     ) -> None:
         """All statements at `n` points side by side: what they read first, then each point, then what they store."""
         k, held = self.k, self.values.held
-        if place[-1] != "0":
-            place[-1] = times(place[-1], str(n))
+        if index[-1] != "0":
+            index[-1] = times(index[-1], str(n))
         ready: set[Access] = set()
         for step in body:
             target = Access(step.equation.out)
@@ -123,11 +123,11 @@ class KernelWriter:
                 if isinstance(arg, Access) and arg not in ready and arg not in held:
                     x = self.values.operand(arg)
                     if same(x):
-                        text, kind = self.values.read(arg, lead, place)
+                        text, kind = self.values.read(arg, lead, index)
                         held[arg] = k.new(kind, text, "x"), kind
                     else:
-                        name = k.together(x, lead, place, n)
-                        held[arg] = k.read(x.place.host, f"{name}.at[lane]"), x.kind
+                        name = k.together(x, lead, index, n)
+                        held[arg] = k.read(x.address.host, f"{name}.at[lane]"), x.kind
             ready.add(target)
         kept = [s for s in body if s.equation.out.name not in inner]
         stores = [(self.values.operand(Access(s.equation.out)), k.names.fresh("y")) for s in kept]
@@ -137,41 +137,41 @@ class KernelWriter:
         k.line("#pragma unroll")
         with k.block(f"for (int lane = 0; lane < {n}; lane++)"):
             for step in body:
-                value = self.at(step, lead, place, keep=False)
-                self.done(step, lead, place, value, stored=False)
+                value = self.at(step, lead, index, keep=False)
+                self.done(step, lead, index, value, stored=False)
                 if id(step) in names:
                     host = self.layouts[step.equation.out.name].host
                     k.line(f"{names[id(step)]}.at[lane] = {k.kept(host, value)};")
         for x, name in stores:
-            k.put(x, lead, place, n, name)
+            k.put(x, lead, index, n, name)
 
-    def at(self, step: Compute, lead: Mapping[Key, str], place: Sequence[str], keep: bool) -> str:
+    def at(self, step: Compute, lead: Mapping[Key, str], index: Sequence[str], keep: bool) -> str:
         """The value of a statement at a point, as a variable; `keep` has what it reads read once."""
         kind = self.layouts[step.equation.out.name].kind
         if keep and step.equation.op in POINTWISE:
             for arg in step.args:
                 if isinstance(arg, Access) and arg not in self.values.held:
-                    text, had = self.values.read(arg, lead, place)
+                    text, had = self.values.read(arg, lead, index)
                     self.values.held[arg] = self.k.new(had, text, "x"), had
-        value = convert(self.values.value(step, lead, place), kind)
+        value = convert(self.values.value(step, lead, index), kind)
         if step.mode == "add":
-            value = self.joined(step, self.before(step, lead, place), value)
+            value = self.joined(step, self.before(step, lead, index), value)
         return self.k.new(kind, value)
 
-    def before(self, step: Compute, lead: Mapping[Key, str], place: Sequence[str]) -> str:
+    def before(self, step: Compute, lead: Mapping[Key, str], index: Sequence[str]) -> str:
         """What a left-hand side holds."""
-        return self.values.read(Access(step.equation.out), lead, place)[0]
+        return self.values.read(Access(step.equation.out), lead, index)[0]
 
     def joined(self, step: Compute, before: str, value: str) -> str:
         """Two values of a left-hand side."""
         return self.values.join(before, value, step.equation.combine == "max")
 
-    def done(self, step: Compute, lead: Mapping[Key, str], place: Sequence[str], value: str, stored: bool) -> None:
+    def done(self, step: Compute, lead: Mapping[Key, str], index: Sequence[str], value: str, stored: bool) -> None:
         """Keep the value of a statement for those that follow, and put it into memory."""
         target = Access(step.equation.out)
         self.values.held[target] = value, self.layouts[target.ref.name].kind
         if stored:
-            self.k.store(operand(self.layouts, target, self.where), lead, place, value)
+            self.k.store(operand(self.layouts, target, self.where), lead, index, value)
 
     def narrowed(self, host: str, copy: str, elements: Size) -> Launch:
         """A host copied to one of 16 bits."""
@@ -208,7 +208,7 @@ class KernelWriter:
         dims: Dims = [*spans, *((loop.name, Size(loop.size)) for loop in around)]
         threads = values.threads = block(width)
         k.shares("real", "part", threads)
-        k.line("place point = block;")
+        k.line("index_t point = block;")
         found = k.coordinates("point", dims)
         here = {loop: found[loop.name] for loop in around}
         for x in nest.invariant():
@@ -220,10 +220,10 @@ class KernelWriter:
             else:
                 stack.enter_context(k.block("if (threadIdx.x == 0)"))
             made = convert(values.scalar(nest.value, here, found), out.kind)
-            place = [values.index(x, here, found) for x in nest.index]
+            index = [values.index(x, here, found) for x in nest.index]
             if step.mode == "add":
-                made = self.joined(step, self.before(step, found, place), made)
-            k.store(operand(self.layouts, Access(step.equation.out), self.where), found, place, made)
+                made = self.joined(step, self.before(step, found, index), made)
+            k.store(operand(self.layouts, Access(step.equation.out), self.where), found, index, made)
         return self.launch(points_in(dims), 1, threads)
 
     # -- a block for every row ---------------------------------------------------------------------------------------
@@ -236,7 +236,7 @@ class KernelWriter:
         threads = block(widest.reads)
         dims = [*self.spans(body[0].equation.batched), *features(widest.lead)]
         k.shares("real", "part", threads)
-        k.line("place point = block;")
+        k.line("index_t point = block;")
         found = k.coordinates("point", dims)
         lead = [found[key] for key, _ in features(widest.lead)]
         plan = staged(body, rows)
@@ -271,18 +271,18 @@ class KernelWriter:
         sums = {id(step): name for step, name in reductions}
         held = dict(self.values.held)
         with k.loop(width, "threadIdx.x", str(threads)) as n:
-            place = [*lead, n]
+            index = [*lead, n]
             for step in stage:
                 if id(step) in sums:
-                    value = convert(self.values.read(step.args[0], found, place), "float")
+                    value = convert(self.values.read(step.args[0], found, index), "float")
                     name = sums[id(step)]
                     k.line(f"{name} = {self.values.join(name, value, step.equation.op == 'max')};")
                     continue
-                value = self.at(step, found, place, keep=False)
+                value = self.at(step, found, index, keep=False)
                 target = Access(step.equation.out)
                 read = any(target.ref.name in (a.ref.name for a in s.args if isinstance(a, Access)) for s in later)
                 apart = read or read_apart(target, stage)
-                self.done(step, found, place, value, target.ref.name not in inner or apart)
+                self.done(step, found, index, value, target.ref.name not in inner or apart)
         self.values.held = held
         k.line("__syncthreads();")
         for step, name in reductions:

@@ -89,10 +89,10 @@ class _Loops:
         """True where every phase has a form here."""
         return all(not p.loops and (self.fixed(p.left) or self.fixed(p.right)) for p in self.products)
 
-    def fixed(self, place: Address) -> bool:
+    def fixed(self, address: Address) -> bool:
         """True for an operand that is the same at every step."""
-        return place.host not in self.written and not any(
-            index.runs and index.axis in self.axes for index, _, _ in place.moves
+        return address.host not in self.written and not any(
+            index.runs and index.axis in self.axes for index, _, _ in address.moves
         )
 
     def own(self, p: Product, q: Launch) -> bool:
@@ -111,8 +111,8 @@ class _Loops:
             return False
         whole = p.columns.known and p.columns.factor % owner.width == 0
         mine = owner.hosts.get(p.out.host) == (p.out.offset % owner.width, p.strides[4])
-        ahead = (place for place in owner.stores if place.host == p.left.host)
-        return whole and mine and p.left.host != p.out.host and all(self.apart(place, p.left) for place in ahead)
+        ahead = (address for address in owner.stores if address.host == p.left.host)
+        return whole and mine and p.left.host != p.out.host and all(self.apart(address, p.left) for address in ahead)
 
     def apart(self, a: Address, b: Address) -> bool:
         """True for two places at different steps of a loop here, in memory that has room for every step."""
@@ -179,12 +179,12 @@ class _Loops:
         for p in self.products:
             self.panels.append(k.names.fresh("panel"))
             k.line(f"int {self.panels[-1]} = {free};")
-            place, by_deep, by_column = (
+            address, by_deep, by_column = (
                 (p.right, p.strides[2], p.strides[3]) if self.fixed(p.right) else (p.left, p.strides[1], p.strides[0])
             )
             made = self.panel(p)
             sizes = ", ".join([*(k.size(s) for s in (by_deep, by_column, made.deep, made.units)), str(made.gates)])
-            free = f"load({self.panels[-1]}, {self.start(place)}, {sizes}, down)"
+            free = f"load({self.panels[-1]}, {self.start(address)}, {sizes}, down)"
         if self.products:
             k.line(f"{free};")
         k.line("__syncthreads();")
@@ -202,7 +202,7 @@ class _Loops:
         first, last = (self.index(i) for i in loop.steps[:: loop.direction])
         test, move = ("<=", "++") if loop.direction > 0 else (">=", "--")
         k.line("#pragma unroll 1")
-        with k.block(f"for (place {step} = {first}; {step} {test} {last}; {step}{move})"):
+        with k.block(f"for (index_t {step} = {first}; {step} {test} {last}; {step}{move})"):
             for action in loop.body:
                 if isinstance(action, StepLoop):
                     self.loops(action)
@@ -232,16 +232,16 @@ class _Loops:
         k.line("#pragma unroll 1")
         if action.alone:
             start, step = (
-                f"(place)blockIdx.x * {tuning.THREADS_PER_BLOCK} + threadIdx.x",
-                f"(place)gridDim.x * {tuning.THREADS_PER_BLOCK}",
+                f"(index_t)blockIdx.x * {tuning.THREADS_PER_BLOCK} + threadIdx.x",
+                f"(index_t)gridDim.x * {tuning.THREADS_PER_BLOCK}",
             )
-            with k.block(f"for (place point = {start}; point < {k.size(action.points)}; point += {step})"):
+            with k.block(f"for (index_t point = {start}; point < {k.size(action.points)}; point += {step})"):
                 k.line(f"{action.kernel}_body({', '.join(['point', *given])});")
             return
         part = [f"({action.part}*)room"] if action.part else []
         blocks = f"({k.size(action.points)} + {action.each - 1}) / {action.each}"
         blocks += f" * {action.copies}" if action.copies != 1 else ""
-        with k.block(f"for (place block = blockIdx.x; block < {blocks}; block += gridDim.x)"):
+        with k.block(f"for (index_t block = blockIdx.x; block < {blocks}; block += gridDim.x)"):
             k.line(f"{action.kernel}_body({', '.join(['block', *part, *given])});")
             k.line("__syncthreads();")
 
@@ -250,11 +250,11 @@ class _Loops:
         k = self.k
         kept = next(name for name, other in zip(self.panels, self.products, strict=True) if other is p)
         left_row, left_deep, right_deep, right_column, out_row = p.strides
-        place, state = p.left, (left_row, left_deep)
+        address, state = p.left, (left_row, left_deep)
         out = (out_row, ONE)
         if not self.fixed(p.right):
-            place, state, out = p.right, (right_column, right_deep), (ONE, out_row)
-        given = [self.start(place), *(k.size(s) for s in state), kept, self.start(p.out)]
+            address, state, out = p.right, (right_column, right_deep), (ONE, out_row)
+        given = [self.start(address), *(k.size(s) for s in state), kept, self.start(p.out)]
         made = self.panel(p)
         given += [*(k.size(s) for s in (*out, made.rows, made.units)), str(made.gates), k.size(made.deep), "down"]
         after = self.follows.get(id(p), p)
@@ -276,13 +276,13 @@ class _Loops:
             k.line(f"int {start} = blockIdx.x / {across} * {each};")
             k.line("#pragma unroll 1")
             with k.block(f"for (int {n} = threadIdx.x; {n} < {each} * {some}; {n} += {tuning.THREADS_PER_BLOCK})"):
-                k.line(f"place {row} = {start} + {n} / {some}, {unit} = {first} + {n} % {some};")
+                k.line(f"index_t {row} = {start} + {n} / {some}, {unit} = {first} + {n} % {some};")
                 given = ", ".join([f"{row} * {units} + {unit}", *(self.given(*what) for what in action.arguments)])
                 k.line(f"if ({row} < {rows} && {unit} < {units}) {action.kernel}_body({given});")
 
-    def start(self, place: Address) -> str:
+    def start(self, address: Address) -> str:
         """The address at which an operand begins."""
-        return " + ".join([self.k.given("host", place.host, place.host), *self.k.start(place)])
+        return " + ".join([self.k.given("host", address.host, address.host), *self.k.start(address)])
 
     def index(self, index: Index) -> str:
         """A fixed step, or one counted from an end."""

@@ -270,7 +270,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Call:
-    """A kernel at one place of a run: its blocks, and the numbers or hosts that it is given."""
+    """One launch of a kernel in a run: its blocks, and the numbers or hosts that it is given."""
 
     launch: Launch
     blocks: int
@@ -279,7 +279,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Matrices:
-    """One product of matrices at one place of a run, or `count` of them with a step between each two.
+    """One product of matrices in a run, or `count` of them with a step between each two.
 
     at       the element at which the left, the right and the result begin
     strides  rows and deep of the left, deep and columns of the right, rows of the result
@@ -306,7 +306,7 @@ class Fit:
 
 @dataclass(frozen=True)
 class Whole:
-    """A loop as one kernel at one place of a run, and the numbers or hosts that it is given."""
+    """A loop as one kernel in a run, and the numbers or hosts that it is given."""
 
     kernel: str
     fit: Fit
@@ -361,7 +361,7 @@ def _given(
 
 def _product(p: Product, numbers: Mapping[str, int], running: Mapping[Axis, int]) -> Iterator[Matrices]:
     sizes = p.rows.at(numbers), p.columns.at(numbers), p.deep.at(numbers)
-    starts = [place.at(numbers, running) for place in (p.left, p.right, p.out)]
+    starts = [address.at(numbers, running) for address in (p.left, p.right, p.out)]
     strides = tuple(s.at(numbers) for s in p.strides)
     loops = [tuple(size.at(numbers) for size in loop) for loop in p.loops]
     hosts = p.left.host, p.right.host, p.out.host

@@ -33,12 +33,12 @@ def dots(w: KernelWriter, step: Compute) -> Launch:
     dims = [(key, size) for key, size in w.spans(out.batched) if key == EXAMPLES or key in running]
     k.shares("real", "part", tuning.THREADS_PER_BLOCK)
     k.line(f"int lane = threadIdx.x % {tuning.WARP}, slice = threadIdx.x / {tuning.WARP};")
-    k.line(f"place point = block * {ROWS} + slice;")
+    k.line(f"index_t point = block * {ROWS} + slice;")
     k.line(f"bool inside = point < {k.size(points_in(dims))};")
     found = k.coordinates("point", dims)
     total = k.new("float", "0", "sum")
     k.line("#pragma unroll 4")  # four loads on their way at once
-    with k.block(f"for (place next = lane; inside && next < {width}; next += {tuning.WARP})"):
+    with k.block(f"for (index_t next = lane; inside && next < {width}; next += {tuning.WARP})"):
         x, y = (convert(w.values.read(a, found, ["next"]), "float") for a in step.args)
         k.line(f"{total} += {x} * {y};")
     k.line(f"part[threadIdx.x] = {total};")

@@ -86,7 +86,7 @@ class Values:
         return operand(self.k.layouts, arg, self.where)
 
     def read(self, arg: Argument, lead: Mapping[Key, str], inner: Sequence[str]) -> Typed:
-        """One element of an argument, at the places `inner` of its own axes; or a number."""
+        """One element of an argument, at the index `inner` of its own axes; or a number."""
         if isinstance(arg, Const):
             kind = "bool" if isinstance(arg.value, bool) else "int" if isinstance(arg.value, int) else "float"
             return literal(arg.value, kind, self.dtype), kind
@@ -98,15 +98,15 @@ class Values:
         return self.k.element(x, lead, inner), x.kind
 
     def value(self, step: Compute, lead: Mapping[Key, str], inner: Sequence[str]) -> Typed:
-        """The value of a statement; `inner` are places in its left-hand side, the last ones where there are more."""
+        """The value of a statement; `inner` is an index of its left-hand side, or ends with it."""
         layout = self.k.layouts[step.equation.out.name]
-        nests, place = self.nests(step), inner[len(inner) - len(layout.shape) :]
+        nests, index = self.nests(step), inner[len(inner) - len(layout.shape) :]
         if nests[0].index == tuple(map(at, nests[0].loops)) and len(nests) == 1:
-            return self.scalar(nests[0].value, dict(zip(nests[0].loops, place, strict=True)), lead)
+            return self.scalar(nests[0].value, dict(zip(nests[0].loops, index, strict=True)), lead)
         value = self.k.new(layout.kind, "0")
         for nest in nests:
             if not zeros(nest):
-                self._gathered(nest, value, layout, lead, place)
+                self._gathered(nest, value, layout, lead, index)
         return value, layout.kind
 
     def nests(self, step: Compute) -> tuple[Nest, ...]:
@@ -184,7 +184,7 @@ class Values:
         return f"gathered({own}, part, {threads}, {'true' if largest else 'false'})"
 
     def _first_largest(self, x: Reduce, here: LoopValues, lead: Mapping[Key, str]) -> str:
-        """The place of the first largest element; a nan counts as the largest."""
+        """The index of the first largest element; a nan counts as the largest."""
         k, (loop,) = self.k, x.loops
         best = k.new("float", convert(self.scalar(x.value, {**here, loop: "0"}, lead), "float"), "best")
         found = k.new("int", "0", "found")
@@ -194,12 +194,12 @@ class Values:
             k.line(f"{test} {{ {best} = {value}; {found} = {n}; }}")
         return found
 
-    def _gathered(self, nest: Nest, value: str, layout: Layout, lead: Mapping[Key, str], place: Sequence[str]) -> None:
-        """What a nest stores at a place: its index solved for the loop variables, those that it lacks gone through."""
+    def _gathered(self, nest: Nest, value: str, layout: Layout, lead: Mapping[Key, str], index: Sequence[str]) -> None:
+        """What a nest stores at an index: its index solved for the loop variables, those that it lacks gone through."""
         if not all(loop.size for loop in nest.loops):
             return
         tests, here = [], {}
-        for x, n, text in zip(nest.index, layout.shape, place, strict=True):
+        for x, n, text in zip(nest.index, layout.shape, index, strict=True):
             if not isinstance(x, AffineIndex):
                 continue
             if not x.terms:
@@ -216,7 +216,7 @@ class Values:
             for loop in nest.loops:
                 if loop not in here:
                     here[loop] = loops.enter_context(self.k.loop(Size(loop.size)))
-            for x, text in zip(nest.index, place, strict=True):
+            for x, text in zip(nest.index, index, strict=True):
                 tests += [f"{self.index(x, here, lead)} == {text}"] if isinstance(x, Clamp) else []
             found = convert(self.scalar(nest.value, here, lead), layout.kind)
             self.k.line(f"if ({' && '.join(tests) or 'true'}) {value} {'+=' if nest.meets else '='} {found};")

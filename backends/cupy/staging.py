@@ -37,10 +37,10 @@ __device__ inline whole away(const whole* piece, whole at) {{
 }}
 
 template <class unit>
-__device__ inline void moved(char* plain, char* place, const whole* piece, whole first, whole end, bool inwards) {{
+__device__ inline void moved(char* plain, char* there, const whole* piece, whole first, whole end, bool inwards) {{
     for (whole at = first + threadIdx.x * (whole)sizeof(unit); at < end; at += {threads} * (whole)sizeof(unit)) {{
         unit* outside = (unit*)(plain + at);
-        unit* inside = (unit*)(place + away(piece, at));
+        unit* inside = (unit*)(there + away(piece, at));
         if (inwards) *inside = *outside;
         else *outside = *inside;
     }}
@@ -52,13 +52,13 @@ extern "C" __global__ void carry(Many arrays, const whole* pieces, whole count, 
     while (n + 1 < count && pieces[(n + 1) * {fields}] <= block) n++;
     const whole* piece = pieces + n * {fields};
     char* plain = arrays.at[piece[1]] + piece[2];
-    char* place = (char*)piece[3];
+    char* there = (char*)piece[3];
     whole total = piece[4] * piece[5] * piece[6], first = (block - piece[0]) * {chunk};
     whole end = first + {chunk} < total ? first + {chunk} : total;
     if (piece[9] == {mean}) {{
         real sum = 0;
         for (whole at = threadIdx.x * sizeof(real); at < total; at += {threads} * sizeof(real))
-            sum += *(real*)(place + away(piece, at));
+            sum += *(real*)(there + away(piece, at));
         part[threadIdx.x] = sum;
         __syncthreads();
         for (unsigned half = {threads} / 2; half; half /= 2) {{
@@ -70,21 +70,21 @@ extern "C" __global__ void carry(Many arrays, const whole* pieces, whole count, 
     }}
     if (piece[10]) {{
         for (whole at = first + threadIdx.x * sizeof(brief); at < end; at += {threads} * sizeof(brief)) {{
-            real value = widened(*(brief*)(place + away(piece, at)));
+            real value = widened(*(brief*)(there + away(piece, at)));
             *(real*)(plain + 2 * at) = piece[9] == {shared} ? value / batch : value;
         }}
         return;
     }}
     if (piece[9] == {shared}) {{
         for (whole at = first + threadIdx.x * sizeof(real); at < end; at += {threads} * sizeof(real))
-            *(real*)(plain + at) = *(real*)(place + away(piece, at)) / batch;
+            *(real*)(plain + at) = *(real*)(there + away(piece, at)) / batch;
         return;
     }}
     whole all = (whole)plain | piece[3] | piece[6] | piece[7] | piece[8];
-    if (all % 16 == 0) moved<Quad>(plain, place, piece, first, end, !batch);
-    else if (all % 8 == 0) moved<unsigned long long>(plain, place, piece, first, end, !batch);
-    else if (all % 4 == 0) moved<unsigned>(plain, place, piece, first, end, !batch);
-    else moved<char>(plain, place, piece, first, end, !batch);
+    if (all % 16 == 0) moved<Quad>(plain, there, piece, first, end, !batch);
+    else if (all % 8 == 0) moved<unsigned long long>(plain, there, piece, first, end, !batch);
+    else if (all % 4 == 0) moved<unsigned>(plain, there, piece, first, end, !batch);
+    else moved<char>(plain, there, piece, first, end, !batch);
 }}
 """
 """Inwards `batch` is 0. A mean is summed in one fixed order, by one block."""

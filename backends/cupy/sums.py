@@ -86,8 +86,8 @@ def _part(w: KernelWriter, gone: Dims, scratch: str) -> tuple[str, str, str]:
     if not scratch:
         return "block", "0", size
     pieces = k.given("count", "", "pieces")
-    k.line(f"place piece = block % {pieces}, share = ({size} + {pieces} - 1) / {pieces};")
-    k.line(f"place stop = (piece + 1) * share < {size} ? (piece + 1) * share : {size};")
+    k.line(f"index_t piece = block % {pieces}, share = ({size} + {pieces} - 1) / {pieces};")
+    k.line(f"index_t stop = (piece + 1) * share < {size} ? (piece + 1) * share : {size};")
     return f"(block / {pieces})", "piece * share", "stop"
 
 
@@ -99,16 +99,16 @@ def _side_by_side(w: KernelWriter, step: Compute, scratch: str) -> Launch:
     k.line(f"int lanes = {s.lanes or f'fitting({points})'}, slices = {tuning.THREADS_PER_BLOCK} / lanes;")
     k.line("int lane = threadIdx.x % lanes, slice = threadIdx.x / lanes;")
     block, first, stop = _part(w, s.gone, scratch)
-    k.line(f"place point = {block} * lanes + lane;")
+    k.line(f"index_t point = {block} * lanes + lane;")
     k.line(f"bool inside = point < {points};")
     which = k.new("index", "point", "which") if scratch else ""
     found = k.coordinates("point", s.dims)
-    place = [found[key] for key, _ in s.dims if isinstance(key, str) and key.startswith(".")]
+    index = [found[key] for key, _ in s.dims if isinstance(key, str) and key.startswith(".")]
     meets = k.new(kind, "0" if e.combine == "sum" else "-ENDLESS", "sum")
     k.line("#pragma unroll 4")  # four loads on their way at once
-    with k.block(f"for (place next = {first} + slice; inside && next < {stop}; next += slices)"):
+    with k.block(f"for (index_t next = {first} + slice; inside && next < {stop}; next += slices)"):
         deep = k.coordinates(k.new("index", "next", "at"), s.gone)
-        value = convert(w.values.value(step, {**found, **deep}, place), kind)
+        value = convert(w.values.value(step, {**found, **deep}, index), kind)
         k.line(f"{meets} = {w.joined(step, meets, value)};")
     k.line(f"part[threadIdx.x] = {meets};")
     with k.block("for (int half = slices / 2; half; half /= 2)"):
@@ -116,7 +116,7 @@ def _side_by_side(w: KernelWriter, step: Compute, scratch: str) -> Launch:
         other = w.joined(step, "part[threadIdx.x]", "part[threadIdx.x + half * lanes]")
         k.line(f"if (slice < half) part[threadIdx.x] = {other};")
     with k.block("if (inside && slice == 0)"):
-        _store(w, step, found, place, "part[lane]", which, scratch)
+        _store(w, step, found, index, "part[lane]", which, scratch)
     return w.launch(s.points, s.lanes or tuning.SUMS_PER_BLOCK, tuning.THREADS_PER_BLOCK)
 
 
@@ -130,19 +130,19 @@ def _rows_of_a_table(w: KernelWriter, step: Compute, scratch: str) -> Launch:
     blocks = [*s.kept, ("row", Size(rows)), ("chunk", Size(-(-width // tuning.THREADS_PER_BLOCK)))]
     k.shares("unsigned", "hits", tuning.TABLE_TILE // 32)
     block, first, stop = _part(w, s.gone, scratch)
-    k.line(f"place point = {block};")
+    k.line(f"index_t point = {block};")
     found = k.coordinates("point", blocks)
     column = k.new("index", f"{found['chunk']} * {tuning.THREADS_PER_BLOCK} + threadIdx.x", "column")
     k.line(f"bool inside = {column} < {width};")
     across = k.coordinates(k.new("index", column, "at"), features(rest))
-    place = [across[key] for key, _ in features(rest)]
+    index = [across[key] for key, _ in features(rest)]
     total = k.new("float", "0", "sum")
 
     def entry(number: str) -> tuple[Mapping[Key, str], list[str]]:
         deep = k.coordinates(k.new("index", number, "entry"), s.gone)
         return {**found, **deep}, [deep[key] for key, _ in s.gone if isinstance(key, str) and key.startswith("|")]
 
-    with k.block(f"for (place tile = {first}; tile < {stop}; tile += {tuning.TABLE_TILE})"):
+    with k.block(f"for (index_t tile = {first}; tile < {stop}; tile += {tuning.TABLE_TILE})"):
         k.line(f"if (threadIdx.x < {tuning.TABLE_TILE // 32}) hits[threadIdx.x] = 0;")
         k.line("__syncthreads();")
         inside = f"spot < {tuning.TABLE_TILE} && tile + spot < {stop}"
@@ -156,7 +156,7 @@ def _rows_of_a_table(w: KernelWriter, step: Compute, scratch: str) -> Launch:
             k.block("for (unsigned left = inside ? hits[word] : 0; left; left &= left - 1)"),
         ):
             lead, inner = entry("tile + word * 32 + __ffs(left) - 1")
-            k.line(f"{total} += {convert(w.values.read(values, lead, [*inner, *place]), 'float')};")
+            k.line(f"{total} += {convert(w.values.read(values, lead, [*inner, *index]), 'float')};")
         k.line("__syncthreads();")
     with k.block("if (inside)"):
         flat = ""
@@ -165,14 +165,14 @@ def _rows_of_a_table(w: KernelWriter, step: Compute, scratch: str) -> Launch:
             for key, size in [*s.kept, ("row", Size(rows))]:
                 before = f"({before} * {k.size(size)} + {found[key]})"
             flat = f"({before} * {width} + {column})"
-        _store(w, step, found, [found["row"], *place], total, flat, scratch)
+        _store(w, step, found, [found["row"], *index], total, flat, scratch)
     return w.launch(points_in(blocks), 1, tuning.THREADS_PER_BLOCK)
 
 
 def _store(
-    w: KernelWriter, step: Compute, lead: Mapping[Key, str], place: list[str], value: str, which: str, scratch: str
+    w: KernelWriter, step: Compute, lead: Mapping[Key, str], index: list[str], value: str, which: str, scratch: str
 ) -> None:
-    """A sum to its place; or to that of its piece, where there are several."""
+    """Store a sum; in the row of its piece, where there are several."""
     k, kind = w.k, _kind(w, step)
     if scratch:
         host = k.scratch(scratch, kind, written=True)
@@ -181,8 +181,8 @@ def _store(
     value = convert((value, kind), w.layouts[step.equation.out.name].kind)
     with k.block("else") if scratch else nullcontext():
         if step.mode == "add":
-            value = w.joined(step, w.before(step, lead, place), value)
-        k.store(operand(w.layouts, Access(step.equation.out), w.where), lead, place, value)
+            value = w.joined(step, w.before(step, lead, index), value)
+        k.store(operand(w.layouts, Access(step.equation.out), w.where), lead, index, value)
 
 
 def joined(w: KernelWriter, step: Compute, scratch: str) -> Launch:
@@ -198,6 +198,6 @@ def joined(w: KernelWriter, step: Compute, scratch: str) -> Launch:
         part = f"{host}[{times('piece', points)} + point]"
         k.line(f"{meets} = {w.joined(step, meets, part)};")
     found = k.coordinates("point", s.dims)
-    place = [found[key] for key, _ in s.dims if isinstance(key, str) and key.startswith(".")]
-    _store(w, step, found, place, meets, "", "")
+    index = [found[key] for key, _ in s.dims if isinstance(key, str) and key.startswith(".")]
+    _store(w, step, found, index, meets, "", "")
     return w.launch(s.points, tuning.THREADS_PER_BLOCK, tuning.THREADS_PER_BLOCK)

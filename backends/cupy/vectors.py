@@ -65,14 +65,14 @@ def _lies(x: Operand, width: int, n: int) -> bool:
     """True where every group of `n` along the last axis begins at a multiple of `n` elements into the host."""
     if not x.shape or x.shape[-1] != width or x.steps[-1] != ONE:
         return False
-    moves = [stride for _, _, stride in x.place.moves]
+    moves = [stride for _, _, stride in x.address.moves]
     inner = [stride for size, stride in zip(x.shape[:-1], x.steps, strict=False) if size != 1]
-    return not any(stride.factor % n for stride in (*moves, *x.lead.values(), *inner)) and x.place.offset % n == 0
+    return not any(stride.factor % n for stride in (*moves, *x.lead.values(), *inner)) and x.address.offset % n == 0
 
 
 def _touched(x: Operand, written: Sequence[Operand]) -> bool:
     """True where an earlier statement may have written what is now read first: all is loaded before any is stored."""
-    host = x.place.host
+    host = x.address.host
     name = x.access.ref.name
-    names = {w.access.ref.name for w in written if w.place.host == host}
+    names = {w.access.ref.name for w in written if w.address.host == host}
     return bool(names) and (name in names or name == host or host in names)

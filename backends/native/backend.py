@@ -122,7 +122,7 @@ class NativeExecutable(AbstractExecutable):
             ) from error
 
     def plan(self, numbers: Mapping[str, int]) -> tuple[dict[str, int], dict[str, int], int]:
-        """Bytes and place of everything in the arena, and the size of the arena."""
+        """Bytes and offset of everything in the arena, and the size of the arena."""
         emitted = self.emitted
         itemsize = {"float": self.dtype.itemsize, "int": 8, "bool": 1}
         own = [h for h in emitted.hosts if h not in self.borrowed]

@@ -115,9 +115,9 @@ class _Share:
                 panels = c.moved(self.y, "float", c.b.mul(first, c.i64(c.width)))
                 some = c.b.select(c.b.icmp_signed(">", self.k, c.i64(0)), self.k, c.i64(1))  # zeros are written too
                 with c.loop(c.i64(0), some, tuning.MAX_K_UNPACKED) as k:
-                    place = c.moved(panels, "float", c.b.mul(k, self.apart))
+                    address = c.moved(panels, "float", c.b.mul(k, self.apart))
                     count = c.least(c.i64(tuning.MAX_K_UNPACKED), c.b.sub(self.k, k))
-                    self._rows((place, c.i64(c.width), self.apart), (first, past), self.rows, k, count)
+                    self._rows((address, c.i64(c.width), self.apart), (first, past), self.rows, k, count)
             with packed:
                 some = c.b.select(c.b.icmp_signed(">", self.k, c.i64(0)), self.k, c.i64(1))  # zeros are written too
                 with c.loop(first, past, tuning.BLOCK_N_VECTORS) as j, c.loop(c.i64(0), some, self.block) as k:

@@ -85,7 +85,7 @@ class _Kernel:
         self.rows_, self.bytes = self._buffers() if len(plan) > 1 else ({}, 0)
 
     def _operand(self, access: Access, fresh: bool) -> int:
-        found = self.m.operand(access, self.where).placed(keys(features(self.shape)), self.shape, fresh)
+        found = self.m.operand(access, self.where).strided(keys(features(self.shape)), self.shape, fresh)
         self.operands.append(found)
         return len(self.operands) - 1
 
@@ -118,9 +118,9 @@ class _Kernel:
         self.operands = [replace(o, pointer=p) for o, p in zip(self.operands, point.pointers, strict=True)]
         buffers: dict[Access, int] = {}
         for access, start in self.rows_.items():
-            place = self.c.moved(point.pointers[-1], "bool", self.c.i64(start))
+            address = self.c.moved(point.pointers[-1], "bool", self.c.i64(start))
             buffers[access] = len(self.operands)
-            self.operands.append(Strided(place, {LAST: ONE}, self.m.layouts[access.ref.name].kind, fresh=True))
+            self.operands.append(Strided(address, {LAST: ONE}, self.m.layouts[access.ref.name].kind, fresh=True))
         for number, stage in enumerate(self.plan):
             if number % 2:
                 self._along(stage, buffers)
@@ -145,12 +145,12 @@ class _Kernel:
             if access in self.writes or final.get(access, 0) <= number:
                 continue
             size = -(-self.shape[-1] * self.c.bytes[self.m.layouts[access.ref.name].kind] // ALIGNED) * ALIGNED
-            place = next((f for f in free if f[0] < number and f[2] >= size), None)
-            if place is None:
+            block = next((f for f in free if f[0] < number and f[2] >= size), None)
+            if block is None:
                 start, total = total, total + size
             else:
-                free.remove(place)
-                _, start, size = place
+                free.remove(block)
+                _, start, size = block
             free.append((final[access], start, size))
             found[access] = start
         return found, total

@@ -67,7 +67,7 @@ class Partial:
 
 @dataclass(frozen=True)
 class Operand:
-    """A view of a name's memory at one place of the program: lead strides by dimension, per-example axes in order."""
+    """A view of a name's memory where a statement reads it: strides by dimension, per-example axes in order."""
 
     pointer: Value
     kind: str
@@ -75,7 +75,7 @@ class Operand:
     shape: tuple[int, ...]
     steps: tuple[Size, ...]
 
-    def placed(self, names: Sequence[Key], full: Sequence[int], fresh: bool = False) -> Strided:
+    def strided(self, names: Sequence[Key], full: Sequence[int], fresh: bool = False) -> Strided:
         """Its strides along the lead and along `names`, which stand for the last per-example axes; size 1 stretches."""
         strides = dict(self.lead)
         for name, n, size, step in zip(
@@ -180,13 +180,13 @@ class Statements:
         """One number everywhere a left-hand side goes."""
         names = features(target.shape)
         dims = [(key, n) for key, n in where.dims if key in target.lead] + names
-        placed = target.placed(keys(names), target.shape, fresh=True)
-        dims, (placed,) = collapsed(dims, [placed])
+        given = target.strided(keys(names), target.shape, fresh=True)
+        dims, (given,) = collapsed(dims, [given])
 
         def at(point: Point) -> None:
             self.c.store(self.c.constant(target.kind, number, point.width), point.pointers[0], target.kind, point.width)
 
-        self.c.nest(dims, [placed], at, can_be_wide(dims, [placed]))
+        self.c.nest(dims, [given], at, can_be_wide(dims, [given]))
 
     def map(
         self,

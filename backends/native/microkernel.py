@@ -52,8 +52,8 @@ class _Strip:
             with c.loop(start, stop, block) as i:
                 each = [c.b.add(i, c.i64(r)) for r in range(block)]
                 lines = [c.moved(x, "float", c.b.mul(r, across)) for r in each]
-                places = [c.moved(z, "float", c.b.mul(r, down)) for r in each]
-                self._tile(mask, panel, apart, lines, along, deep, places, adds)
+                addresses = [c.moved(z, "float", c.b.mul(r, down)) for r in each]
+                self._tile(mask, panel, apart, lines, along, deep, addresses, adds)
             start = stop
 
     def _mask(self, left: Value) -> Value:
@@ -68,7 +68,7 @@ class _Strip:
         lines: list[Value],
         along: Value,
         deep: Value,
-        places: list[Value],
+        addresses: list[Value],
         adds: Value,
     ) -> None:
         """A block of rows by a panel."""
@@ -98,19 +98,19 @@ class _Strip:
                 half = len(sums) // 2
                 sums = [c.b.fadd(a, b) for a, b in zip(sums[:half], sums[half:], strict=True)]
             sums = self._carried(whole, deep, 1, sums, multiply)
-        ends = [(place, v) for place in places for v in range(vectors)]
+        ends = [(address, v) for address in addresses for v in range(vectors)]
         alone = c.b.block
         with c.when(adds):
             added = [
-                c.b.fadd(self._load(place, v, cuts[v]), value) for (place, v), value in zip(ends, sums, strict=True)
+                c.b.fadd(self._load(address, v, cuts[v]), value) for (address, v), value in zip(ends, sums, strict=True)
             ]
             there = c.b.block
         totals = [c.b.phi(value.type) for value in sums]
         for total, value, more in zip(totals, sums, added, strict=True):
             total.add(value, alone)
             total.add(more, there)
-        for total, (place, v) in zip(totals, ends, strict=True):
-            self._store(total, place, v, cuts[v])
+        for total, (address, v) in zip(totals, ends, strict=True):
+            self._store(total, address, v, cuts[v])
 
     def _carried(
         self,

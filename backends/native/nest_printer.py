@@ -139,10 +139,10 @@ class _Nest:
         n = self.loads[x]
         if not self.computed[n]:
             return c.value(operands, point, n), operands[n].kind
-        place = self.moved(n, point, operands)
+        address = self.moved(n, point, operands)
         if point.inner[n]:
-            return c.load(place, operands[n].kind, point.width), operands[n].kind
-        return c.splat(c.load(place, operands[n].kind), point.width), operands[n].kind
+            return c.load(address, operands[n].kind, point.width), operands[n].kind
+        return c.splat(c.load(address, operands[n].kind), point.width), operands[n].kind
 
     def moved(self, n: int, point: Point, operands: Sequence[Strided]) -> Value:
         """Where an element lies whose index is computed."""
@@ -175,11 +175,11 @@ class _Nest:
         """One value, added to an element whose index is computed."""
         self._store(self.scalar(self.value, point, self.operands), self.moved(-1, point, self.operands), point.width)
 
-    def _store(self, value: Typed, place: Value, width: int) -> None:
+    def _store(self, value: Typed, address: Value, width: int) -> None:
         result = convert(self.c, value, self.kind)
         if self.adds:
-            result = self.combine.join(self.c.load(place, self.kind, width), result)
-        self.c.store(result, place, self.kind, width)
+            result = self.combine.join(self.c.load(address, self.kind, width), result)
+        self.c.store(result, address, self.kind, width)
 
     # -- rows --------------------------------------------------------------------------------------------------------
 
@@ -197,9 +197,9 @@ class _Nest:
                 self.known[x] = found
             wide = _side_by_side(deep, [*(here[n] for n in used), here[-1]])
 
-            def store(place: Point) -> None:
-                whole = replace(place, index={**point.index, **place.index})
-                self._store(self.scalar(self.value, whole, here), place.pointers[-1], place.width)
+            def store(inner: Point) -> None:
+                whole = replace(inner, index={**point.index, **inner.index})
+                self._store(self.scalar(self.value, whole, here), inner.pointers[-1], inner.width)
 
             self.c.nest(deep, here, store, wide)
 
@@ -215,9 +215,9 @@ class _Nest:
         widths = c.lanes(deep[-1][1], wide) if deep else [1]
         partial = Partial(c, "float", widths, combining(c, x.op))
 
-        def at(place: Point) -> None:
-            whole = replace(place, index={**point.index, **place.index})
-            partial.join(convert(c, self.scalar(x.value, whole, here), "float"), place.width)
+        def at(inner: Point) -> None:
+            whole = replace(inner, index={**point.index, **inner.index})
+            partial.join(convert(c, self.scalar(x.value, whole, here), "float"), inner.width)
 
         c.nest(deep, here, at, wide)
         return partial.total(), "float"
@@ -229,20 +229,20 @@ class _Nest:
 
         def element(i: Value) -> Value:
             pointers = tuple(c.moved(o.pointer, o.kind, c.times(i, o.along(key))) for o in here)
-            place = replace(point, pointers=pointers, ahead={}, index={**point.index, key: i})
-            return convert(c, self.scalar(x.value, place, here), "float")
+            whole = replace(point, pointers=pointers, ahead={}, index={**point.index, key: i})
+            return convert(c, self.scalar(x.value, whole, here), "float")
 
-        best, place = c.slot(c.type("float")), c.slot(I64)
+        best, found = c.slot(c.type("float")), c.slot(I64)
         c.b.store(element(c.i64(0)), best)
-        c.b.store(c.i64(0), place)
+        c.b.store(c.i64(0), found)
         with c.loop(c.i64(1), c.size(extent)) as i:
             value, top = element(i), c.b.load(best, c.type("float"))
             is_nan, was_nan = c.b.fcmp_unordered("uno", value, value), c.b.fcmp_unordered("uno", top, top)
             wins = c.b.and_(c.b.not_(was_nan), c.b.or_(c.b.fcmp_ordered(">", value, top), is_nan))
             with c.when(wins):
                 c.b.store(value, best)
-                c.b.store(i, place)
-        return c.b.load(place, I64)
+                c.b.store(i, found)
+        return c.b.load(found, I64)
 
 
 def _named(x: AffineIndex) -> list[tuple[Key, int]]:

@@ -31,8 +31,8 @@ def _multiply(c: Code, args: Sequence[Value]) -> None:
     written = Signature(VOID, KINDS)
 
     def panel(v: Value, vectors: int, cut: Value) -> None:
-        place = c.b.add(c.i64(2 * (vectors - 1)), c.b.zext(cut, I64))
-        function = c.b.load(c.b.gep(table, place, POINTER), POINTER)
+        address = c.b.add(c.i64(2 * (vectors - 1)), c.b.zext(cut, I64))
+        function = c.b.load(c.b.gep(table, address, POINTER), POINTER)
         line = c.b.select(packed, c.i64(vectors * c.width), apart)
         start = c.moved(base, "float", c.b.mul(c.b.sub(v, first), step))
         out = c.moved(z, "float", c.b.mul(v, lanes))
@@ -58,8 +58,8 @@ def _pack(c: Code, args: Sequence[Value]) -> None:
     def panel(v: Value, vectors: int, cut: Value) -> None:
         lane, column = c.i64(vectors * c.width), c.b.mul(v, c.i64(c.width))
         width = c.least(c.b.sub(columns, column), lane)
-        place = c.moved(into, "float", c.b.mul(c.b.mul(c.b.sub(v, first), c.i64(c.width)), deep))
-        copy(c, [place, lane, c.moved(matrix, "float", c.b.mul(column, step)), width, step, deep, along])
+        address = c.moved(into, "float", c.b.mul(c.b.mul(c.b.sub(v, first), c.i64(c.width)), deep))
+        copy(c, [address, lane, c.moved(matrix, "float", c.b.mul(column, step)), width, step, deep, along])
 
     _over(c, columns, first, past, panel)
 

@@ -78,8 +78,8 @@ def _pack(c: Code, args: Sequence[Value]) -> None:
     into, matrix = task.pointers
     step, along, columns, deep, shares = task.sizes
     first, past = _part(task, columns, shares)
-    place = c.moved(into, "float", c.b.mul(c.b.mul(first, c.i64(c.width)), deep))
-    pack(c, [place, matrix, step, along, columns, deep, first, past])
+    address = c.moved(into, "float", c.b.mul(c.b.mul(first, c.i64(c.width)), deep))
+    pack(c, [address, matrix, step, along, columns, deep, first, past])
 
 
 def _multiply(c: Code, args: Sequence[Value]) -> None:

@@ -114,22 +114,22 @@ class Blocks:
         with c.when(c.b.icmp_signed(">", steps, c.i64(tuning.SUM_BLOCK))):
             self._add(two, target.pointer, elements)
 
-    def _set(self, place: Value, elements: Size) -> None:
+    def _set(self, address: Value, elements: Size) -> None:
         """Zeros."""
         c = self.c
         dims: Dims = [("element", elements)]
-        there = Strided(place, {"element": ONE}, "float", fresh=True)
+        there = Strided(address, {"element": ONE}, "float", fresh=True)
 
         def at(point: Point) -> None:
             c.store(c.constant("float", 0, point.width), point.pointers[0], "float", point.width)
 
         c.nest(dims, [there], at, can_be_wide(dims, [there]))
 
-    def _add(self, source: Value, place: Value, elements: Size) -> None:
-        """What lies in one place, added to another."""
+    def _add(self, source: Value, address: Value, elements: Size) -> None:
+        """What lies in one address, added to another."""
         c = self.c
         dims: Dims = [("element", elements)]
-        operands = [Strided(p, {"element": ONE}, "float", fresh=True) for p in (source, place)]
+        operands = [Strided(p, {"element": ONE}, "float", fresh=True) for p in (source, address)]
 
         def at(point: Point) -> None:
             values = [c.load(p, "float", point.width) for p in point.pointers]

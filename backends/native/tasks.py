@@ -27,7 +27,7 @@ class Task:
         self.sizes = [_constant(s) or self.argument(next(places), I64) for s in sizes]
 
     def argument(self, n: int, kind: Type) -> Value:
-        """What stands at a place among the arguments: the pointers, then the sizes."""
+        """What stands at an index among the arguments: the pointers, then the sizes."""
         return self.c.entry.load(self.c.entry.gep(self.table, self.c.i64(n), I64), kind)
 
 

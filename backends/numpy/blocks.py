@@ -35,7 +35,7 @@ def local(writer: SourceWriter, step: Fuse) -> dict[str, str]:
 
 
 def _follows(writer: SourceWriter, access: Access, span: Range) -> bool:
-    """True if a step of the span stands at a known place, counted from the beginning of the buffer."""
+    """True if a step of the span stands at a known position, counted from the beginning of the buffer."""
     buffer, axes = writer.buffers.get(access.ref.name), writer.system.decls[access.ref.name].axes
     kept = {r.axis: r for r in buffer.axes} if buffer else {a: Range(a, fixed(1), last(a)) for a in axes}
     for index, axis in zip(access.ref.index, axes, strict=True):

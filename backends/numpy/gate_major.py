@@ -58,8 +58,8 @@ class _Units:
                 used = [(a.ref.name, piece(a, self.size[a.ref.name])) for a in refs if a.ref.name in self.size]
                 self.uses.append((step, used))
         asked = {r.name for r in program.system.outputs.values()}
-        self.apart = {program.place(n)[0] for n in self.size if n in asked}
-        self.apart |= {program.place(n)[0] for n in program.buffers if n not in self.size}
+        self.apart = {program.storage(n)[0] for n in self.size if n in asked}
+        self.apart |= {program.storage(n)[0] for n in program.buffers if n not in self.size}
         self.group = _Groups()
         self.parted: set[str] = set()
         self._share()
@@ -67,7 +67,7 @@ class _Units:
     def _share(self) -> None:
         group = self.group
         for name in self.size:
-            host, start = self.program.place(name)
+            host, start = self.program.storage(name)
             if host in self.size:
                 group.join(host, name)
                 self.unit[name] = gcd(self.unit[name], start)
@@ -86,7 +86,7 @@ class _Units:
         for step, used in self.uses:
             for name, part in used:
                 if self.unit[name] < self.size[name] and not self._fits(step, self.unit[name], part):
-                    self.apart.add(self.program.place(name)[0])
+                    self.apart.add(self.program.storage(name)[0])
 
     def _length(self, step: Compute) -> int:
         """Elements of the left-hand side of a statement that may be computed gate by gate; 0 for any other."""
@@ -103,7 +103,7 @@ class _Units:
 
     def may(self, name: str) -> bool:
         """True where all that is done with a vector, and with what shares its memory, can be done gate by gate."""
-        host = self.program.place(name)[0]
+        host = self.program.storage(name)[0]
         unit, most = self.unit[name], tuning.MAX_PARTS * self.unit[name]
         return unit < self.size[name] <= self.size[host] <= most and host not in self.apart
 

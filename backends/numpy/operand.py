@@ -46,7 +46,7 @@ class Operand:
         """The text with brackets after it, in parentheses where it is not a plain name or subscript."""
         return f"{self.text}[{suffix}]"
 
-    def placed(self, lead: Sequence[Key], rank: int) -> str:
+    def aligned(self, lead: Sequence[Key], rank: int) -> str:
         """The text with size-1 axes put in, so that it broadcasts against `lead` and `rank` per-example axes."""
         if self.number or (not self.lead and self.rank <= rank):
             return self.text
@@ -72,7 +72,7 @@ class Operand:
 
 @dataclass(frozen=True)
 class Where:
-    """The place of one statement: loop variables around it, the axes it spans at once, and names that change there.
+    """Where one statement stands: loop variables around it, the axes it spans at once, and names that change there.
 
     gates  their number and size in a statement that goes gate by gate
     block  the steps of the first axis that are computed together, as names for the first and past the last of them,

@@ -234,4 +234,4 @@ def _text(writer: SourceWriter, form: Form, where: Where, rank: int, axis: Axis,
         return TEXTS[form.op].format(*(_text(writer, f, where, rank, axis, by + form.by) for f in form.args))
     if isinstance(form, Access):
         form = Access(form.ref.substitute({axis: running(axis, by)}), form.views)
-    return writer.operand(form, where).placed(where.lead, rank)
+    return writer.operand(form, where).aligned(where.lead, rank)

@@ -59,7 +59,7 @@ class StatementWriter:
         if contracts and self.e.combine == "sum":
             self._product()
         elif op == "scatter" and not self.lead and set(self.summed) <= set(self.args[0].lead):
-            values, index = (a.placed(self.where.lead, a.rank) for a in self.args)
+            values, index = (a.aligned(self.where.lead, a.rank) for a in self.args)
             rank = self.args[0].rank - self.args[1].rank
             self._store(f"scatter_sum({values}, {index}, {self.attrs['size']}, {rank})")
         elif self.summed or self.e.combine == "max":
@@ -96,19 +96,19 @@ class StatementWriter:
         self.writer.line(write(scratch), note)
         self.writer.line(f"{self.writer.function('add')}({self.target.text}, {scratch}, {self.target.text})")
 
-    def _placed(self, rank: int | None = None) -> list[str]:
+    def _aligned(self, rank: int | None = None) -> list[str]:
         rank = max([len(self.decl.shape), *(a.rank for a in self.args)]) if rank is None else rank
-        return [a.placed(self.where.lead, rank) for a in self.args]
+        return [a.aligned(self.where.lead, rank) for a in self.args]
 
     def _plain(self) -> None:
         """One value per point of the left-hand side."""
         op = self.e.op
         if op == "slice":
             x = viewed(self.args[0], op, self.attrs)
-            self._store(x.placed(self.where.lead, x.rank))
+            self._store(x.aligned(self.where.lead, x.rank))
             return
         if op in ("copy", "cast") or (op == "stop_gradient" and self.writer.dtype != "complex128"):
-            self._store(self._placed()[0])
+            self._store(self._aligned()[0])
             return
         if (
             op == "sigmoid"
@@ -116,7 +116,7 @@ class StatementWriter:
             and self.step.mode == "set"
             and not self.args[0].number
         ):
-            self._sigmoid(self._placed()[0])
+            self._sigmoid(self._aligned()[0])
             return
         ufunc = self._ufunc()
         if ufunc is not None:
@@ -144,7 +144,7 @@ class StatementWriter:
         op = self.e.op
         if self.writer.dtype == "complex128" and op in COMPLEX:
             return None
-        texts = self._placed()
+        texts = self._aligned()
         if op == "pow" and self.args[1].number and isinstance(self.step.args[1], Const):
             power = POWERS.get(self.step.args[1].value)
             if power is not None:
@@ -161,9 +161,9 @@ class StatementWriter:
         ranks = [a.rank for a in self.args]
         elementwise = self.e.operation.family.name == "elementwise"
         if elementwise:
-            texts, ranks = self._placed(max(ranks)), [max(ranks)] * len(ranks)
+            texts, ranks = self._aligned(max(ranks)), [max(ranks)] * len(ranks)
         else:
-            texts = [a.placed(self.where.lead, a.rank) for a in self.args]
+            texts = [a.aligned(self.where.lead, a.rank) for a in self.args]
         name = self.writer.kernel(self.e.op, ranks, self.attrs)
         value = f"{name}({', '.join(texts)})"
         missing = len(self.decl.shape) - len(self._shape())
@@ -189,7 +189,7 @@ class StatementWriter:
         if self.e.op == "sum" and self.e.combine == "sum" and self._whole_sum():
             return
         if self.e.op in ("copy", "cast"):
-            value = self._placed(len(shape))[0]
+            value = self._aligned(len(shape))[0]
         else:
             ufunc = self._ufunc()
             value = f"{ufunc[0]}({', '.join(ufunc[1])})" if ufunc else self._call()
@@ -221,7 +221,7 @@ class StatementWriter:
         if set(x.lead) != set(self.where.lead) or self.attrs.get("keepdims") or self.step.mode != "set":
             return False
         axes = (*(self.where.lead.index(a) for a in self.summed), *self.attrs["axis"])
-        value = x.placed(self.where.lead, x.rank)
+        value = x.aligned(self.where.lead, x.rank)
         self.writer.line(f"total({value}, {axes}, {self.target.text})", self.writer.note(self.e))
         return True
 

@@ -17,9 +17,10 @@ from unroll.backends.cupy.scalar_expressions import KNOWN
 from unroll.compiler.pipeline import compile_system
 
 GOLDEN = """\
-__device__ inline void k2_h_1_body(place point, place v_batch_size_end, const real* v_x, place v_t_step, real* v_h) {
+__device__ inline void k2_h_1_body(index_t point, index_t v_batch_size_end, const real* v_x, index_t v_t_step, \
+real* v_h) {
     if (point >= 3 * v_batch_size_end) return;
-    place v_at = point % 3;
+    index_t v_at = point % 3;
     point /= 3;
     real v_x_2 = v_x[(v_t_step - 1) * (3 * v_batch_size_end) + point * 3 + v_at];
     real v_x_3 = v_h[(v_t_step - 1) * (3 * v_batch_size_end) + point * 3 + v_at];
@@ -28,14 +29,15 @@ __device__ inline void k2_h_1_body(place point, place v_batch_size_end, const re
     real v_v_3 = v_v_2;
     v_h[v_t_step * (3 * v_batch_size_end) + point * 3 + v_at] = v_v_3;
 }
-extern "C" __global__ void k2_h_1(place v_batch_size_end, const real* v_x, place v_t_step, real* v_h) {
-    k2_h_1_body((place)blockIdx.x * 256 + threadIdx.x, v_batch_size_end, v_x, v_t_step, v_h);
+extern "C" __global__ void k2_h_1(index_t v_batch_size_end, const real* v_x, index_t v_t_step, real* v_h) {
+    k2_h_1_body((index_t)blockIdx.x * 256 + threadIdx.x, v_batch_size_end, v_x, v_t_step, v_h);
 }
 """
 FOUR_AT_ONCE = """\
-__device__ inline void k2_h_1_body(place point, place v_batch_size_end, const real* v_x, place v_t_step, real* v_h) {
+__device__ inline void k2_h_1_body(index_t point, index_t v_batch_size_end, const real* v_x, index_t v_t_step, \
+real* v_h) {
     if (point >= 3 * v_batch_size_end) return;
-    place v_at = point % 3;
+    index_t v_at = point % 3;
     point /= 3;
     Lanes<real, 4> v_x_2 = *(const Lanes<real, 4>*)&v_x[(v_t_step - 1) * (12 * v_batch_size_end) \
 + point * 12 + (v_at * 4)];
@@ -51,23 +53,23 @@ __device__ inline void k2_h_1_body(place point, place v_batch_size_end, const re
     }
     *(Lanes<real, 4>*)&v_h[v_t_step * (12 * v_batch_size_end) + point * 12 + (v_at * 4)] = v_y;
 }
-extern "C" __global__ void k2_h_1(place v_batch_size_end, const real* v_x, place v_t_step, real* v_h) {
-    k2_h_1_body((place)blockIdx.x * 64 + threadIdx.x, v_batch_size_end, v_x, v_t_step, v_h);
+extern "C" __global__ void k2_h_1(index_t v_batch_size_end, const real* v_x, index_t v_t_step, real* v_h) {
+    k2_h_1_body((index_t)blockIdx.x * 64 + threadIdx.x, v_batch_size_end, v_x, v_t_step, v_h);
 }
 """
 LOOP = """\
 extern "C" __global__ void __launch_bounds__(256, 1) loop0_t(unsigned* barrier, unsigned* flag, int down, \
-place v_T_end, place v_batch_size_end, const real* v_x, real* v_h) {
+index_t v_T_end, index_t v_batch_size_end, const real* v_x, real* v_h) {
     extern __shared__ Four room[];
     unsigned target = 0;
     if (look(barrier + 1)) return;
     __syncthreads();
     #pragma unroll 1
-    for (place v_t_step = 1; v_t_step <= v_T_end; v_t_step++) {
+    for (index_t v_t_step = 1; v_t_step <= v_T_end; v_t_step++) {
         if (arrive_and_wait(barrier, flag, target)) return;
         #pragma unroll 1
-        for (place point = (place)blockIdx.x * 256 + threadIdx.x; point < 3 * v_batch_size_end; \
-point += (place)gridDim.x * 256) {
+        for (index_t point = (index_t)blockIdx.x * 256 + threadIdx.x; point < 3 * v_batch_size_end; \
+point += (index_t)gridDim.x * 256) {
             k2_h_1_body(point, v_batch_size_end, v_x, v_t_step, v_h);
         }
     }

@@ -280,7 +280,7 @@ def launchCooperativeKernel(
         on.invalid = True
         raise CUDADriverError("CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED: operation not permitted when stream is capturing")
     sizes = [
-        8 if "*" in kind or (kernel.wide and "place" in kind) else 4
+        8 if "*" in kind or (kernel.wide and "index_t" in kind) else 4
         for kind in emulator.parameters(kernel.code)[kernel.name]
     ]
     given = ctypes.cast(kernel_params, ctypes.POINTER(ctypes.c_void_p))

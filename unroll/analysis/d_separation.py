@@ -95,14 +95,14 @@ def without(parents: Mapping[N, Iterable[N]], removed: Collection[N], random: Co
     The children of a function read its parents instead. Those of a random node depend on each other besides, each on
     those before it and on their parents (Shachter 1988, arc reversal and removal).
     """
-    place = {node: k for k, node in enumerate(parents)}
+    position = {node: k for k, node in enumerate(parents)}
     left = {node: set(above) for node, above in parents.items()}
     below = {node: set(after) for node, after in children_of(parents).items()}
     for node in reversed(list(parents)):
         if node not in removed:
             continue
         inherited = left.pop(node)
-        for child in sorted(below.pop(node), key=place.__getitem__):
+        for child in sorted(below.pop(node), key=position.__getitem__):
             left[child] |= inherited
             left[child].discard(node)
             for parent in inherited:
@@ -111,4 +111,4 @@ def without(parents: Mapping[N, Iterable[N]], removed: Collection[N], random: Co
                 inherited |= left[child] | {child}
         for parent in parents[node]:
             below[parent].discard(node)
-    return {node: sorted(left[node], key=place.__getitem__) for node in parents if node in left}
+    return {node: sorted(left[node], key=position.__getitem__) for node in parents if node in left}

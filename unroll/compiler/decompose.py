@@ -31,7 +31,7 @@ class Decomposition:
 
     shapes  of what it reads, by operand
     result  the shape of its value, which may be stretched to that of its left-hand side
-    loops   over the left-hand side; `place` is where in the value an element of it comes from
+    loops   over the left-hand side; `position` is where in the value an element of it comes from
     """
 
     def __init__(self, step: Compute, shape: Callable[[str], Shape], kind: str) -> None:
@@ -41,7 +41,7 @@ class Decomposition:
         self.result: Shape = tuple(e.operation.family.shape(self.shapes, self.attrs))
         self.out, self.used = shape(e.out.name), 0
         self.loops = tuple(self.loop(n) for n in self.out)
-        self.place = self.stretched(self.result, tuple(map(at, self.loops)))
+        self.position = self.stretched(self.result, tuple(map(at, self.loops)))
 
     def loop(self, size: int) -> LoopVariable:
         """A loop variable of its own."""
@@ -49,14 +49,14 @@ class Decomposition:
         letter, turn = LETTERS[(self.used - 1) % len(LETTERS)], (self.used - 1) // len(LETTERS)
         return LoopVariable(f"{letter}{turn or ''}", size)
 
-    def stretched(self, shape: Shape, place: Indices) -> Indices:
-        """The place in a value that is broadcast, of a place in what it is broadcast to: aligned at the right."""
-        last = place[len(place) - len(shape) :]
+    def stretched(self, shape: Shape, position: Indices) -> Indices:
+        """The position in a value that is broadcast, of a position in what it is broadcast to: aligned at the right."""
+        last = position[len(position) - len(shape) :]
         return tuple(ZERO if n == 1 else index for n, index in zip(shape, last, strict=True))
 
-    def read(self, n: int, place: Indices) -> Scalar:
-        """An operand at a place in what it is broadcast to."""
-        return Load(self.args[n], self.stretched(self.shapes[n], place))
+    def read(self, n: int, position: Indices) -> Scalar:
+        """An operand at a position in what it is broadcast to."""
+        return Load(self.args[n], self.stretched(self.shapes[n], position))
 
     def axes(self, n: int = 0) -> list[int]:
         """The axes of an operand that a reduction takes together, counted from the front."""
@@ -71,7 +71,7 @@ class Decomposition:
         """A nest over a part of the left-hand side: of each of the value's axes a range, one index, or all of it."""
         lead = self.loops[: len(self.out) - len(self.result)]
         index: list[Coordinate] = list(map(at, lead))
-        loops, place = list(lead), list[Coordinate]()
+        loops, position = list(lead), list[Coordinate]()
         for chosen, n, whole in zip(taken, self.result, self.loops[len(lead) :], strict=True):
             if isinstance(chosen, int):
                 index.append(AffineIndex((), chosen) if n == whole.size else at(whole))
@@ -82,13 +82,13 @@ class Decomposition:
                 loop = self.loop(len(chosen))
                 where = at(loop).scaled(chosen.step, chosen.start)
             loops.append(loop)
-            place.append(at(loop) if n == whole.size else ZERO)
+            position.append(at(loop) if n == whole.size else ZERO)
             index.append(where)
-        return Nest(tuple(loops), tuple(index), value(tuple(place)))
+        return Nest(tuple(loops), tuple(index), value(tuple(position)))
 
 
 def _pointwise(s: Decomposition) -> tuple[Nest, ...]:
-    args = tuple(s.read(n, s.place) for n in range(len(s.args)))
+    args = tuple(s.read(n, s.position) for n in range(len(s.args)))
     exponent = s.args[1] if s.op == "pow" else None
     short = _power(args[0], exponent.value, s.kind) if isinstance(exponent, Const) else None
     return s.stored(short or Apply(s.op, args, s.kind))
@@ -113,39 +113,39 @@ def _power(base: Scalar, exponent: float, kind: str) -> Apply | None:
 
 def _reduced(s: Decomposition) -> tuple[Nest, ...]:
     """A sum or a maximum over per-example axes."""
-    place, gone = _row(s)
-    return s.stored(Reduce(s.op, gone, s.read(0, place)))
+    position, gone = _row(s)
+    return s.stored(Reduce(s.op, gone, s.read(0, position)))
 
 
 def _row(s: Decomposition) -> tuple[Indices, tuple[LoopVariable, ...]]:
     """Where the operand of a reduction is read: at loops of its own along the axes that it takes together."""
     shape, axes = s.shapes[0], s.axes()
     own = {a: s.loop(shape[a]) for a in axes}
-    kept = iter(s.place if len(s.place) < len(shape) else [x for i, x in enumerate(s.place) if i not in own])
+    kept = iter(s.position if len(s.position) < len(shape) else [x for i, x in enumerate(s.position) if i not in own])
     return tuple(at(own[i]) if i in own else next(kept) for i in range(len(shape))), tuple(own.values())
 
 
 def _shrunk(s: Decomposition) -> tuple[Nest, ...]:
     """A sum to a shape that the operand's is a broadcast of."""
     shape, lead = s.shapes[0], len(s.shapes[0]) - len(s.result)
-    place = [*([ZERO] * lead), *s.place]
+    position = [*([ZERO] * lead), *s.position]
     gone = {i: s.loop(n) for i, n in enumerate(shape) if n != 1 and (i < lead or s.result[i - lead] == 1)}
     for i, loop in gone.items():
-        place[i] = at(loop)
-    value = s.read(0, tuple(place))
+        position[i] = at(loop)
+    value = s.read(0, tuple(position))
     return s.stored(Reduce("sum", tuple(gone.values()), value) if gone else value)
 
 
 def _argmax(s: Decomposition) -> tuple[Nest, ...]:
-    """The place of the first largest element."""
+    """The position of the first largest element."""
     loop = s.loop(s.shapes[0][-1])
-    return s.stored(Reduce("argmax", (loop,), s.read(0, (*s.place, at(loop)))))
+    return s.stored(Reduce("argmax", (loop,), s.read(0, (*s.position, at(loop)))))
 
 
 def _product(s: Decomposition) -> tuple[Nest, ...]:
     """A product, as one sum of products."""
     a, b, out = subscripts(s.op, [len(shape) for shape in s.shapes], s.attrs)
-    where = dict(zip(out, s.place, strict=True))
+    where = dict(zip(out, s.position, strict=True))
     sizes = dict(zip((*a, *b), (*s.shapes[0], *s.shapes[1]), strict=True))
     gone = {x: s.loop(sizes[x]) for x in dict.fromkeys(a + b) if x not in where}
     where |= {x: at(loop) for x, loop in gone.items()}
@@ -161,18 +161,18 @@ def _stable(s: Decomposition) -> tuple[Nest, ...]:
     4.1). A row whose largest element is infinite is left unshifted, and a softmax is zero where the sum is: as NumPy
     has it.
     """
-    place, gone = _row(s)
-    x = s.read(0, place)
+    position, gone = _row(s)
+    x = s.read(0, position)
     top = Reduce("max", gone, x)
     shift = _apply("where", _apply("isfinite", top), top, _number(0.0))
     total = Reduce("sum", gone, _apply("exp", _apply("sub", x, shift)))
     if s.op == "softmax":
         divisor = _apply("where", _apply("equal", total, _number(0.0)), _number(1.0), total)
-        return s.stored(_apply("div", _apply("exp", _apply("sub", s.read(0, s.place), shift)), divisor))
+        return s.stored(_apply("div", _apply("exp", _apply("sub", s.read(0, s.position), shift)), divisor))
     logarithm = _apply("log", total)
     if s.op == "logsumexp":
         return s.stored(_apply("add", logarithm, shift))
-    chosen = s.read(0, (*s.place, Clamp(s.read(1, s.place), s.shapes[0][-1])))
+    chosen = s.read(0, (*s.position, Clamp(s.read(1, s.position), s.shapes[0][-1])))
     return s.stored(_apply("sub", logarithm, _apply("sub", chosen, shift)))
 
 
@@ -188,13 +188,13 @@ def _number(value: float) -> Scalar:
 
 
 def _broadcast(s: Decomposition) -> tuple[Nest, ...]:
-    return s.stored(s.read(0, s.place))
+    return s.stored(s.read(0, s.position))
 
 
 def _transposed(s: Decomposition) -> tuple[Nest, ...]:
-    rank, axes = len(s.place), s.attrs.get("axes")
+    rank, axes = len(s.position), s.attrs.get("axes")
     order = range(rank)[::-1] if axes is None else [a + rank for a in axes]
-    where = dict(zip(order, s.place, strict=True))
+    where = dict(zip(order, s.position, strict=True))
     return s.stored(s.read(0, tuple(where[i] for i in range(rank))))
 
 
@@ -206,21 +206,21 @@ def _taken(parts: Sequence[Part], shape: Shape) -> list[range | int | None]:
 
 
 def _sliced(s: Decomposition) -> tuple[Nest, ...]:
-    result, place = iter(s.place), list[Coordinate]()
+    result, position = iter(s.position), list[Coordinate]()
     for taken in _taken(s.attrs["parts"], s.shapes[0]):
         if isinstance(taken, int):
-            place.append(AffineIndex((), taken))
+            position.append(AffineIndex((), taken))
             continue
         index = next(result)
         assert isinstance(index, AffineIndex)
-        place.append(index if taken is None else index.scaled(taken.step, taken.start))
-    return s.stored(Load(s.args[0], tuple(place)))
+        position.append(index if taken is None else index.scaled(taken.step, taken.start))
+    return s.stored(Load(s.args[0], tuple(position)))
 
 
 def _unsliced(s: Decomposition) -> tuple[Nest, ...]:
     """A slice put back into zeros."""
     taken = _taken(s.attrs["parts"], s.result)
-    return (*s.stored(_number(0.0)), s.part(taken, lambda place: s.read(0, place)))
+    return (*s.stored(_number(0.0)), s.part(taken, lambda position: s.read(0, position)))
 
 
 def _joined(s: Decomposition) -> tuple[Nest, ...]:
@@ -233,14 +233,14 @@ def _joined(s: Decomposition) -> tuple[Nest, ...]:
     for n in range(len(s.args)):
         taken: list[range | int | None] = [None] * rank
         taken[axis] = n if s.op == "stack" else range(starts[n], starts[n + 1])
-        found.append(s.part(taken, lambda place, n=n: s.read(n, place)))  # type: ignore[misc]
+        found.append(s.part(taken, lambda position, n=n: s.read(n, position)))  # type: ignore[misc]
     return tuple(found)
 
 
 def _reshaped(s: Decomposition) -> tuple[Nest, ...]:
     """The same elements in another shape: axes are matched in groups of as many elements, each counted through."""
     old = [n for n in s.shapes[0] if n != 1]
-    new = [(n, x) for n, x in zip(s.result, s.place, strict=True) if n != 1]
+    new = [(n, x) for n, x in zip(s.result, s.position, strict=True) if n != 1]
     found: list[Coordinate] = []
     while old and 0 not in old:
         n, m, i, j = old[0], new[0][0], 1, 1
@@ -272,8 +272,10 @@ def _looked_up(s: Decomposition) -> tuple[Nest, ...]:
     """Rows of a table, or one element of each row, by integer index."""
     table = s.shapes[0]
     if s.op == "pick":
-        return s.stored(Load(s.args[0], (*s.stretched(table[:-1], s.place), Clamp(s.read(1, s.place), table[-1]))))
-    rows, rest = s.place[: len(s.shapes[1])], s.place[len(s.shapes[1]) :]
+        return s.stored(
+            Load(s.args[0], (*s.stretched(table[:-1], s.position), Clamp(s.read(1, s.position), table[-1])))
+        )
+    rows, rest = s.position[: len(s.shapes[1])], s.position[len(s.shapes[1]) :]
     return s.stored(Load(s.args[0], (Clamp(s.read(1, rows), table[0]), *rest)))
 
 
@@ -281,14 +283,14 @@ def _scattered(s: Decomposition) -> tuple[Nest, ...]:
     """Values added up in the rows that an index names."""
     values, rank = s.shapes[0], len(s.shapes[1])
     loops = tuple(s.loop(n) for n in values)
-    place = tuple(map(at, loops))
-    row = Clamp(s.read(1, place[:rank]), s.out[0])
-    return (*s.stored(_number(0.0)), Nest(loops, (row, *place[rank:]), s.read(0, place), meets=True))
+    position = tuple(map(at, loops))
+    row = Clamp(s.read(1, position[:rank]), s.out[0])
+    return (*s.stored(_number(0.0)), Nest(loops, (row, *position[rank:]), s.read(0, position), meets=True))
 
 
 def _one_hot(s: Decomposition) -> tuple[Nest, ...]:
     """Unit vectors."""
-    *rows, last = s.place
+    *rows, last = s.position
     assert isinstance(last, AffineIndex)
     return s.stored(_apply("cast", _apply("equal", s.read(0, tuple(rows)), last)))
 

@@ -107,7 +107,7 @@ def _overlaps(program: Program) -> dict[str, list[str]]:
     """For names that share memory with others: which."""
     places: dict[str, list[tuple[str, int, int]]] = {}
     for name in program.buffers:
-        host, offset = program.place(name)
+        host, offset = program.storage(name)
         size = program.system.decls[name].shape[-1:]
         places.setdefault(host, []).append((name, offset, offset + (size[0] if size else 1)))
     return {

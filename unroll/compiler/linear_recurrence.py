@@ -67,7 +67,7 @@ class _Reader:
         self.by: dict[str, list[Compute]] = {}
         for s in self.body:
             self.by.setdefault(s.equation.out.name, []).append(s)
-        self.place, self.hosts = program.place, {program.place(name)[0] for name in self.by}
+        self.storage, self.hosts = program.storage, {program.storage(name)[0] for name in self.by}
         self.known: dict[str, Affine] = {}
         self.here: dict[str, Affine] = {}  # made of values at the same point, with no past of its own
         for s in () if self.nested else self.body:
@@ -134,7 +134,7 @@ class _Reader:
 
     def _own(self, access: Access) -> bool:
         """True for what the loop writes, be it as parts that lie side by side."""
-        return self.place(access.ref.name)[0] in self.hosts
+        return self.storage(access.ref.name)[0] in self.hosts
 
     def _ago(self, s: Compute, ref: Ref) -> int | None:
         """How many of the loop's steps before `s` what it reads was written; None where no one number tells."""

@@ -25,11 +25,11 @@ class Bodies:
 
     def __init__(self, system: System) -> None:
         known = analysis(system)
-        self.place: dict[int, LoopPosition] = places_of(known.order)
+        self.position: dict[int, LoopPosition] = places_of(known.order)
         self.after: dict[Unit, set[Unit]] = {}
         self.known: dict[Unit, Unit] = {}
         for edge in known.edges:
-            a, b = self.place[edge.producer], self.place[edge.consumer]
+            a, b = self.position[edge.producer], self.position[edge.consumer]
             depth = 0
             while depth < min(len(a), len(b)) and a[depth][0] == b[depth][0]:
                 (_, axis, early), (_, _, late) = a[depth], b[depth]
@@ -41,9 +41,9 @@ class Bodies:
                 self.after.setdefault(one, set()).add(other)
         self.rank = self._ranks()
 
-    def _unit(self, n: int, place: LoopPosition, depth: int) -> Unit:
+    def _unit(self, n: int, position: LoopPosition, depth: int) -> Unit:
         """Equation `n` as it stands in the body at that depth of the loops around it."""
-        return tuple(number for number, _, _ in place[: depth + 1]) if len(place) > depth else n
+        return tuple(number for number, _, _ in position[: depth + 1]) if len(position) > depth else n
 
     def _ranks(self) -> dict[Unit, int]:
         """For every unit the length of the longest path that leads to it."""
@@ -70,8 +70,8 @@ class Bodies:
         return unit
 
     def together(self, numbers: Sequence[int]) -> bool:
-        """True if these equations have one place, and none of them needs another within a step."""
-        if len({self.place[n] for n in numbers}) > 1:
+        """True if these equations have one position, and none of them needs another within a step."""
+        if len({self.position[n] for n in numbers}) > 1:
             return False
         members = {self.root(n) for n in numbers}
         if len(members) < len(numbers):

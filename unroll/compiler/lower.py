@@ -321,7 +321,7 @@ def _clearing(work: _Work, name: str, writers: list[int], ranges: tuple[Range, .
 
 
 def _joined(work: _Work, e: Equation) -> bool:
-    """True for a concatenation whose operands are written in its own place."""
+    """True for a concatenation whose operands are written where it lies."""
     home, first = work.parts.get(e.out.name), work.parts.get(e.refs[0].name) if e.refs else None
     return e.op == "concat" and first is not None and first == (home or (e.out.name, 0))
 

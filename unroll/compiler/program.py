@@ -36,7 +36,7 @@ class Program:
     buffers: Mapping[str, Buffer]
     steps: tuple[Step, ...]
 
-    def place(self, name: str) -> tuple[str, int]:
+    def storage(self, name: str) -> tuple[str, int]:
         """The buffer with memory of its own in which a name lies, and at which element of the last axis."""
         offset = 0
         while name in self.buffers and (inside := self.buffers[name].inside) is not None:

@@ -186,7 +186,7 @@ class _Packer:
                 lanes.append(a)
             else:
                 return None
-        return e.op, e.attributes, e.domain, e.batched, decl.dtype, self.bodies.place[n], tuple(lanes)
+        return e.op, e.attributes, e.domain, e.batched, decl.dtype, self.bodies.position[n], tuple(lanes)
 
     # -- what fits together ----------------------------------------------------------------------------------------
 
@@ -241,7 +241,7 @@ class _Packer:
                     return False
                 if maker.op in VIEWS or maker.combine != "sum" or maker.summed:
                     return False
-        if len({self.bodies.place[n] for n in makers}) > 1:
+        if len({self.bodies.position[n] for n in makers}) > 1:
             return False
         return self._neighbours(units)
 

@@ -1,6 +1,6 @@
 """A verifier of programs: run on marks instead of numbers, it shows that every access lies inside its buffer.
 
-Each place in memory holds a mark: the instance that was written there last, and how much of it has been added up.
+Each cell in memory holds a mark: the instance that was written there last, and how much of it has been added up.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def _beyond(system: System, lengths: Lengths) -> bool:
 
 @dataclass(slots=True)
 class Mark:
-    """What a place holds: `parts` contributions to an instance; no instance and no parts where it is cleared."""
+    """What a cell holds: `parts` contributions to an instance; no instance and no parts where it is cleared."""
 
     steps: Steps | None
     parts: int
@@ -104,7 +104,7 @@ class _Run:
         for e in self.system.equations:
             name = e.out.name
             if name not in self.program.buffers:
-                continue  # read in the place of what it rearranges
+                continue  # read where that lies which it rearranges
             if id(e) not in executed:
                 if e.op == "concat" and all(r.name in self.program.buffers for r in e.refs):
                     self.joined[name] = [r.name for r in e.refs]
@@ -197,20 +197,20 @@ class _Run:
             if isinstance(arg, Access):
                 self._read(f"{e.out} = {e.op}", arg.ref, at, id(e) in self.needed)
         name, steps = e.out.name, step_numbers(e.out.index, at, self.lengths)
-        place = self._place(f"{e.out} = {e.op}", e.out, steps)
-        if place is None:
+        cell = self._cell(f"{e.out} = {e.op}", e.out, steps)
+        if cell is None:
             return
-        mark = self.memory.get(place)
-        if s.mode == "set" and (id(s), place, steps) not in begun:
-            begun.add((id(s), place, steps))
+        mark = self.memory.get(cell)
+        if s.mode == "set" and (id(s), cell, steps) not in begun:
+            begun.add((id(s), cell, steps))
             if mark is not None and mark.steps == steps and mark.parts:
                 self.found[f"{name}{list(steps)} is set where it was written before: {e.out} = {e.op}"] = None
-            self.memory[place] = Mark(steps, 1)
+            self.memory[cell] = Mark(steps, 1)
         elif mark is None or (mark.steps is not None and mark.steps != steps):
             if id(e) in self.needed:
                 self.found[f"{e.out} += {e.op} adds to memory that holds no {name}{list(steps)}"] = None
         else:
-            self.memory[place] = Mark(steps, mark.parts + 1)
+            self.memory[cell] = Mark(steps, mark.parts + 1)
 
     def _empty(self, s: Compute, at: Mapping[Axis, int]) -> None:
         """A sum over no steps: its left-hand side is zero wherever it runs."""
@@ -221,11 +221,11 @@ class _Run:
         for steps in product(*(r.steps(self.lengths) for r in kept)):
             here = {**at, **{r.axis: k for r, k in zip(kept, steps, strict=True)}}
             out = step_numbers(e.out.index, here, self.lengths)
-            place = self._place(f"{e.out} = {e.op}", e.out, out)
-            if place is not None:
-                self.memory[place] = Mark(out, 0)
+            cell = self._cell(f"{e.out} = {e.op}", e.out, out)
+            if cell is not None:
+                self.memory[cell] = Mark(out, 0)
 
-    def _place(self, what: str, ref: Ref, steps: Steps) -> StepsOfName | None:
+    def _cell(self, what: str, ref: Ref, steps: Steps) -> StepsOfName | None:
         """Where an instance lies; None, with a problem noted, where that is outside the memory of its name."""
         kept = []
         ranges = {r.axis: r.steps(self.lengths) for r in self._ranges(ref.name)}
@@ -245,7 +245,7 @@ class _Run:
         steps = step_numbers(ref.index, at, self.lengths)
         decl = self.system.decls[ref.name]
         if not needed or (decl.given and ref.name not in self.program.buffers):
-            self._place(what, ref, steps)
+            self._cell(what, ref, steps)
             return
         self._holds(what, ref, steps)
 
@@ -257,10 +257,10 @@ class _Run:
             if name in self.joined:
                 pending += self.joined[name]
                 continue
-            place = self._place(what, Ref(name, ref.index), steps)
-            if place is None:
+            cell = self._cell(what, Ref(name, ref.index), steps)
+            if cell is None:
                 continue
-            mark, wanted = self.memory.get(place), self.wanted.get((name, steps))
+            mark, wanted = self.memory.get(cell), self.wanted.get((name, steps))
             if wanted is None and self.system.decls[name].kind == "cotangent":
                 if mark is None or mark.parts:
                     self.found[f"{what} reads {name}{list(steps)}, which is zero, where the memory is not"] = None

@@ -78,9 +78,9 @@ def page(
     modes: dict[str, Any] = {}
     for number, (mode, view) in enumerate(views.items()):
         modes[mode] = {**view.folded(), "unfolded": [], "overlays": {}}
-        for place, n in enumerate(counts):
+        for position, n in enumerate(counts):
             if progress is not None:
-                progress(number * len(counts) + place, len(views) * len(counts))
+                progress(number * len(counts) + position, len(views) * len(counts))
             at = {**others, slider: n} if slider else others
             modes[mode]["unfolded"].append(view.unfolded(at))
             for kind, arrays in overlays.items() if n == run else ():

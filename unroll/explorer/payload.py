@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from ..errors import Source, code, place
+from ..errors import Source, code, location
 from ..ir.axes import fixed
 from ..ir.system import System
 from ..printing.plain import declaration
@@ -94,7 +94,7 @@ class TemplateView:
         return made
 
     def _told(self, name: str) -> list[Any]:
-        """Each equation of a name, or its declaration, as [text, domain, place, line of code]."""
+        """Each equation of a name, or its declaration, as [text, domain, location, line of code]."""
         equations = [e for e in self.system.equations if e.out.name == name]
         rows = [(self.writer.equation(e), self.writer.domain(e), e.source) for e in equations]
         decl = self.system.decls[name]
@@ -113,7 +113,7 @@ class TemplateView:
 
     def _rows(self, rows: Iterable[tuple[str, str, Source | None]]) -> list[Any]:
         """Rows as numbers of strings."""
-        return [[*map(self.strings, (text, domain, place(s), code(s)))] for text, domain, s in rows]
+        return [[*map(self.strings, (text, domain, location(s), code(s)))] for text, domain, s in rows]
 
 
 def key_of(name: str, point: tuple[int | None, ...] | None) -> str:

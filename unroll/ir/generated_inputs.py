@@ -56,8 +56,8 @@ class Crossing:
 
     def at(self, step: Any, last: Any) -> Any:
         """Whether it is so at a step, of `last`; numbers, or arrays of them."""
-        place = self.index.shift + (step if self.index.runs else last if self.index.axis is not None else 0)
-        inside = place + (1 - place) * (place < 1)
+        position = self.index.shift + (step if self.index.runs else last if self.index.axis is not None else 0)
+        inside = position + (1 - position) * (position < 1)
         inside = inside + (last - inside) * (inside > last)
         return (inside - 1) // self.period != (step - 1) // self.period
 

@@ -306,7 +306,7 @@ class System:
         known = equation.ranges
         return tuple(_ends(i, known.get(i.axis) or whole(i.axis)) if i.axis and i.runs else (i, i) for i in ref.index)
 
-    def place(self, equation: Equation, axis: Axis) -> Index | None:
+    def step_of(self, equation: Equation, axis: Axis) -> Index | None:
         """The step along an axis at which an equation stands; None for what is computed once for all steps."""
         if axis in equation.axes:
             return running(axis)
@@ -319,7 +319,7 @@ class System:
         if decl.given or decl.dtype != "float" or axis not in decl.axes:
             return None
         index = ref.index[decl.axes.index(axis)]
-        return None if self.place(equation, axis) in (None, index) else index
+        return None if self.step_of(equation, axis) in (None, index) else index
 
     def truncates(self, equation: Equation, ref: Ref) -> Truncation | None:
         """A truncation that a read meets, if there is one; through windows only delays count."""

@@ -223,13 +223,13 @@ class LatexWriter(MathWriter):
 def _tall(texts: list[str]) -> list[str]:
     """Tokens with the parentheses around fractions, cases and sums as tall as those."""
     made, starts = list(texts), []
-    for place, text in enumerate(texts):
+    for n, text in enumerate(texts):
         if text == "(":
-            starts.append(place)
+            starts.append(n)
         elif text == ")" and starts:
             start = starts.pop()
-            if any(sign in inner for inner in texts[start:place] for sign in (r"\frac", r"\begin", r"\sum", r"\max_")):
-                made[start], made[place] = r"\mathopen{}\left(", r"\right)"
+            if any(sign in inner for inner in texts[start:n] for sign in (r"\frac", r"\begin", r"\sum", r"\max_")):
+                made[start], made[n] = r"\mathopen{}\left(", r"\right)"
     return made
 
 

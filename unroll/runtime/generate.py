@@ -164,8 +164,8 @@ class _Run:
 
 def _part(step: System, name: str, array: Array, start: int, size: int) -> Array:
     """The steps of an input that come next."""
-    place = step.decls[name].axes.index(TIME)
-    return array[(*[slice(None)] * place, slice(start, start + size))]
+    position = step.decls[name].axes.index(TIME)
+    return array[(*[slice(None)] * position, slice(start, start + size))]
 
 
 def _joined(made: Stepper, name: str, found: list[Array], lengths: Array) -> Array:

@@ -89,7 +89,7 @@ class Net:
 
         seed  an int from 0 up (the same seed gives the same bits) or a numpy.random.Generator
         """
-        return {name: self.backend.placed(value) for name, value in initial(self.system, seed, self.dtype).items()}
+        return {name: self.backend.as_result(value) for name, value in initial(self.system, seed, self.dtype).items()}
 
     @from_call
     def run(

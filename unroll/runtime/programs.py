@@ -25,7 +25,7 @@ from ..transform.verify import check_results
 from ..types import Params
 from .arguments import PLAIN, Binder, Extras
 from .checked_labels import Checked
-from .queries import Key, gradients, parted, place
+from .queries import Key, gradients, instance_at, parted
 from .results import Results
 from .sequence_lengths import EQUAL, Along
 
@@ -120,7 +120,7 @@ class Programs:
         apart = [name for name, _ in asked if not self.system.decls[name].given]
         simple = reduced(self.system, _roots(self.system), apart) if apart else self.simple
         system = adjoint(simple, tuple(dict.fromkeys(name for name, _ in asked)), seeds)
-        grads = [place(system.decls[f"{name}~"], steps) for name, steps in asked]
+        grads = [instance_at(system.decls[f"{name}~"], steps) for name, steps in asked]
         return replace(system, outputs={**wanted, **dict(zip(gradients(len(names)), grads, strict=True))})
 
     def per_example(self, along: Along) -> bool:

@@ -73,7 +73,7 @@ class Queries:
                 count = f"{len(decl.axes)} ax{'is' if len(decl.axes) == 1 else 'es'}"
                 raise UndefinedError(f"{name} runs along {count}, and {item!r} gives {len(steps)} steps")
             self._need_definition(name, bool(steps))
-            wanted[key] = place(decl, steps)
+            wanted[key] = instance_at(decl, steps)
         return wanted
 
     def _need_definition(self, name: str, at_a_step: bool) -> None:
@@ -153,7 +153,7 @@ def parted(key: Key) -> tuple[Any, tuple[int, ...]]:
     return (key[0], key[1:]) if isinstance(key, tuple) else (key, ())
 
 
-def place(decl: Decl, steps: Sequence[int]) -> Ref:
+def instance_at(decl: Decl, steps: Sequence[int]) -> Ref:
     """The instance at these steps; without any, all of them."""
     index: tuple[Index, ...] = tuple(map(fixed, steps)) or tuple(map(running, decl.axes))
     return Ref(decl.name, index)

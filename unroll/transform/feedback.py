@@ -46,8 +46,8 @@ def scheduled(system: System, forced: Mapping[str, str], probability: str | None
     def coin(builder: Builder, name: str) -> Symbolic:
         axes = system.decls[name].axes
         if axes not in coins:
-            place = [n for n, d in system.decls.items() if d.kind == "variable"].index(name)
-            detail = Noise("uniform", stream=f"coin {place}")  # the same whatever else is drawn, before or after
+            number = [n for n, d in system.decls.items() if d.kind == "variable"].index(name)
+            detail = Noise("uniform", stream=f"coin {number}")  # the same whatever else is drawn, before or after
             noise = builder.supplied("noise", detail, (), axes, "float", True)
             coins[axes] = less(builder.read(noise), builder.read(Ref(probability)))
         return coins[axes]

@@ -120,8 +120,8 @@ class _Needs:
         return ref.index[axes.index(self.axis)] if self.axis in axes else None
 
     def _with(self, ref: Ref, index: Index) -> Ref:
-        place = self.system.decls[ref.name].axes.index(self.axis)
-        return Ref(ref.name, (*ref.index[:place], index, *ref.index[place + 1 :]))
+        position = self.system.decls[ref.name].axes.index(self.axis)
+        return Ref(ref.name, (*ref.index[:position], index, *ref.index[position + 1 :]))
 
     def follow(self) -> None:
         """Find what the outputs need."""
@@ -197,8 +197,8 @@ class _Needs:
         index = self.bracket(ref) if ref.name in self.system.decls else None
         if index is None or index.runs or index.axis is not None:
             return ref
-        place = self.system.decls[ref.name].axes.index(self.axis)
-        return Ref(self._first(ref), (*ref.index[:place], *ref.index[place + 1 :]))
+        position = self.system.decls[ref.name].axes.index(self.axis)
+        return Ref(self._first(ref), (*ref.index[:position], *ref.index[position + 1 :]))
 
     def freed(self, e: Equation) -> Equation:
         """An equation in these names."""

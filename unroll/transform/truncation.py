@@ -62,31 +62,31 @@ class _Chunks:
     def result(self) -> System:
         """The system with these reads cut."""
         for e in self.system.equations:
-            place = self.system.place(e, self.axis)
-            made = e if place is None else self.cut(e, place)
+            step = self.system.step_of(e, self.axis)
+            made = e if step is None else self.cut(e, step)
             self.builder.equations.append(made)
         while self._pending:
             self.write(*self._pending.pop())
         return self.builder.draft()
 
-    def cut(self, e: Equation, place: Index) -> Equation:
+    def cut(self, e: Equation, step: Index) -> Equation:
         """An equation that stands at a step, with derivative zero for what it reads of another chunk."""
-        args = tuple(self.operand(e, a, place) if isinstance(a, Ref) else a for a in e.args)
+        args = tuple(self.operand(e, a, step) if isinstance(a, Ref) else a for a in e.args)
         return e if args == e.args else replace(e, args=args, label=None)
 
-    def operand(self, e: Equation, ref: Ref, place: Index) -> Operand:
+    def operand(self, e: Equation, ref: Ref, step: Index) -> Operand:
         """What is read in place of a ref."""
         decl = self.system.decls[ref.name]
         if self.axis not in decl.axes:
-            return self.part(ref, place) if ref.name in self._once else ref
+            return self.part(ref, step) if ref.name in self._once else ref
         index = ref.index[decl.axes.index(self.axis)]
-        if decl.given or decl.dtype != "float" or index == place or self.together(index, place):
+        if decl.given or decl.dtype != "float" or index == step or self.together(index, step):
             return ref
-        key = ref, place, e.domain
+        key = ref, step, e.domain
         if key not in self._made:
             with self.builder.within(e.domain, e.source):
                 value = self.builder.read(ref)
-                made = where(self.mask(index, place), stop_gradient(value), value)
+                made = where(self.mask(index, step), stop_gradient(value), value)
                 self.builder.label(made, "truncated", [value], {})
             self._made[key] = made.operand
         return self._made[key]
@@ -96,41 +96,39 @@ class _Chunks:
         first, second = ((max(i.shift, 1) - 1) // self.period for i in (a, b))
         return a.axis is None and b.axis is None and first == second
 
-    def mask(self, index: Index, place: Index) -> Symbolic:
+    def mask(self, index: Index, step: Index) -> Symbolic:
         """Whether a step lies in another chunk than the one from which it is read."""
         if index not in self._masks:
             detail = Crossing(self.period, index)
-            self._masks[index] = self.builder.supplied("place", detail, (), (self.axis,), "bool", False).name
+            self._masks[index] = self.builder.supplied("step", detail, (), (self.axis,), "bool", False).name
         name = self._masks[index]
-        if place.runs:
-            return self.builder.read(Ref(name, (place,)))
+        if step.runs:
+            return self.builder.read(Ref(name, (step,)))
         for edge in (fixed(0), last(self.axis, 1)):  # where there are no steps there is one chunk
             ref = Ref(name, (edge,))
             if ref not in self.builder.defined:
                 self.builder.add(ref, self.builder.constant(False), (), False, None)
-        return self.builder.read(
-            Ref(name, (last(self.axis) if place.axis is not None else fixed(max(place.shift, 1)),))
-        )
+        return self.builder.read(Ref(name, (last(self.axis) if step.axis is not None else fixed(max(step.shift, 1)),)))
 
-    def part(self, ref: Ref, place: Index) -> Ref:
+    def part(self, ref: Ref, step: Index) -> Ref:
         """Such a part as it stands at a step, or at each of them: what it reads is cut at some and not at others."""
-        along = (place,) if place.runs else ()
-        if (ref.name, place) not in self._parts:
+        along = (step,) if step.runs else ()
+        if (ref.name, step) not in self._parts:
             decl, name = self.system.decls[ref.name], self.builder.fresh()
             axes = (*decl.axes, self.axis) if along else decl.axes
             self.builder.decls[name] = replace(decl, name=name, axes=axes, of=None)
-            self._parts[ref.name, place] = name
-            self._pending.append((ref.name, place))
-        return Ref(self._parts[ref.name, place], (*ref.index, *along))
+            self._parts[ref.name, step] = name
+            self._pending.append((ref.name, step))
+        return Ref(self._parts[ref.name, step], (*ref.index, *along))
 
-    def write(self, name: str, place: Index) -> None:
+    def write(self, name: str, step: Index) -> None:
         """The equations of such a part."""
-        along = (place,) if place.runs else ()
+        along = (step,) if step.runs else ()
         for w in self.system.writers[name]:
             ranges = {r.axis: r for r in (*w.domain, *([whole(self.axis)] if along else []))}
             domain = tuple(ranges[a] for a in self.system.axes if a in ranges)
-            made = self.cut(replace(w, domain=domain), place)
-            out = Ref(self._parts[name, place], (*w.out.index, *along))
+            made = self.cut(replace(w, domain=domain), step)
+            out = Ref(self._parts[name, step], (*w.out.index, *along))
             self.builder.equations.append(replace(made, out=out))
 
 

@@ -33,7 +33,7 @@ def main() -> None:
     print(g.adjoint(), end="\n\n")
     net = g.compile(backend="numpy")
     rng = np.random.default_rng(0)
-    x, y = rng.normal(size=(6, 3, 2)).astype("float32"), np.ones((6, 3, 4), "float32")
+    x, y = rng.normal(size=(6, 3, 2)), np.ones((6, 3, 4))
     params = net.init(seed=0)
     print("values of h:", np.unique(net.run(params, "h", x=x)))
     _, grads = net.value_and_grad(params, x=x, y=y)

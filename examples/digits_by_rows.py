@@ -33,7 +33,7 @@ def main() -> None:
     print(g, end="\n\n")
     draw(g, args)
     images, classes = digits()
-    rows = images.swapaxes(0, 1).astype("float32")  # (8 steps, 1797 examples, 8 pixels)
+    rows = images.swapaxes(0, 1)  # (8 steps, 1797 examples, 8 pixels)
     known = len(classes) - HELD_OUT
 
     net, adam = g.compile(args.backend), Adam()

@@ -39,7 +39,7 @@ def spelt() -> tuple[np.ndarray, np.ndarray]:
     """The letters of each word, (T, 10), and how much each counts: those after the first END nothing."""
     length = max(map(len, WORDS)) + 1
     letters = np.array([[LETTERS.index(c) for c in word.ljust(length, END)] for word in WORDS]).T
-    counts = np.array([[k <= len(word) for word in WORDS] for k in range(length)], "float32")
+    counts = np.array([[k <= len(word) for word in WORDS] for k in range(length)])
     return letters, counts
 
 
@@ -55,7 +55,7 @@ def main() -> None:
     print(g, end="\n\n")
     draw(g, args)
     images, classes = need("sklearn.datasets").load_digits(return_X_y=True)
-    images, known = (images / 16).astype("float32"), len(classes) - HELD_OUT
+    images, known = images / 16, len(classes) - HELD_OUT
     letters, counts = spelt()
 
     free, forced = g.compile(args.backend), g.teacher_forced({"p": "y"}).compile(args.backend)

@@ -331,7 +331,7 @@ class Template(Display):
         """Something callable on arrays: see `unroll.Net`.
 
         backend      "reference", "numpy", "native" or "cupy"; "auto" takes the fastest one installed for the CPU
-        dtype        "float32" (the default), "float64", or "complex128" for complex-step checks
+        dtype        "float32" (the default), "float64", or "complex128" for complex-step checks; inputs are cast to it
         batch_first  True where arrays come as (B, T, ...) instead of (T, B, ...)
         debug_nans   True to stop at the first nan or infinity, naming variable, step and direction
         without      passes of the compiler to leave out, such as "merge" or "fuse"; an unknown name lists them all

@@ -55,6 +55,18 @@ def test_arrays_that_are_not_in_one_piece(cuda: World) -> None:
     same(back(run(net(on_device=True), PARAMS, every)), want(inputs), EXACT, "every second step")
 
 
+def test_inputs_of_another_precision_are_cast_where_they_lie(cuda: World) -> None:
+    one, params = small().compile("cupy"), {n: v.astype(np.float32) for n, v in PARAMS.items()}
+    inputs = made()
+    narrow = {n: v.astype(np.float32) if v.dtype == np.float64 else v for n, v in inputs.items()}
+    wanted = run(one, params, narrow)
+    for given in (inputs, there(inputs), tensors(inputs)):
+        for _ in range(2):
+            same(run(one, params, given), wanted, EXACT, "cast")
+    with pytest.raises(ArrayError, match="param W is float64, and the net computes in float32"):
+        run(one, there(PARAMS), inputs)
+
+
 def test_labels_of_another_size_and_out_of_range(cuda: World) -> None:
     inputs = made()
     narrow = {**inputs, "y": fakecupy.asarray(inputs["y"].astype(np.int32))}

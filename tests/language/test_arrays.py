@@ -193,24 +193,34 @@ def no_length(g):
 # -- kinds ------------------------------------------------------------------------------------------------------------
 
 
-@mistake(ArrayError, "input x is float64", "float32", "x.astype('float32')", "dtype='float64'")
-def double_precision(net, P, X):
-    net.run(P, x=X.astype("float64"))  # <-
-
-
 @mistake(ArrayError, "param W is float64", "float32", "W.astype('float32')")
 def a_param_in_double_precision(net, P, X):
     net.run({**P, "W": P["W"].astype("float64")}, x=X)  # <-
 
 
-@mistake(ArrayError, "input x is float16", "float32")
-def half_precision(net, P, X):
-    net.run(P, x=X.astype("float16"))  # <-
+@mistake(ArrayError, "param b is float16", "float32", "b.astype('float32')")
+def a_param_in_half_precision(net, P, X):
+    net.run({**P, "b": P["b"].astype("float16")}, x=X)  # <-
 
 
-@mistake(ArrayError, "input x is complex128", "float32")
+@mistake(ArrayError, "input x is complex128", "float32", "x.real", "dtype='complex128'")
 def complex_numbers(net, P, X):
     net.run(P, x=X.astype(complex))  # <-
+
+
+@mistake(ArrayError, "input x is complex", "float32", "x.real")
+def complex_numbers_in_a_list(net, P, X):
+    net.run(P, x=X.astype(complex).tolist())  # <-
+
+
+@mistake(ArrayError, "input x", "datetime64", "numbers")
+def times(net, P, X):
+    net.run(P, x=X.astype("datetime64[s]"))  # <-
+
+
+@mistake(ArrayError, "input x", "str", "numbers")
+def numbers_as_texts(net, P, X):
+    net.run(P, x=X.astype(str))  # <-
 
 
 @mistake(ArrayError, "input x", "object", "numbers")

@@ -171,9 +171,19 @@ def a_list_that_requires_grad(net, P, Y):
     net.loss(P, x=[torch.ones(4, 3, requires_grad=True)], y=Y[:, :1])  # <-
 
 
-@call(ArrayError, "input x is a Tensor that makes no array", "BFloat16", "(T, B, 3)")
-def a_tensor_of_a_kind_numpy_lacks(net, P, Y):
-    net.loss(P, x=torch.ones(4, 2, 3, dtype=torch.bfloat16), y=Y)  # <-
+@call(ArrayError, "input x is complex64", "float32", "x.real")
+def a_complex_tensor(net, P, Y):
+    net.loss(P, x=torch.ones(4, 2, 3, dtype=torch.complex64), y=Y)  # <-
+
+
+@call(ArrayError, "param W is bfloat16", "float32", "numpy.asarray(W, 'float32')")
+def a_param_of_a_kind_numpy_lacks(net, X, Y):
+    net.loss({"W": torch.zeros(3, 3, dtype=torch.bfloat16)}, x=X, y=Y)  # <-
+
+
+@call(ArrayError, "param W is float64", "float32", "numpy.asarray(W, 'float32')", "dtype='float64'")
+def a_tensor_of_another_precision_as_a_param(net, X, Y):
+    net.loss({"W": torch.zeros(3, 3, dtype=torch.float64)}, x=X, y=Y)  # <-
 
 
 @call(ArrayError, "input x is a Tensor that makes no array", "(T, B, 3)")

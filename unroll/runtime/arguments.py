@@ -153,13 +153,15 @@ class Binder:
         return arrays, {end: length(end, n) for end, n in given.items() if end in self.ends}
 
     def _again(self, known: Known, params: Mapping[str, Any], given: Mapping[str, Any], extras: Extras) -> Bound | None:
-        """A call like one before, if every array is what the backend takes; its values alone are checked."""
+        """A call like one before, if every param is what the backend takes; of the inputs the values are checked."""
         values = {}
         fits = self.backend.fits
         for name, param, dtype, shape in known.arrays:
             array = params[name] if param else given[name]
             if not fits(array, dtype):
-                return None
+                if param:
+                    return None
+                array = convert(self.backend, self.inputs[name], array, self.dtype)
             values[name] = array if array.shape == shape else array.reshape(shape)
             if not param:
                 self._labels(name, array)

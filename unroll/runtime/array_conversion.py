@@ -25,6 +25,8 @@ LOST: tuple[tuple[str, Callable[[Any], bool], Callable[[Any], str]], ...] = (
     ),
 )
 """What an array would lose, how it is recognised, and the way out."""
+SHORT = ("bfloat16", "float8", "float4", "float6")
+"""Dtypes of other libraries that NumPy does not have, by how their names begin."""
 
 
 def called(decl: Decl) -> str:
@@ -46,62 +48,89 @@ def precise(decl: Decl, dtype: str) -> str:
 
 
 def convert(backend: AbstractBackend, decl: Decl, value: Array, dtype: str) -> Array:
-    """The array of the declared kind, in the net's precision; no copy where none is needed. Raises ArrayError."""
-    if backend.fits(value, precise(decl, dtype)):
+    """The array of the declared kind, in the net's precision; no copy where none is needed. Raises ArrayError.
+
+    Data of any real dtype become the net's, as NumPy casts them: what is too large is infinite, with NumPy's warning,
+    and what pandas holds for missing is a nan. Params had their dtype from the net, and are to have kept it.
+    """
+    wanted = precise(decl, dtype)
+    if backend.fits(value, wanted):
         return value
     given = "None" if value is None else f"a {type(value).__name__}"
+    own, kind = _dtype(value)
+    try:
+        if hasattr(value, "to_numpy") and hasattr(getattr(value, "dtypes", None), "items"):
+            return _table(decl, value, wanted, given)
+        array = _loaded(backend, decl, value, own, given)
+        if not kind:  # a list, or an array of a library with names of its own
+            kind, own = array.dtype.kind, own if own.startswith(SHORT) else own and array.dtype.name
+        if decl.dtype == "float":
+            _check_floats(decl, value, own, kind, dtype, given)
+        elif decl.dtype == "int":
+            _check_labels(backend, decl, own, kind, array)
+        elif kind != "b" and (own or array.size):
+            raise ArrayError(f"{called(decl)} was declared dtype='bool', and holds {own or array.dtype}")
+        return backend.asarray(array, wanted)
+    except (TypeError, ValueError, RuntimeError, BufferError) as error:
+        if isinstance(error, ArrayError):
+            raise
+        said = f" ({str(error).partition(chr(10))[0]})" if own or hasattr(value, "dtypes") else ""
+        shape = expected(decl, False)
+        raise ArrayError(f"{called(decl)} is {given} that makes no array{said}; {shape} was expected") from None
+
+
+def _dtype(value: Array) -> tuple[str, str]:
+    """The name of the dtype that a value has, and its kind by NumPy's letter; "" where only an array would tell."""
     own = getattr(value, "dtype", None)
-    value = _loaded(backend, decl, value, given)
-    kind = own.kind if own is not None and hasattr(own, "kind") else None
-    if kind is None:
-        kind, own = value.dtype.kind, None
-    own = getattr(own, "name", own)
-    if decl.dtype == "float":
-        _check_floats(decl, own, kind, dtype, given)
-        return backend.asarray(value, dtype)
-    if decl.dtype == "int":
-        _check_labels(backend, decl, own, kind, value)
-        return backend.asarray(value, "int64")
-    if kind != "b" and (own or value.size):
-        raise ArrayError(f"{called(decl)} was declared dtype='bool', and holds {own or value.dtype}")
-    return backend.asarray(value, "bool")
+    if own is None:
+        return "", ""
+    name, kind = str(getattr(own, "name", own)).removeprefix("torch."), str(getattr(own, "kind", ""))
+    return name, "f" if kind == "V" and name.startswith(SHORT) else kind
 
 
-def _loaded(backend: AbstractBackend, decl: Decl, value: Array, given: str) -> Array:
+def _table(decl: Decl, value: Array, wanted: str, given: str) -> Array:
+    """A table of pandas, whose columns have a dtype each. Raises ArrayError, naming the column."""
+    kinds = {"float": "fciub" if wanted == "complex128" else "fiub", "int": "iu", "bool": "b"}[decl.dtype]
+    for column, own in value.dtypes.items():
+        if getattr(own, "kind", "") not in kinds:
+            one = {"float": "numbers were", "int": "integers were", "bool": "bools were"}[decl.dtype]
+            raise ArrayError(f"{called(decl)} is {given} whose column {column!r} holds {own}; {one} expected")
+    return value.to_numpy(dtype=wanted, na_value=float("nan"))
+
+
+def _loaded(backend: AbstractBackend, decl: Decl, value: Array, own: str, given: str) -> Array:
     """A value as an array of the backend's or of a kind that it takes."""
     what, name = called(decl), direction(decl.name)[0]
     for lost, has, way in LOST:
         if has(value):
             raise ArrayError(f"{what} is {given}{lost}: pass {name}{way(value)}")
-    kind = getattr(getattr(value, "dtype", None), "kind", None)
-    try:
-        if reason := backend.misplaced(value, name):
-            raise ArrayError(f"{what} {reason}")
-        if kind is None or (hasattr(value, "__dlpack__") and not hasattr(value, "__array__")):
-            return backend.asarray(value, None)
-    except (TypeError, ValueError, RuntimeError, BufferError) as error:
-        if isinstance(error, ArrayError):
-            raise
-        said = f" ({str(error).partition(chr(10))[0]})" if hasattr(value, "dtype") else ""
-        wanted = expected(decl, False)
-        raise ArrayError(f"{what} is {given} that makes no array{said}; {wanted} was expected") from None
-    return value
+    if reason := backend.misplaced(value, name):
+        raise ArrayError(f"{what} {reason}")
+    known = hasattr(getattr(value, "dtype", None), "kind")
+    if known and (hasattr(value, "__array__") or not hasattr(value, "__dlpack__")):
+        return value
+    return backend.asarray(value.float() if own.startswith(SHORT) and hasattr(value, "float") else value, None)
 
 
-def _check_floats(decl: Decl, own: object, kind: str, dtype: str, given: str) -> None:
-    """Floats of another precision than the net's are refused; `own` is the dtype that the value had, if any."""
-    what, name = called(decl), direction(decl.name)[0]
-    if own is not None and kind in "fc" and str(own) != dtype and not (dtype == "complex128" and kind == "f"):
-        other = f", or compile with dtype={str(own)!r}" if str(own) in FLOATS else ""
-        raise ArrayError(f"{what} is {own}, and the net computes in {dtype}: pass {name}.astype({dtype!r}){other}")
-    if kind not in "fiubc" or (kind == "c" and dtype != "complex128"):
+def _check_floats(decl: Decl, value: Array, own: str, kind: str, dtype: str, given: str) -> None:
+    """Numbers that the net computes with; `own` is the dtype that the value had, if any."""
+    what, (name, role) = called(decl), direction(decl.name)
+    if kind not in "fiubc":
         raise ArrayError(f"{what} {f'holds {own}' if own else f'is {given}'}; an array of numbers was expected")
+    if kind == "c" and dtype != "complex128":
+        what = f"{what} is {own or 'complex'}, and the net computes in {dtype}"
+        raise ArrayError(f"{what}: pass {name}.real, or compile with dtype='complex128'")
+    fixed = decl.kind == "param" and not role and not (dtype == "complex128" and kind == "f")
+    if fixed and kind in "fc" and own not in ("", dtype):
+        way = f"{name}.astype({dtype!r})" if hasattr(value, "astype") else f"numpy.asarray({name}, {dtype!r})"
+        other = f", or compile with dtype={own!r}" if own in FLOATS else ""
+        raise ArrayError(f"{what} is {own}, and the net computes in {dtype}: pass {way}{other}")
 
 
-def _check_labels(backend: AbstractBackend, decl: Decl, own: object, kind: str, value: Array) -> None:
-    if kind not in "iu" and (own or value.size):
-        raise ArrayError(f"{called(decl)} was declared dtype='int', and holds {own or value.dtype}")
-    limits = backend.bounds(value) if kind == "u" and value.size else None
+def _check_labels(backend: AbstractBackend, decl: Decl, own: str, kind: str, array: Array) -> None:
+    if kind not in "iu" and (own or array.size):
+        raise ArrayError(f"{called(decl)} was declared dtype='int', and holds {own or array.dtype}")
+    limits = backend.bounds(backend.asarray(array, "uint64")) if kind == "u" and array.size else None
     if limits is not None and limits[1] >= 2**63:
         raise ArrayError(f"{called(decl)} holds {limits[1]}, which is no label")
 

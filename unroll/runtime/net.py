@@ -35,7 +35,8 @@ class Net:
     """A template ready to run; made by `Template.compile`.
 
     Arrays are time-first, ``(T, B, ...)``, or ``(B, T, ...)`` with ``batch_first=True``; the batch axis may be left
-    out of all of them. Params are a plain dict of arrays, and nothing of the user's is changed in place.
+    out of all of them. Data of any real dtype are cast to the net's, labels are integers, and params, a plain dict of
+    arrays, have its dtype. Nothing of the user's is changed in place.
     """
 
     @from_call

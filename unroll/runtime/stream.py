@@ -15,6 +15,7 @@ from ..transform.simplify import reduced
 from ..transform.step_split import cut
 from ..types import Array, Outputs, Params, Seed
 from .arguments import Bound, Extras
+from .array_conversion import called, convert
 from .programs import Programs
 from .results import Results
 
@@ -37,7 +38,7 @@ class Stepper:
         context, step = programs.needed(parts.context), programs.needed(parts.step)
         made = {n: r for n, r in context.outputs.items() if n not in parts.given}
         self.user, self.backend, self.batch_first = programs.system, programs.backend, programs.batch_first
-        self.step, self.states = step, parts.states
+        self.step, self.states, self.dtype = step, parts.states, programs.options.dtype
         self.first = programs.build(programs.needed(replace(context, outputs=made))) if made else None
         self.run = programs.build(step)
         self.once = programs.binder(self.user, context).only(lambda d: TIME not in d.axes)
@@ -205,7 +206,7 @@ class Stream:
         """All that the stream carries: ``h[0]`` is h at the last step so far, ``h[-1]`` before that; and the steps.
 
         The arrays are copies, ``(B, *shape)``. What was read here can be assigned later, to this stream or to another
-        of the same template, params and seed, which then goes on from there.
+        of the same template, params and seed, which then goes on from there; numbers of another precision are cast.
         """
         carried = self.carried
         return {**{key: carried[name].copy() for key, name in self.stepper.states.items()}, STEPS: self.steps}
@@ -219,11 +220,12 @@ class Stream:
             raise ArrayError(f"the state of this stream holds {want}; got {got}")
         new = {}
         for key, name in made.states.items():
-            array, given = carried[name], made.backend.asarray(state[key], None)
-            if tuple(given.shape) != tuple(array.shape) or given.dtype != array.dtype:
-                want = f"{tuple(array.shape)} and {array.dtype}"
-                raise ArrayError(f"state {key} has shape {tuple(given.shape)} and is {given.dtype}, expected {want}")
-            new[name] = given.copy()
+            decl = replace(made.step.decls[name], name=f"{key}~state")
+            array = convert(made.backend, decl, state[key], made.dtype)
+            if tuple(array.shape) != tuple(carried[name].shape):
+                want = f"expected {tuple(carried[name].shape)}"
+                raise ArrayError(f"{called(decl)} has shape {tuple(array.shape)}, {want}")
+            new[name] = array.copy()
         steps = integer(state[STEPS])
         if steps is None or steps < 0:
             raise ArrayError(f"state {STEPS!r} is {state[STEPS]!r}: steps are counted by an integer from 0 up")

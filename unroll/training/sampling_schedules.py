@@ -1,6 +1,7 @@
 """How the probability of the truth falls in scheduled sampling (Bengio, Vinyals, Jaitly and Shazeer 2015, section 2.4).
 
-Each is a function of the number of updates done, from 0, and gives a number in [0, 1].
+Each is a function of the number of updates done, from 0, and gives a number in [0, 1], a float of Python's, beside
+which an array keeps its dtype.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ def linear(update: int, slope: float, start: float = 1.0, least: float = 0.0) ->
     >>> linear(0, 0.01), linear(50, 0.01), linear(500, 0.01, least=0.1)
     (1.0, 0.5, 0.1)
     """
-    return min(1.0, max(least, 0.0, start - slope * update))
+    return float(min(1.0, max(least, 0.0, start - slope * update)))
 
 
 def exponential(update: int, base: float) -> float:
@@ -36,4 +37,4 @@ def inverse_sigmoid(update: int, k: float) -> float:
     """
     if not k >= 1:
         raise ValueError(f"k is at least 1, got {k!r}")
-    return k / (k + math.exp(update / k)) if update / k < 700 else 0.0
+    return float(k / (k + math.exp(update / k))) if update / k < 700 else 0.0

@@ -18,6 +18,7 @@ from typing import Any, NoReturn, ParamSpec, TypeVar, cast
 
 from .errors import DifferentiationError, DTypeError, ShapeError
 from .integers import integer
+from .notebook import Run, run_of_cell
 from .shapes import Family
 from .symbolic import BATCH as BATCH
 from .symbolic import OPERATIONS
@@ -45,6 +46,8 @@ class Op:
     notation  how it prints, where that is not ``name(args)``
     compute   an array function ``(xp, *arrays, **attrs)`` for operations added by a user
     body      the same operation as an expression in other operations
+    key       what equations call it: its name, and a number where it took the place of an earlier one
+    run       of a cell of a notebook, in which it was defined
     """
 
     name: str
@@ -57,8 +60,12 @@ class Op:
     compute: Callable[..., Any] | None = None
     body: Callable[..., Any] | None = None
     doc: str = field(default="", repr=False)
+    key: str = field(default="", repr=False)
+    run: Run | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
+        if not self.key:
+            object.__setattr__(self, "key", self.name)
         if self.doc:
             object.__setattr__(self, "__doc__", self.doc)
         object.__setattr__(self, "__name__", self.name)
@@ -113,6 +120,14 @@ class Ternary(Op):
 
 OPS = cast("dict[str, Op]", OPERATIONS)
 """Every operation by name: the closed table that templates, backends and tests read."""
+
+REDEFINED: dict[str, Op] = {}
+"""Operations of one name that were defined one after the other, by key: what was written before keeps its own."""
+
+
+def called(key: str) -> Op:
+    """The operation that an equation calls so. Raises KeyError where there is none."""
+    return REDEFINED[key] if key in REDEFINED else OPS[key]
 
 
 _acting_for: ContextVar[Symbolic | None] = ContextVar("_acting_for", default=None)
@@ -202,6 +217,9 @@ def define(
     An operation of your own also says what it computes: either `body`, an expression in other operations, which draws
     nothing, or `compute`, a function of an array namespace and arrays whose per-example axes come last.
 
+    A cell of a notebook that is run again may define an operation again: equations written before, and nets compiled
+    before, keep the one that they have.
+
     Raises ValueError where the name is taken or the rules do not match the operands.
 
     >>> from unroll import ops
@@ -210,8 +228,10 @@ def define(
     True
     >>> del ops.OPS["cube"]
     """
-    if name in OPS:
-        raise ValueError(f"operation {name!r} is defined already; choose another name")
+    run, known = run_of_cell(), OPS.get(name)
+    if known is not None and not (run is not None and run.repeats(known.run)):
+        again = "" if run is None else ", or run the cell again that defined it"
+        raise ValueError(f"operation {name!r} is defined already; choose another name{again}")
     if not name.isidentifier() or iskeyword(name):
         raise ValueError(f"an operation's name is an identifier; got {name!r}")
     if kinds is None:
@@ -223,7 +243,15 @@ def define(
     operands = kinds.split("->")[0].split(",")
     if len(operands) != len(vjp):
         raise ValueError(f"operation {name!r} takes {len(operands)} operands but has {len(vjp)} derivative rules")
-    op = Op(name, family, tuple(vjp), kinds, tuple(draw), analytic, notation, compute, body, doc)
+    if known is not None:
+        REDEFINED[known.key] = known
+    key, number = name, 1
+    while key in REDEFINED or (key in OPS and key != name):
+        number += 1
+        key = f"{name}__{number}"
+    op = Op(name, family, tuple(vjp), kinds, tuple(draw), analytic, notation, compute, body, doc, key, run)
+    if key != name:
+        REDEFINED[key] = op
     OPS[name] = op
     return op
 

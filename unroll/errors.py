@@ -5,12 +5,13 @@ from __future__ import annotations
 import linecache
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
 from .ops.errors import DifferentiationError, DTypeError, ShapeError, UnrollError
+from .ops.notebook import Run, cell_name, run_of_cell
 
 _PACKAGE = str(Path(__file__).resolve().parent)
 _INSIDE = tuple(
@@ -21,13 +22,14 @@ _ARRAYS = ("numpy", "torch", "scipy", "jax", "jaxlib", "cupy", "pandas")
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where the user wrote something."""
+    """Where the user wrote something, and in which run of which cell of a notebook."""
 
     file: str
     line: int
+    run: Run | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}"
+        return f"{cell_name(self.file) or self.file}:{self.line}"
 
 
 class TemplateError(UnrollError):
@@ -128,14 +130,14 @@ def here() -> Source | None:
         file = frame.f_code.co_filename
         own = file.startswith(_PACKAGE) or file.startswith(_INSIDE)
         if not own and frame.f_globals.get("__name__", "").partition(".")[0] not in _ARRAYS:
-            return Source(file, frame.f_lineno)
+            return Source(file, frame.f_lineno, run_of_cell())
         frame = frame.f_back  # type: ignore[assignment]
     return None
 
 
 def location(source: Source | None) -> str:
-    """``model.py:8``: the file by its name alone, as messages show it."""
-    return f"{Path(source.file).name}:{source.line}" if source else ""
+    """``model.py:8``: the file by its name alone, as messages show it; ``In[5]:2`` in a notebook."""
+    return f"{cell_name(source.file) or Path(source.file).name}:{source.line}" if source else ""
 
 
 def placed(kind: type[Exception], text: str) -> Exception:
@@ -174,7 +176,7 @@ def quoted(source: Source | None) -> str:
     if source is None:
         return ""
     line = code(source)
-    return f"{line}        {source.file}:{source.line}" if line else f"{source.file}:{source.line}"
+    return f"{line}        {source}" if line else str(source)
 
 
 def message(what: str, *evidence: tuple[str, Source | None] | Source | None, fix: str = "") -> str:

@@ -14,9 +14,10 @@ from .ir.axes import TIME, Index, running, whole
 from .ir.declarations import kind, sizes_of, text, valid
 from .ir.details import Initial, Open
 from .ir.system import Decl, Ref, System, check_known, visible
-from .language.builder import Builder
+from .language.builder import ANEW, Builder
 from .language.expression import Expr, axes_of
 from .language.objectives import set_loss, set_stop
+from .language.reruns import redeclared, rewritten
 from .language.validate import check
 from .language.variable import Variable
 from .printing.plain import system_text
@@ -141,7 +142,10 @@ class Template(Display):
     def _declare(self, decl: Decl) -> str:
         """Add what a user declares; its name as plain text. Raises TemplateError for what is no name, or is taken."""
         name = valid(decl.name, decl.kind, decl.source, (*self._builder.axes.values(), *decl.axes))
-        self._builder.declare(replace(decl, name=name))
+        decl = replace(decl, name=name)
+        self._builder.declare(redeclared(self._builder, decl))
+        if decl.kind == "variable":
+            self._builder.opened[name] = decl
         return name
 
     def output(self, name: str, expr: object) -> None:
@@ -155,15 +159,16 @@ class Template(Display):
         known = builder.decls.get(name) if hasattr(name, "isidentifier") else None
         if known is None or (name == "loss" and name != builder.loss):
             name = valid(name, "output", source, builder.axes.values())
-        if name in builder.outputs:
-            known_source = builder.decls[builder.outputs[name].name].source
-            raise TemplateError(message(f"output {name!r} is defined twice", known_source, source))
         operand = value.operand
+        if name in builder.outputs and not rewritten(builder, builder.named.get(name), source, operand):
+            known_source = builder.decls[builder.outputs[name].name].source
+            raise TemplateError(message(f"output {name!r} is defined twice", known_source, source, fix=ANEW))
         plain = isinstance(operand, Ref) and all(i.runs and not i.shift for i in operand.index)
         if known is not None and not (plain and isinstance(operand, Ref) and operand.name == name):
-            raise TemplateError(
-                message(f"output {name!r}: the name belongs to {known.kind} {name}", source, fix="Choose another name.")
-            )
+            if name not in builder.withdrawn and not rewritten(builder, known.source, source, operand):
+                what = f"output {name!r}: the name belongs to {known.kind} {name}"
+                raise TemplateError(message(what, source, fix="Choose another name."))
+            known = None
         if known is None:
             axes = tuple(a for a in builder.axes.values() if a in value.axes)
             ref = Ref(name, tuple(Index(a, a.name) for a in axes))
@@ -171,7 +176,7 @@ class Template(Display):
             builder.add(ref, value, tuple(whole(a) for a in axes), False, source)
         else:
             ref = operand if isinstance(operand, Ref) else Ref(name)
-        builder.outputs[name] = ref
+        builder.outputs[name], builder.named[name] = ref, source
 
     @property
     def loss(self) -> Expr | None:
@@ -201,7 +206,7 @@ class Template(Display):
 
     def _settled(self) -> Builder:
         """A copy of the builder in which every variable has its axes."""
-        copy = Builder.extend(self._builder.draft())
+        copy = self._builder.copy()
         for name, decl in copy.decls.items():
             axes = tuple(TIME if a.name == "?" else a for a in decl.axes)
             copy.decls[name] = replace(decl, axes=axes)
@@ -357,6 +362,6 @@ class Template(Display):
         return system_text(self._frozen[1] if done and self._frozen else self._settled().freeze())
 
     def __repr__(self) -> str:
-        decls = self._builder.decls.values()
+        decls = [d for n, d in self._builder.decls.items() if n in self._builder.present()]
         counts = {kind: sum(d.kind == kind for d in decls) for kind in ("input", "param", "variable")}
         return f"<Template {visible(self.name)}: " + ", ".join(f"{n} {kind}s" for kind, n in counts.items()) + ">"

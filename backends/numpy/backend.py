@@ -15,7 +15,7 @@ from ...compiler.program import Program
 from ...compiler.report import Costs
 from ...errors import NonFiniteError
 from ...ir.system import System
-from ...ops.core import OPS
+from ...ops.core import called
 from ...types import Array
 from ..base import AbstractBackend, AbstractExecutable, Options, averaged
 from ..common.host_arrays import NumpyArrays
@@ -112,7 +112,7 @@ class NumpyExecutable(AbstractExecutable):
 
 def _kernel(named: tuple[str, tuple[int, ...], Mapping[str, Any]], dtype: Any) -> Callable[..., Any]:
     op, ranks, attrs = named
-    operation = OPS[op]
+    operation = called(op)
 
     def call(*args: Any) -> Any:
         arrays = [np.asarray(a, dtype) if isinstance(a, float) else np.asarray(a) for a in args]

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from ..errors import DTypeError, ShapeError, Source, TemplateError, here, message
 from ..ops.integers import integer
 from ..ops.kinds import KIND_OF, Dtype
-from .axes import Axis
+from .axes import Axis, Index
 
 RESERVED = ("loss", "stop", "seed", "lengths", "clamp", "batch", "max_steps")
 """What a template or a call of a net has for its own, and nothing else may be called."""
@@ -72,3 +72,16 @@ def numpys_own(value: object) -> bool:
     """True for NumPy's own arrays and numbers."""
     plain = any(c.__module__ == "numpy" and c.__name__ in ("ndarray", "generic") for c in type(value).__mro__)
     return plain and not hasattr(value, "mask")
+
+
+def unusable(value: object) -> tuple[str, str]:
+    """What cannot stand in an equation is called, and what to write in its place."""
+    fix = "Use numbers, arrays, params, and variables or inputs read at a step, as in x[t]."
+    if isinstance(value, Index):
+        fix = "A step stands in brackets, as in x[t]; ops.mean(..., over=t) divides by the number of steps."
+        return f"the step {value}", fix
+    if numpys_own(value):
+        return f"an array of {getattr(value, 'dtype', None)}", fix
+    if hasattr(value, "shape"):
+        fix = "Pass it as a NumPy array: of a tensor .detach().numpy(), of a sparse matrix .toarray()."
+    return ("None" if value is None else f"a {type(value).__name__}"), fix

@@ -20,7 +20,7 @@ from functools import cached_property
 from typing import Any
 
 from ..errors import Source, UndefinedError
-from ..ops.core import OPS, Op
+from ..ops.core import OPS, REDEFINED, Op, called
 from ..ops.kinds import Dtype
 from ..types import Array
 from .axes import Axis, Index, Range, apart, running, whole
@@ -193,7 +193,7 @@ class Equation:
     @property
     def operation(self) -> Op:
         """The record of its operation."""
-        return OPS[self.op]
+        return called(self.op)
 
     @cached_property
     def attributes(self) -> Hashable:
@@ -375,7 +375,7 @@ def _system(*values: Any) -> System:
 def check_known(name: str, equations: Iterable[Equation]) -> None:
     """Raises UndefinedError for an operation that is not defined in this process."""
     for op in dict.fromkeys(e.op for e in equations):
-        if op not in OPS:
+        if op not in OPS and op not in REDEFINED:
             raise UndefinedError(
                 f"template {name!r} uses the operation {op!r}, which is not defined here: import the module that "
                 "calls ops.define first"

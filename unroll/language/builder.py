@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from copy import copy
 from dataclasses import replace
 from typing import Any
 
 from ..errors import AxisError, DTypeError, ShapeError, Source, TemplateError, here, message, placed
-from ..ir.axes import Axis, Index, Range, running, whole
-from ..ir.declarations import numpys_own
+from ..ir.axes import Axis, Range, running, whole
+from ..ir.declarations import numpys_own, unusable
 from ..ir.details import Held, Pooled
 from ..ir.generated_inputs import Automatic, Noise
 from ..ir.names import PENDING, numbered, renamed, unused
@@ -19,8 +20,13 @@ from ..ops.core import BATCH, OPS, Op, Symbolic, acting_for
 from ..ops.kinds import KIND_OF, Dtype, result_kind
 from ..ops.shapes import broadcast, stretches
 from .expression import Expr, axes_of
+from .settle import batched, in_place, with_batch
 
 Shape = tuple[int, ...]
+UNASKED = ("temporary", "constant")
+"""Kinds of names that are there for what reads them."""
+ANEW = "To write it anew, run from Template(...) again."
+"""What to do where something is written twice, and not by one cell of a notebook that is run again."""
 
 
 class Builder:
@@ -36,6 +42,11 @@ class Builder:
         self.stop: str | None = None
         self.truncations: tuple[Truncation, ...] = ()
         self.axes: dict[str, Axis] = {}
+        self.named: dict[str, Source | None] = {}  # where the user named each output
+        self.opened: dict[str, Decl] = {}  # variables as they were declared, before an equation told their shape
+        self.withdrawn: set[str] = set()  # declared in an earlier run of a cell that was run again
+        self.places: dict[Ref | str, int] = {}  # the order in which names were declared, and instances defined, first
+        self.revision = 0
         self._domain: Mapping[Axis, Range] = {}
         self._source: Source | None = None
         self._count = 0
@@ -47,6 +58,7 @@ class Builder:
         builder.decls = dict(system.decls)
         builder.equations = list(system.equations)
         builder.defined = {e.out: e.source for e in system.equations if not e.out.name.startswith(".")}
+        builder.places = {written: n for n, written in enumerate((*builder.decls, *builder.defined))}
         builder.outputs = dict(system.outputs)
         builder.loss = system.loss
         builder.stop = system.stop
@@ -57,7 +69,9 @@ class Builder:
     def copy(self) -> Builder:
         """One of its own, which begins as this one is."""
         made = Builder.extend(self.draft())
-        made.defined, made._count = dict(self.defined), self._count
+        made.defined, made._count, made.revision = dict(self.defined), self._count, self.revision
+        made.named, made.opened, made.withdrawn = dict(self.named), dict(self.opened), set(self.withdrawn)
+        made.places = dict(self.places)
         return made
 
     def draft(self) -> System:
@@ -68,8 +82,8 @@ class Builder:
         )
 
     def stamp(self) -> tuple[int, ...]:
-        """Changes whenever something is added."""
-        return len(self.equations), len(self.decls), len(self.outputs)
+        """Changes whenever something is added or replaced."""
+        return len(self.equations), len(self.decls), len(self.outputs), self.revision
 
     @contextmanager
     def within(self, domain: Domain, source: Source | None) -> Iterator[None]:
@@ -84,11 +98,11 @@ class Builder:
     @contextmanager
     def all_or_nothing(self) -> Iterator[None]:
         """What is added inside goes again where an error is raised, as with any statement that is refused."""
-        saved = dict(self.decls), list(self.equations), dict(self.defined), dict(self.axes)
+        saved = {n: copy(v) for n, v in vars(self).items()}
         try:
             yield
         except BaseException:
-            self.decls, self.equations, self.defined, self.axes = saved
+            vars(self).update(saved, _count=self._count)  # no name of a temporary comes twice
             raise
 
     def know(self, axes: Sequence[Axis]) -> None:
@@ -108,18 +122,20 @@ class Builder:
 
     def declare(self, decl: Decl) -> Decl:
         """Add a name. Raises TemplateError where it is taken."""
-        if decl.name in self.decls:
-            known = self.decls[decl.name]
+        known = self.decls.get(decl.name)
+        if known is not None and decl.name not in self.withdrawn:
             raise TemplateError(
                 message(
                     f"the name {decl.name!r} is declared twice in template {self.name!r}",
                     (f"{known.kind} {known.name}", known.source),
                     (f"{decl.kind} {decl.name}", decl.source),
-                    fix="Choose another name.",
+                    fix=f"Choose another name. {ANEW}",
                 )
             )
         self.know(decl.axes)
+        self.withdrawn.discard(decl.name)
         self.decls[decl.name] = decl
+        self.places.setdefault(decl.name, len(self.places))
         return decl
 
     def fresh(self) -> str:
@@ -151,16 +167,7 @@ class Builder:
                 name, held, source = self.fresh(), Held(value.copy()), self._source or here()
                 self.decls[name] = Decl(name, "constant", tuple(value.shape), kind, detail=held, source=source)
                 return self.read(Ref(name))
-        fix = "Use numbers, arrays, params, and variables or inputs read at a step, as in x[t]."
-        if isinstance(value, Index):
-            shown = f"the step {value}"
-            fix = "A step stands in brackets, as in x[t]; ops.mean(..., over=t) divides by the number of steps."
-        elif numpys_own(value):
-            shown = f"an array of {value.dtype}"
-        else:
-            shown = "None" if value is None else f"a {type(value).__name__}"
-            if hasattr(value, "shape"):
-                fix = "Pass it as a NumPy array: of a tensor .detach().numpy(), of a sparse matrix .toarray()."
+        shown, fix = unusable(value)
         raise DTypeError(message(f"{shown} cannot stand in an equation", self._source or here(), fix=fix))
 
     def operand(self, value: object) -> Expr:
@@ -179,6 +186,12 @@ class Builder:
                     fix="Build each template from its own inputs, params and variables.",
                 )
             )
+        known = self.decls.get(value.operand.name) if isinstance(value.operand, Ref) else None
+        if isinstance(value.operand, Ref) and (
+            known is None or (known.shape, known.dtype) != (value.shape, value.dtype)
+        ):
+            what = "an expression was made of what a cell of the notebook has since declared as something else"
+            raise TemplateError(message(what, self._source or here(), fix="Run the cell that makes it again."))
         return value
 
     def guarded(self, make: Any) -> Any:
@@ -211,7 +224,7 @@ class Builder:
             self.guarded(lambda e=e: self._fits(e))
         axes = frozenset[Axis]().union(*(e.axes for e in exprs))
         self._check_operation(op, exprs, attrs, shape)
-        return self._temporary(op.name, [e.operand for e in exprs], attrs, shape, kind, axes)
+        return self._temporary(op.key, [e.operand for e in exprs], attrs, shape, kind, axes)
 
     def _check_operation(self, op: Op, exprs: Sequence[Expr], attrs: Mapping[str, Any], shape: Shape) -> None:
         """Raises TemplateError for what is no function of its operands, ShapeError for a body of another shape."""
@@ -278,16 +291,13 @@ class Builder:
         order = tuple(a for a in self.axes.values() if a in axes)
         name = self.fresh()
         out = Ref(name, tuple(running(a) for a in order))
-        self.decls[name] = Decl(name, "temporary", shape, kind, order, self._batched(args))
+        self.decls[name] = Decl(name, "temporary", shape, kind, order, batched(self.decls, args))
         domain = tuple(self._domain.get(a) or whole(a) for a in order)
         items = tuple(sorted(attrs.items()))
         self.equations.append(
-            Equation(out, op, tuple(args), items, domain, self._batched(args), source=self._source or here())
+            Equation(out, op, tuple(args), items, domain, batched(self.decls, args), source=self._source or here())
         )
         return self.read(out)
-
-    def _batched(self, args: Sequence[Operand]) -> bool:
-        return any(isinstance(a, Ref) and self.decls[a.name].batched for a in args)
 
     def over(self, combine: str, expr: Expr, over: object) -> Expr:
         """Sum or maximise over time axes, or over the BATCH. Raises AxisError where the expression lacks an axis."""
@@ -304,7 +314,7 @@ class Builder:
         expr = self._as(expr, "float")
         kept = tuple(a for a in self.axes.values() if a in expr.axes and a not in axes)
         out = Ref(self.fresh(), tuple(running(a) for a in kept))
-        each = not pooled and self._batched([expr.operand])
+        each = not pooled and batched(self.decls, [expr.operand])
         detail = Pooled() if pooled else None
         self.decls[out.name] = Decl(out.name, "temporary", expr.shape, "float", kept, each, detail=detail)
         domain = tuple(self._domain.get(a) or whole(a) for a in self.axes.values() if a in expr.axes)
@@ -361,37 +371,26 @@ class Builder:
         self.guarded(lambda: self._fits(value))
         self.equations.append(Equation(out, "copy", (value.operand,), (), domain, batched, "sum", source))
         self.defined.setdefault(out, source)
+        self.places.setdefault(out, len(self.places))
 
     def freeze(self) -> System:
         """The finished system: batch and axes settled, unused temporaries left out, the others renamed.
 
         A temporary is called after the variable that it serves: ``h.1``, ``h.2``.
         """
-        self._settle_batch()
-        system = self.draft()
-        keep = live(system, [n for n, d in self.decls.items() if d.kind not in ("temporary", "constant")])
+        self.equations = with_batch(self.decls, self.equations)
+        if self.revision:
+            self.decls, self.equations = in_place(self.decls, self.equations, self.places)
+        system, keep = self.draft(), self.present()
         equations = [e for e in self.equations if e.out.name in keep]
         system = replace(system, equations=tuple(equations), decls={n: self.decls[n] for n in self.decls if n in keep})
         return renamed(system)
 
-    def _settle_batch(self) -> None:
-        """Whatever is computed from something batched is batched; a cotangent or a statistic sums over the batch."""
-        readers: dict[str, list[Equation]] = {}
-        for equation in self.equations:
-            for ref in equation.refs:
-                readers.setdefault(ref.name, []).append(equation)
-        pending = [n for n, d in self.decls.items() if d.batched]
-        while pending:
-            for equation in readers.get(pending.pop(), ()):
-                decl = self.decls[equation.out.name]
-                fixed = decl.given or decl.kind == "cotangent" or isinstance(decl.detail, Pooled)
-                if not decl.batched and not fixed:
-                    self.decls[decl.name] = replace(decl, batched=True)
-                    pending.append(decl.name)
-        self.equations = [
-            replace(e, batched=e.batched or self.decls[e.out.name].batched or self._batched(e.args))
-            for e in self.equations
-        ]
+    def present(self) -> set[str]:
+        """The names that are in use: without temporaries that nothing reads, and without what was withdrawn."""
+        held = {ref.name for ref in (*self.defined, *self.outputs.values())}
+        roots = [n for n, d in self.decls.items() if d.kind not in UNASKED and (n in held or n not in self.withdrawn)]
+        return live(self.draft(), roots)
 
 
 def _short(number: object) -> str:

@@ -5,20 +5,21 @@ from __future__ import annotations
 from ..errors import AxisError, DoubleDefinitionError, DTypeError, ShapeError, here, message
 from ..ir.axes import TIME, running, whole
 from ..ir.system import Decl, Ref
-from .builder import Builder
+from .builder import ANEW, Builder
+from .reruns import rewritten
 
 
 def set_loss(builder: Builder, expr: object) -> None:
     """Define the loss, one number per example. Raises DoubleDefinitionError, AxisError, ShapeError."""
     source = here()
     value = builder.operand(expr)
-    if builder.loss:
+    if builder.loss and not rewritten(builder, builder.decls["loss"].source, source, value.operand):
         raise DoubleDefinitionError(
             message(
                 "the loss is defined twice",
                 builder.decls["loss"].source,
                 source,
-                fix="Add the terms up in one g.loss = ...",
+                fix=f"Add the terms up in one g.loss = ... {ANEW}",
             )
         )
     if value.axes:
@@ -46,11 +47,10 @@ def set_stop(builder: Builder, expr: object) -> None:
     """
     source = here()
     value = builder.operand(expr)
-    if builder.stop:
-        known = builder.decls["stop"].source
-        raise DoubleDefinitionError(
-            message("the stop is defined twice", known, source, fix="Join conditions with | in one g.stop = ...")
-        )
+    known = builder.decls["stop"].source if builder.stop else None
+    if builder.stop and not rewritten(builder, known, source, value.operand):
+        fix = f"Join conditions with | in one g.stop = ... {ANEW}"
+        raise DoubleDefinitionError(message("the stop is defined twice", known, source, fix=fix))
     if value.dtype != "bool":
         fix = "Compare it, as in p[t] > 0.5 or ops.equal(y[t], END), or draw it, ops.bernoulli(p[t])."
         raise DTypeError(message(f"the stop is {value.dtype}: {value}", source, fix=fix))

@@ -23,8 +23,9 @@ from ..ir.details import Open
 from ..ir.system import Const, Decl, Ref, visible
 from ..ops.core import Symbolic
 from ..ops.integers import integer
-from .builder import Builder
+from .builder import ANEW, Builder
 from .expression import Expr
+from .reruns import rewritten
 
 Shape = tuple[int, ...]
 
@@ -151,8 +152,8 @@ class Variable(Symbolic):
         builder, source = self._builder, here()
         index = () if isinstance(key, tuple) and not key else self._index(key)
         main = all(i.runs for i in index)
-        self._check_left(index, source)
         expr = builder.operand(value)
+        self._check_left(index, source, expr)
         ref = Ref(self.name, index)
         for axis in sorted(expr.axes - set(ref.running), key=lambda a: a.name):
             raise AxisError(
@@ -177,7 +178,7 @@ class Variable(Symbolic):
         builder.decls[self.name] = decl
         builder.add(ref, expr, tuple(whole(a) for a in ref.running), decl.batched, source)
 
-    def _check_left(self, index: tuple[Index, ...], source: Source | None) -> None:
+    def _check_left(self, index: tuple[Index, ...], source: Source | None, value: Expr) -> None:
         decl, ref = self._with_axes(index), Ref(self.name, index)
         for i, known in zip(index, decl.axes, strict=True):
             if i.runs and i.shift:
@@ -203,14 +204,15 @@ class Variable(Symbolic):
             raise DoubleDefinitionError(
                 message(f"{self.name} is an input: its steps 1..T come from an array", source, fix="Use a variable.")
             )
-        if ref in self._builder.defined:
+        known_source = self._builder.defined.get(ref)
+        if ref in self._builder.defined and not rewritten(self._builder, known_source, source, value.operand):
             raise DoubleDefinitionError(
                 message(
                     f"{ref} is defined twice",
-                    self._builder.defined[ref],
+                    known_source,
                     source,
-                    fix="Each step of a variable has one definition; merge the two right sides."
-                    + (" += is a second definition too." if "+=" in code(source) else ""),
+                    fix="Each step of a variable has one definition; merge the two right sides. "
+                    + ("+= is a second definition too." if "+=" in code(source) else ANEW),
                 )
             )
 

@@ -10,7 +10,7 @@ import numpy as np
 from common import draw, options, progress, result
 
 from unroll import Net, T, Template, cells, ops, t
-from unroll.analysis.gradient_flow import Flow, flow
+from unroll.flow import Flow, flow
 from unroll.optim import Adam, clip, global_norm
 
 TARGET = 0.95  # of first symbols named rightly after 60 steps, by the LSTM; guessing names a quarter

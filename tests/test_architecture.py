@@ -28,7 +28,7 @@ ORDER = (
     ("display",),
     ("template",),
     ("cells", "analysis", "training"),
-    ("optim", "schedules", "endings", "initializers"),
+    ("optim", "schedules", "endings", "initializers", "flow"),
     ("cli",),
     ("__main__",),
 )

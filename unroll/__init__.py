@@ -15,12 +15,14 @@ from .language.variable import Variable  # noqa: E402
 from .template import Template  # noqa: E402
 
 if _TYPE_CHECKING:
-    from . import analysis, endings, initializers, optim, schedules
+    from . import analysis, endings, flow, initializers, optim, schedules
     from .runtime.net import Net
+    from .runtime.stream import Stream
 
 __version__ = "0.1.0"
 __all__ = [
     "Net",
+    "Stream",
     "T",
     "Template",
     "UnrollError",
@@ -30,13 +32,15 @@ __all__ = [
     "axis",
     "cells",
     "endings",
+    "flow",
     "initializers",
     "ops",
     "optim",
     "schedules",
     "t",
 ]
-_LATE = {"Net": ".runtime.net"} | dict.fromkeys(("analysis", "endings", "initializers", "optim", "schedules"), "")
+_LATE = {"Net": ".runtime.net", "Stream": ".runtime.stream"}
+_LATE |= dict.fromkeys(("analysis", "endings", "flow", "initializers", "optim", "schedules"), "")
 """Imported when first asked for: they take longer than the rest, or need NumPy."""
 
 

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from .errors import RenderError, TemplateError
 from .ir.system import System
 from .printing.latex import align, in_notebook
+from .printing.summary import Summary
 from .printing.unicode import system_pretty
+from .types import Array
 from .unfold.dag import Dag
+
+if TYPE_CHECKING:
+    from .explorer import Page
+    from .render import Drawing
 
 
 class Display:
@@ -22,21 +30,55 @@ class Display:
         def system(self) -> System:
             """The checked system of equations."""
 
-    def draw(self, path: str | os.PathLike[str] | None = None, **options: Any) -> Any:
-        """The folded diagram, a black square on every delay edge; written to `path`, whose suffix names the format.
+    def draw(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        detail: str = "variables",
+        boundaries: bool = False,
+        shapes: bool = False,
+        forced: Mapping[str, str] | None = None,
+        primal: bool | None = None,
+        max_nodes: int = 500,
+    ) -> Drawing:
+        """The folded diagram: one circle a name, and a black square on every read of an earlier step.
 
-        Returns the drawing, which shows itself in a notebook.
+        path        where to write it; the suffix names the format: svg, png, pdf, dot or gv
+        detail      "variables"; "equations" writes each variable's equation into its node; "ops" has one node an
+                    operation
+        boundaries  True to draw initial states such as ``h[0] = 0`` too
+        shapes      True to write the shape of every name
+        forced      as `teacher_forced` takes it: the reads of an output that the truth replaces are drawn crossed out,
+                    beside those of the truth
+        primal      of an adjoint: whether to draw, in grey, what the derivatives read of the forward pass; by default
+                    only where that is little
+        max_nodes   how many circles are still drawn
+
+        Returns the drawing, which shows itself in a notebook. Raises RenderError, ValueError for an unknown detail.
         """
         from .render import draw_folded  # many modules, which most programs never use
 
-        return draw_folded(self.system, path, **options)
+        shown: dict[str, Any] = {"detail": detail, "boundaries": boundaries, "shapes": shapes, "forced": forced}
+        return draw_folded(self.system, path, primal=primal, max_nodes=max_nodes, **shown)
 
-    def explore(self, path: str | os.PathLike[str], **options: Any) -> None:
-        """Write a page to explore the template with: one HTML file, which opens in any browser and needs no network.
+    def explore(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        steps: int | Sequence[int] | None = None,
+        forced: Mapping[str, str] | None = None,
+        backward: bool | None = None,
+        values: Mapping[str, Array] | None = None,
+        gradients: Mapping[str, Array] | None = None,
+        progress: Callable[[int, int], None] | None = None,
+        **lengths: int,
+    ) -> Page:
+        """A page to explore the template with: one HTML file, which opens in any browser and needs no network.
 
         The folded diagram stands beside the unfolded one. A slider sets the length; a node that is clicked (or reached
         with Tab and the arrow keys) shows its equation and the line that wrote it; the passes play step by step.
 
+        path       where to write it; without one the page is returned alone, and shows itself in a notebook
         steps      the longest length of the slider, or all of them as a list; by default up to 8, and less where the
                    picture would grow large
         forced     as `teacher_forced` takes it, ``{"o": "y"}``: a switch that forces
@@ -44,13 +86,31 @@ class Display:
         values     arrays by name, as `Net.run` returns them, to colour the nodes by their norms
         gradients  likewise, as `Net.value_and_grad` returns them: ``net.value_and_grad(params, ["h", "o"], ...)``
         progress   called as ``progress(done, of)`` before each picture
-        S=...      the lengths of axes other than the slider's; 3 where nothing is said
+        lengths    those of axes other than the slider's, ``S=4``; 3 where nothing is said
 
         Raises RenderError for a path that is no .html, LengthError, UndefinedError, ArrayError.
         """
         from .explorer import explore  # as above
 
-        explore(self.system, path, **options)
+        told = {"forced": forced, "backward": backward, "values": values, "gradients": gradients, "progress": progress}
+        return explore(self.system, path, steps=steps, **told, **lengths)
+
+    def summary(self) -> Summary:
+        """The names of the template, their shapes and steps, and how many numbers its params hold; ``print`` it.
+
+        >>> from unroll import Template, ops, t
+        >>> g = Template("leak"); x, W, h = g.input("x", 3), g.param("W", (4, 3)), g.variable("h", 4)
+        >>> h[0] = 0
+        >>> h[t] = 0.5 * h[t-1] + W @ x[t]
+        >>> g.summary()
+        template leak: 1 input, 1 param of 12 numbers, 1 variable
+          x    input            3    t = 1..T
+          W    param        4 x 3                12 numbers
+          h    variable         4    t = 0..T
+        >>> g.summary().count
+        12
+        """
+        return Summary(self.system)
 
     def latex(self) -> str:
         r"""The equations as an ``align*`` environment of LaTeX; the document needs ``\usepackage{amsmath}``.
@@ -73,24 +133,66 @@ class Display:
         """
         return system_pretty(self.system)
 
-    def _repr_latex_(self) -> str:
-        return in_notebook(self.system)
+    def _ipython_display_(self) -> None:
+        """In a notebook: the equations and the folded diagram, one below the other.
 
-    def _repr_svg_(self) -> str:
-        return str(self.draw().svg())
+        They are two outputs, since front ends show one format of each: LaTeX, the diagram as HTML or PNG.
+        """
+        from IPython.display import display
+
+        try:
+            display({"text/latex": in_notebook(self.system), "text/plain": str(self)}, raw=True)
+            display(self.draw())
+        except RenderError:
+            return  # too large to draw
+        except TemplateError:
+            display({"text/plain": str(self)}, raw=True)  # as far as it is written
 
 
 class Unfolded(Dag):
     """The unfolded graph of a template, which draws itself."""
 
-    def draw(self, path: str | os.PathLike[str] | None = None, **options: Any) -> Any:
-        """The unfolded diagram, one column a step; written to `path`, whose suffix names the format.
+    def draw(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        detail: str | None = None,
+        columns: int | None = 12,
+        around: int | None = None,
+        boundaries: bool = True,
+        loss: str = "terms",
+        shapes: bool = False,
+        forced: Mapping[str, str] | None = None,
+        primal: bool | None = None,
+        overlay: Mapping[Any, Any] | None = None,
+        measured: str = "",
+        log: bool = False,
+        max_nodes: int = 2000,
+    ) -> Drawing:
+        """The unfolded diagram: one column a step from left to right, one row a variable.
 
-        options  of `unroll.render.draw_unfolded`: detail, columns, around, overlay and more
+        path        where to write it; the suffix names the format: svg, png, pdf, dot or gv
+        detail      as of the folded one; by default that of the graph, "variables" or "ops"
+        columns     where an axis has more steps, its middle is left out; None to draw every step
+        around      a step of the first axis: only it and its neighbours are drawn, as t-1, t and t+1, and the ends
+        boundaries  False to leave out initial states such as ``h[0] = 0``
+        loss        "terms" draws a loss that is a sum over steps as one L per step; "total" as the one node that it is
+        shapes, forced
+                    as of the folded one
+        primal      of an adjoint: True to draw, in grey, what the derivatives read of the forward pass
+        overlay     numbers from a run to colour nodes by: a name with an array over its steps, as `Net.run` returns, or
+                    a key such as ``("h", 3)`` with the value there
+        measured    what the numbers are, for the legend
+        log         True for a logarithmic scale
+        max_nodes   how many circles are still drawn
+
+        Returns the drawing, which shows itself in a notebook. Raises RenderError, ValueError for an unknown option.
         """
         from .render import draw_unfolded  # as above
 
-        return draw_unfolded(self, path, **options)
+        shown: dict[str, Any] = {"detail": detail, "columns": columns, "around": around, "boundaries": boundaries}
+        shown |= {"loss": loss, "shapes": shapes, "forced": forced, "primal": primal, "overlay": overlay}
+        return draw_unfolded(self, path, measured=measured, log=log, max_nodes=max_nodes, **shown)
 
-    def _repr_svg_(self) -> str:
-        return str(self.draw().svg())
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        return self.draw()._repr_mimebundle_(include, exclude)

@@ -15,7 +15,7 @@ from helpers.zoo import ZOO
 from unroll import T, Template, axis, cells, ops, t
 from unroll.ir.system import Ref
 from unroll.ops.core import OPS
-from unroll.printing.latex import LatexWriter, align
+from unroll.printing.latex import LatexWriter, align, in_notebook
 from unroll.printing.unicode import PrettyWriter
 from unroll.transform.higher_order import hessian_system
 
@@ -137,7 +137,7 @@ def test_an_operation_of_ones_own():
 
 def test_hostile_names_are_text():
     g = hostile()
-    for text in (g.latex(), g.adjoint().latex(), g._repr_latex_().strip("$")):
+    for text in (g.latex(), g.adjoint().latex(), in_notebook(g.system).strip("$")):
         assert_sound(text)
     assert all(unicodedata.category(c) != "Cc" for c in g.pretty().replace("\n", ""))
 
@@ -221,7 +221,7 @@ def test_it_compiles(tmp_path):
     some = [ZOO[name]() for name in list(ZOO)[::3]]
     all_ = [lstm, hostile(), hostile().adjoint(), elman().adjoint()]
     all_ += [*some, *every_operation()]
-    body = "\n".join(g.latex() for g in all_) + "\n" + elman()._repr_latex_()
+    body = "\n".join(g.latex() for g in all_) + "\n" + in_notebook(elman().system)
     head = "\\documentclass{article}\\usepackage{amsmath}\\begin{document}\\allowdisplaybreaks\n"
     (tmp_path / "a.tex").write_text(f"{head}{body}\n\\end{{document}}\n", encoding="utf-8")
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "a.tex"]

@@ -7,8 +7,8 @@ from copy import copy, deepcopy
 
 import numpy as np
 import pytest
+from helpers.notebook import Notebook, notebook
 
-from tests.helpers.notebook import Notebook, notebook
 from unroll import Template, ops, t
 from unroll.errors import BoundaryError, DoubleDefinitionError, ShapeError, TemplateError
 

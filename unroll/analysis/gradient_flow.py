@@ -38,7 +38,7 @@ def gradient_norms(net: Net, params: Params, name: str, /, *, seed: Seed = None,
         return np.sqrt((np.abs(grads) ** 2).sum(axis=tuple(range(grads.ndim - rank, grads.ndim))))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Flow:
     """The Jacobians ``dh[end]/dh[s]`` of one example for s = 1..end, and what they do to a gradient.
 
@@ -98,6 +98,8 @@ class Flow:
             f"  {d:4d} steps back: norm {norms[-1 - d]:9.3g}, spectral radius {radii[-1 - d]:9.3g}" for d in distances
         ]
         return "\n".join(rows)
+
+    __repr__ = __str__
 
 
 def flow(net: Net, params: Params, name: str, end: int | None = None, /, **arrays: Array) -> Flow:

@@ -28,7 +28,7 @@ class Buffer:
     inside: tuple[str, int] | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Program:
     """Steps in order, and the buffers they use; the lengths are numbers in it, so one program serves all of them."""
 
@@ -93,3 +93,5 @@ class Program:
                     else f"{pad}{e.out} {mark} {writer.right(shown(step))}"
                 )
         return "\n".join(lines)
+
+    __repr__ = __str__

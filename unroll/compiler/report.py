@@ -17,7 +17,7 @@ from .statements import Access, Compute, Fuse, Repeat, Step, shown, walk
 LISTED = 8
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report:
     """The account of one program; ``print`` it.
 
@@ -35,6 +35,8 @@ class Report:
 
     def __str__(self) -> str:
         return self.text
+
+    __repr__ = __str__
 
 
 @dataclass(frozen=True)

@@ -40,15 +40,59 @@ OTHERS = 3
 MOST = 160
 """Circles of the largest picture of the slider: a larger one is no longer read, and takes long to lay out."""
 
+HEIGHT = 640
+"""Pixels of the page in a notebook."""
 MEASURES = {"values": ("‖value‖", False), "gradients": ("‖gradient‖", True)}
 """What is told of each overlay: its title, and whether its scale is logarithmic."""
 
 
-def explore(system: System, path: str | os.PathLike[str], **options: Any) -> None:
-    """Write the page: see `Template.explore`."""
+class Page:
+    """A page to explore a template with, which shows itself in a notebook; ``str`` is its HTML.
+
+    >>> from unroll import Template, t
+    >>> g = Template("sum"); x, h = g.input("x"), g.variable("h", ())
+    >>> h[0] = 0
+    >>> h[t] = h[t-1] + x[t]
+    >>> page = g.explore(steps=2)
+    >>> str(page)[:15]
+    '<!DOCTYPE html>'
+    """
+
+    def __init__(self, title: str, text: str) -> None:
+        self.title, self._text = title, text
+
+    def __str__(self) -> str:
+        return self._text
+
+    def __repr__(self) -> str:
+        return (
+            f"<Page {self.title}: {len(self._text) // 1000} kB of HTML; page.save({f'{self.title}.html'!r}) writes it>"
+        )
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write it to an .html file, which needs nothing else. Raises RenderError for another suffix."""
+        _check(path)
+        write_atomically(path, self._text)
+
+    def _repr_html_(self) -> str:
+        frame = f"width: 100%; height: {HEIGHT}px; border: 1px solid #ccc"
+        title = html.escape(f"{self.title}, explored")
+        return f'<iframe title="{title}" style="{frame}" srcdoc="{html.escape(self._text)}"></iframe>'
+
+
+def _check(path: str | os.PathLike[str]) -> None:
     if Path(path).suffix.lower() not in (".html", ".htm"):
         raise RenderError(f"{os.fspath(path)}: a page is an .html file")
-    write_atomically(path, page(system, **options))
+
+
+def explore(system: System, path: str | os.PathLike[str] | None = None, **options: Any) -> Page:
+    """The page, written where a path is given: see `Template.explore`."""
+    if path is not None:
+        _check(path)
+    made = Page(visible(system.name), page(system, **options))
+    if path is not None:
+        made.save(path)
+    return made
 
 
 def page(

@@ -246,7 +246,7 @@ class Truncation:
         return f"truncated: {'a window' if self.sliding else 'chunks'} of {self.steps} along {self.axis.name}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class System:
     """A template: declarations, equations, what is asked of it. Frozen; every transform makes a new one.
 
@@ -265,6 +265,9 @@ class System:
     loss: str | None = None
     stop: str | None = None
     truncations: tuple[Truncation, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<System {visible(self.name)}: {len(self.decls)} names, {len(self.equations)} equations>"
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Its fields alone, without what was worked out from them."""

@@ -58,7 +58,8 @@ class Builder:
         builder.decls = dict(system.decls)
         builder.equations = list(system.equations)
         builder.defined = {e.out: e.source for e in system.equations if not e.out.name.startswith(".")}
-        builder.places = {written: n for n, written in enumerate((*builder.decls, *builder.defined))}
+        builder.places.update((n, place) for place, n in enumerate(builder.decls))
+        builder.places.update((ref, place) for place, ref in enumerate(builder.defined))
         builder.outputs = dict(system.outputs)
         builder.loss = system.loss
         builder.stop = system.stop

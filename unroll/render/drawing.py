@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import html
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from ..errors import RenderError
@@ -62,8 +65,18 @@ class Drawing:
             data = self.svg() if form == "svg" else render(self.dot, form, self.svg())
         write_atomically(path, data)
 
-    def _repr_svg_(self) -> str:
-        return self.svg()
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        """For notebooks: HTML, which every front end ranks first, and for LaTeX a PNG, where an engine can make one.
+
+        The SVG is an image in the HTML, for as a format of its own nbconvert wants Inkscape to make a PDF of it.
+        """
+        svg = self.svg()
+        name, coded = html.escape(self.picture.title), base64.b64encode(svg.encode()).decode()
+        image = f'<img alt="{name}" style="max-width: 100%" src="data:image/svg+xml;base64,{coded}">'
+        made = {"text/html": image, "text/plain": repr(self)}
+        with suppress(RenderError):
+            made["image/png"] = base64.b64encode(render(self.dot, "png", svg)).decode()
+        return made
 
     def __repr__(self) -> str:
         nodes = sum(c.kind not in ("delay", "advance", "gap") for c in self.picture.circles.values())

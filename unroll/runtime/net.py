@@ -20,6 +20,7 @@ from ..transform.intervention import clamped
 from ..types import Array, ExampleLengths, Outputs, Params, Seed
 from ..unfold.lengths import batch_size, length, used_ends
 from .arguments import Extras
+from .described import Described
 from .generate import Generated, generate, stops
 from .initializers import check_picklable, initial
 from .programs import Compiled, Programs
@@ -31,7 +32,7 @@ CLAMPED = 64
 """Sets of instances to clamp for which a net keeps what it compiled."""
 
 
-class Net:
+class Net(Described):
     """A template ready to run; made by `Template.compile`.
 
     Arrays are time-first, ``(T, B, ...)``, or ``(B, T, ...)`` with ``batch_first=True``; the batch axis may be left
@@ -80,9 +81,6 @@ class Net:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Net:
         return self
-
-    def __repr__(self) -> str:
-        return f"<Net {visible(self.system.name)}: {self.backend.name}, {self._options}>"
 
     @from_call
     def init(self, seed: Seed = 0) -> dict[str, Array]:

@@ -5,6 +5,7 @@ from .composite import bce_with_logits, cross_entropy, layer_norm, mse, nll
 from .contract import dot, einsum, matmul, outer
 from .core import OPS, Notation, Op, Symbolic, composite, define, infix, undefined
 from .errors import DifferentiationError, DTypeError, ShapeError, UnrollError
+from .hints import PUBLIC
 from .pointwise import (
     abs,
     cast,
@@ -113,3 +114,5 @@ __all__ = [
     "uniform",
     "where",
 ]
+
+PUBLIC.update(__all__)

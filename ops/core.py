@@ -17,6 +17,7 @@ from keyword import iskeyword
 from typing import Any, NoReturn, ParamSpec, TypeVar, cast
 
 from .errors import DifferentiationError, DTypeError, ShapeError
+from .hints import qualified
 from .integers import integer
 from .notebook import Run, run_of_cell
 from .shapes import Family
@@ -77,7 +78,7 @@ class Op:
 
     def __call__(self, *args: Operand, **attrs: object) -> Symbolic:
         if attrs and self.family.name == "elementwise" and self.compute is None and self.body is None:
-            raise TypeError(f"ops.{self.name} takes no {next(iter(attrs))}=")
+            raise TypeError(f"{qualified(self.name)} takes no {next(iter(attrs))}=")
         return first_symbol(self.name, args).__op__(self, args, {name: _plain(v) for name, v in attrs.items()})
 
     def __repr__(self) -> str:
@@ -161,7 +162,7 @@ def first_symbol(name: str, args: Sequence[object]) -> Symbolic:
             return arg
     got = ", ".join(type(a).__name__ for a in args) or "nothing"
     raise TypeError(
-        f"ops.{name} builds an equation and needs at least one symbolic operand; it got {got}. "
+        f"{qualified(name)} builds an equation and needs at least one symbolic operand; it got {got}. "
         "To compute on arrays, call the array library itself"
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn, Protocol
 
+from .hints import hint, instead
 from .shapes import Shape
 
 Attrs = Mapping[str, object]
@@ -83,14 +84,22 @@ class Symbolic:
         """``array * symbol`` is an expression; NumPy's own functions are refused."""
         op = OPERATIONS.get(UFUNCS.get(ufunc.__name__, ""))
         if op is None or method != "__call__" or options:
-            raise self.__refuse__(_not_numpy(ufunc.__name__))
+            raise self.__refuse__(self._not_numpy(ufunc.__name__))
         return op(*args)
 
     def __array_function__(
         self, function: Callable[..., object], types: object, args: Sequence[object], options: object
     ) -> Any:
         """``np.dot(W, h[t])`` and its kin would treat a symbol as an object to multiply."""
-        raise self.__refuse__(_not_numpy(function.__name__))
+        raise self.__refuse__(self._not_numpy(function.__name__))
+
+    def _not_numpy(self, name: str) -> str:
+        own = instead(name, self.__written__()) or "operations of unroll.ops"
+        return f"is not an array: np.{name} computes at once, and an equation takes {own}"
+
+    def __written__(self) -> str:
+        """How an equation reads this value."""
+        return str(self)
 
     def __array__(self, *args: object, **options: object) -> NoReturn:
         raise self.__refuse__(
@@ -109,7 +118,7 @@ class Symbolic:
         """``torch.tanh(h[t])``, and operators with a tensor on the left."""
         name = getattr(function, "__name__", "a function").strip("_")
         symbol = next(s for s in _flat([*args, *(options or {}).values()]) if isinstance(s, Symbolic))
-        own = f"ops.{name}" if name in OPERATIONS else "an operation of unroll.ops"
+        own = instead(name, symbol.__written__()) or "operations of unroll.ops"
         raise symbol.__refuse__(
             f"is not a tensor: torch.{name} computes at once, and an equation takes {own}; in place of a tensor it "
             "takes a param, or an array, tensor.detach().numpy()"
@@ -139,9 +148,10 @@ class Symbolic:
         return error
 
     def __getattr__(self, name: str) -> Any:
-        if name in OPERATIONS:
-            raise AttributeError(f"{self} has no method {name}; write ops.{name}({self})")
-        raise AttributeError(name)
+        if not name.startswith("_") and hint(name, ""):
+            shown = self.__written__()
+            raise AttributeError(f"{shown} has no {name}; {hint(name, shown)}")
+        raise AttributeError(f"an expression has no {name!r}")
 
     @property
     def shape(self) -> Shape:
@@ -279,8 +289,3 @@ UFUNCS = {
     "bitwise_and": "logical_and", "bitwise_or": "logical_or",
 }  # fmt: skip
 """What Python's operators are called where an array stands on the left."""
-
-
-def _not_numpy(name: str) -> str:
-    own = {"concatenate": "concat", "absolute": "abs", "power": "power"}.get(name, name)
-    return f"is not an array: np.{name} computes at once, and an equation takes ops.{own} or its kin"

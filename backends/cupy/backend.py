@@ -122,7 +122,7 @@ class Cuda(NumpyArrays, AbstractBackend):
         """Compile; NumPy serves complex steps, the search for nans, and operations that are Python functions."""
         op = unsupported(system)
         if options.precision != PRECISIONS[0] and (op or alone(options)):
-            why = f"ops.{op} is a Python function alone" if op else "debug_nans=True"
+            why = f"{op} is a Python function alone" if op else "debug_nans=True"
             raise BackendError(
                 f"precision={options.precision!r}: {why} and runs on numpy, in float32; leave precision= out"
             )

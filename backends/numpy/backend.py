@@ -148,7 +148,7 @@ def instead(name: str, op: str, system: System, options: Options) -> NumpyExecut
     """
     if op:
         warnings.warn(
-            f"ops.{op} is a Python function alone: template {system.name!r} runs on numpy instead of {name}; "
+            f"{op} is a Python function alone: template {system.name!r} runs on numpy instead of {name}; "
             f"give ops.define(..., body=) an expression in other operations",
             stacklevel=3,
         )

@@ -40,7 +40,7 @@ OTHERS = 3
 MOST = 160
 """Circles of the largest picture of the slider: a larger one is no longer read, and takes long to lay out."""
 
-HEIGHT = 640
+HEIGHT = 680
 """Pixels of the page in a notebook."""
 MEASURES = {"values": ("‖value‖", False), "gradients": ("‖gradient‖", True)}
 """What is told of each overlay: its title, and whether its scale is logarithmic."""
@@ -75,7 +75,7 @@ class Page:
         write_atomically(path, self._text)
 
     def _repr_html_(self) -> str:
-        frame = f"width: 100%; height: {HEIGHT}px; border: 1px solid #ccc"
+        frame = f"width: 100%; height: {HEIGHT}px; box-sizing: border-box; border: 1px solid #ccc; display: block"
         title = html.escape(f"{self.title}, explored")
         return f'<iframe title="{title}" style="{frame}" srcdoc="{html.escape(self._text)}"></iframe>'
 

@@ -216,6 +216,11 @@ class Variable(Symbolic):
                 )
             )
 
+    def __written__(self) -> str:
+        decl = self._builder.decls[self.name]
+        step = ", ".join(a.name for a in decl.axes if a.name != "?") or "t"
+        return str(self) if not decl.axes and self._defined_once() else f"{self}[{step}]"
+
     def __str__(self) -> str:
         return visible(self.name)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from .core import Array, Operand, Symbolic, composite
 from .errors import DTypeError, ShapeError
-from .pointwise import softplus, sqrt
+from .pointwise import clip, softplus, sqrt
 from .reduce import as_symbol, cross_entropy_op, log_softmax, mean, sum
 from .shape_ops import pick
 
@@ -54,6 +54,21 @@ def bce_with_logits(logit: Operand, target: Operand) -> Symbolic:
 def mse(prediction: Operand, target: Operand) -> Symbolic:
     """Mean squared difference over the per-example axes -> one number."""
     return mean(as_symbol((prediction - target) ** 2))
+
+
+@composite
+def huber(prediction: Operand, target: Operand, delta: float = 1.0) -> Symbolic:
+    """Half the squared difference up to `delta`, from there on linear; its mean over the per-example axes (Huber 1964).
+
+    Shapes: two that broadcast -> (). As `mse`, one number for each example and step.
+
+    >>> from unroll import Template, ops, t
+    >>> g = Template(); o, y = g.input("o", 3), g.input("y", 3); ops.huber(o[t], y[t], delta=0.5)
+    huber(o[t], y[t], delta=0.5)
+    """
+    apart = as_symbol(prediction - target)
+    held = clip(apart, -delta, delta)
+    return mean(held * (apart - 0.5 * held))
 
 
 @composite

@@ -6,7 +6,7 @@ import math
 from typing import Any
 from typing import cast as typed
 
-from .core import Binary, Notation, Operand, Rule, Symbolic, Ternary, Unary, composite, define, infix
+from .core import Binary, Notation, Operand, Rule, Symbolic, Ternary, Unary, composite, define, infix, placed
 from .shapes import elementwise
 
 REALS = "f,f->f"
@@ -16,6 +16,29 @@ RAISED = Notation("{0}**{1}", 40, (41, 40))
 NOT = Notation("~{0}", 30, (30,))
 LARGER = "The larger of two; equal operands share the derivative."
 SMALLER = "The smaller of two; equal operands share the derivative."
+FLOOR_DIVIDE = """``a // b``: the largest whole number not above the quotient, as in Python; its derivative is 0.
+
+It is computed from the exact remainder, so that 1 // 0.1 is 9. Labels stay labels; one divided by 0 is 0.
+
+>>> from unroll import Template, ops, t
+>>> g = Template(); day = g.input("day", dtype="int"); ops.floor_divide(day[t], 7)
+day[t] // 7
+"""
+REMAINDER = """``a % b``: what is left of a after whole multiples of b; its sign is that of b, as in Python and NumPy.
+
+The derivative is 1 by a, and minus the number of multiples by b. The remainder of a label by 0 is 0.
+
+>>> from unroll import Template, ops, t
+>>> g = Template(); day = g.input("day", dtype="int"); ops.remainder(day[t], 7)
+day[t] % 7
+"""
+FMOD = "The remainder with the sign of a, as C has it; floats alone. Its derivatives are those of `remainder`."
+LOGADDEXP = """log(exp(a) + exp(b)) without overflow; of -inf and -inf it is -inf, with derivatives 0.5.
+
+>>> from unroll import Template, ops, t
+>>> g = Template(); x = g.input("x", 3); g.output("y", ops.logaddexp(x[t], 0.0))
+"""
+FLOOR = "The largest whole number not above x; its derivative is 0."
 CHOICE = "where(condition, a, b): a where the condition holds, else b."
 
 
@@ -79,6 +102,35 @@ div = _two(
     draw=DIVISOR,
     notation=infix("/", 20),
 )
+floor_divide = typed(Binary, define(
+    "floor_divide",
+    elementwise,
+    None,
+    None,
+    kinds="n,n->n",
+    draw=DIVISOR,
+    analytic=False,
+    notation=infix("//", 20),
+    doc=FLOOR_DIVIDE,
+))
+remainder = _two(
+    "remainder",
+    lambda g, y, a, b: g,
+    lambda g, y, a, b: -g * _round((a - y) / b),
+    doc=REMAINDER,
+    draw=DIVISOR,
+    analytic=False,
+    notation=infix("%", 20),
+)
+fmod = _two(
+    "fmod",
+    lambda g, y, a, b: g,
+    lambda g, y, a, b: -g * _round((a - y) / b),
+    REALS,
+    doc=FMOD,
+    draw=DIVISOR,
+    analytic=False,
+)
 neg = _one("neg", lambda g, y, x: -g, kinds="n->n", notation=Notation("-{0}", 30, (30,)))
 POWER = "``a ** b``, element by element; where b is a number, its derivative by a is exact at 0 too."
 power = _two("pow", _power_base, _power_exponent, REALS, doc=POWER, draw=((0.3, 3), (-2, 2)), notation=RAISED)
@@ -96,6 +148,8 @@ softplus = _one("softplus", lambda g, y, x: g * sigmoid(x), "log(1 + exp(x)), ex
 
 relu = _kink("relu", lambda g, y, x: where(greater(x, 0), g, 0), "max(x, 0); its derivative at 0 is 0.")
 abs = _kink("abs", lambda g, y, x: g * sign(x), "Absolute value; its derivative at 0 is 0.", "n->n")
+floor = _kink("floor", None, FLOOR)
+_round: Unary = _kink("round", None, "The nearest whole number, of two the even one; its derivative is 0.")
 sign: Unary = _kink("sign", None, "-1, 0 or 1.", "n->n")
 stop_gradient = _kink("stop_gradient", None, "x itself, with derivative zero.")
 isfinite = _kink("isfinite", None, "True where x is neither infinite nor nan.", "f->b")
@@ -125,6 +179,87 @@ NEGATION = "``~a``: true where a is false; bools alone."
 _not = define("logical_not", elementwise, None, kinds="b->b", analytic=False, notation=NOT, doc=NEGATION)
 logical_not = typed(Unary, _not)
 # fmt: on
+
+
+@placed
+def round(x: Operand, decimals: int = 0) -> Symbolic:
+    """The nearest number of so many decimals, of two the even one as in NumPy (IEEE 754, section 4.3.1); derivative 0.
+
+    Shapes: s -> s. A negative number of decimals rounds to tens and hundreds. ``round(x[t], 2)`` is the same.
+
+    >>> from unroll import Template, ops, t
+    >>> g = Template(); x = g.input("x", 3); g.output("y", ops.round(x[t]))
+    """
+    return typed(Symbolic, x).__round__(decimals) if decimals else _round(x)
+
+
+@composite
+def ceil(x: Operand) -> Symbolic:
+    """The smallest whole number not below x; its derivative is 0.
+
+    >>> from unroll import Template, ops, t
+    >>> g = Template(); x = g.input("x", 3); g.output("y", ops.ceil(x[t]))
+    """
+    return -floor(-x)
+
+
+@composite
+def isnan(x: Operand) -> Symbolic:
+    """True where x is not a number; a bool.
+
+    >>> from unroll import Template, ops, t
+    >>> g = Template(); x = g.input("x", 3); g.output("y", ops.where(ops.isnan(x[t]), 0.0, x[t]))
+    """
+    return not_equal(x, x)
+
+
+@composite
+def isinf(x: Operand) -> Symbolic:
+    """True where x is an infinity of either sign; a bool.
+
+    >>> from unroll import Template, ops, t
+    >>> g = Template(); x = g.input("x", 3); g.output("y", ops.isinf(x[t]))
+    """
+    return equal(abs(x), math.inf)
+
+
+@composite
+def silu(x: Operand) -> Symbolic:
+    """The value x times sigmoid(x), also called swish (Elfwing et al. 2018).
+
+    >>> from unroll import Template, ops, t
+    >>> g = Template(); x = g.input("x", 3); g.output("y", ops.silu(x[t]))
+    """
+    return x * sigmoid(x)
+
+
+@composite
+def logsigmoid(x: Operand) -> Symbolic:
+    """The logarithm of sigmoid(x), exact on both sides: about x far below 0, about -exp(-x) far above.
+
+    >>> from unroll import Template, ops, t
+    >>> g = Template(); x = g.input("x", 3); g.output("y", ops.logsigmoid(x[t]))
+    """
+    return -softplus(-x)
+
+
+def _apart(a: Operand, b: Operand) -> Symbolic:
+    """The difference of two exponents; equal infinities differ by 0."""
+    apart = a - b
+    return where(logical_and(equal(a, b), not_equal(apart, apart)), 0, apart)
+
+
+logaddexp = typed(
+    Binary,
+    define(
+        "logaddexp",
+        elementwise,
+        lambda g, y, a, b: g * sigmoid(_apart(a, b)),
+        lambda g, y, a, b: g * sigmoid(_apart(b, a)),
+        doc=LOGADDEXP,
+        body=lambda a, b: maximum(a, b) + log1p(exp(-abs(_apart(a, b)))),
+    ),
+)
 
 
 @composite

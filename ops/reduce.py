@@ -11,9 +11,9 @@ from typing import cast as typed
 
 from .core import Operand, Symbolic, Unary, composite, define, placed
 from .errors import ShapeError
-from .pointwise import copy, equal, exp, isfinite, log, stop_gradient, where
+from .pointwise import copy, equal, exp, isfinite, log, sqrt, stop_gradient, where
 from .shape_ops import one_hot, reshape_op
-from .shapes import Family, Shape, along, extreme, negative_axes, pick_family, reduction
+from .shapes import Family, Shape, along, extreme, negative_axes, pick_family, reduction, size
 
 Axis = int | Sequence[int] | None
 
@@ -83,6 +83,11 @@ def _empty(x: Operand, axis: Axis) -> bool:
     return 0 in [as_symbol(x).shape[a] for a in _axes(x, axis)]
 
 
+def _count(x: Operand, axis: Axis) -> int:
+    """How many elements a reduction takes together."""
+    return size(tuple(as_symbol(x).shape[a] for a in _axes(x, axis)))
+
+
 def _one_way(axis: Axis, over: object, name: str, keepdims: object = False) -> None:
     if over is not None and keepdims:
         raise TypeError(f"{name} keeps the axes of axis= with keepdims=; a time axis of over= is none of them")
@@ -131,10 +136,75 @@ def mean(x: Symbolic, axis: Axis = None, *, over: object = None, keepdims: bool 
     if over is not None:
         x = as_symbol(x)
         return x.__over__("sum", over) / x.__extent__(over)
-    count = 1
-    for a in _axes(x, axis):
-        count *= x.shape[a]
-    return sum(x, axis, keepdims=keepdims) / count
+    return sum(x, axis, keepdims=keepdims) / _count(x, axis)
+
+
+@composite
+def var(
+    x: Symbolic, axis: Axis = None, *, correction: float = 0, over: object = None, keepdims: bool = False
+) -> Symbolic:
+    """The variance, over per-example axes (all, or those of `axis`) or over time axes.
+
+    The sum of squares is divided by the count less `correction`: 0 as in NumPy, 1 for the unbiased estimate that is
+    PyTorch's default. Of as many elements as are taken off it is nan. Raises ShapeError.
+
+    >>> from unroll import Template, ops, t
+    >>> g = Template(); x = g.input("x", 3)
+    >>> ops.var(x[t]).shape, ops.var(x[t], over=t).shape
+    ((), (3,))
+    """
+    _one_way(axis, over, "var", keepdims)
+    x = as_symbol(x)
+    if over is not None:
+        apart = x - mean(x, over=over)
+        return (apart * apart).__over__("sum", over) / (x.__extent__(over) - correction)
+    apart = x - mean(x, axis, keepdims=True)
+    return sum(apart * apart, axis, keepdims=keepdims) / float(_count(x, axis) - correction)
+
+
+def _root(square: Symbolic) -> Symbolic:
+    """A square root whose derivative at 0 is 0."""
+    none = equal(square, 0)
+    return where(none, 0, sqrt(where(none, 1, square)))
+
+
+@composite
+def std(
+    x: Symbolic, axis: Axis = None, *, correction: float = 0, over: object = None, keepdims: bool = False
+) -> Symbolic:
+    """The standard deviation: the square root of `var`, which see; where it is 0 its derivative is 0, as in PyTorch.
+
+    >>> from unroll import Template, ops, t
+    >>> g = Template(); x = g.input("x", 3); ops.std(x[t], correction=1)
+    std(x[t], correction=1)
+    """
+    return _root(var(x, axis, correction=correction, over=over, keepdims=keepdims))
+
+
+@composite
+def norm(x: Symbolic, axis: Axis = None, *, over: object = None, keepdims: bool = False) -> Symbolic:
+    """The Euclidean norm (of a matrix the Frobenius norm); at 0 its derivative is 0, as in PyTorch (book section 2.5).
+
+    Over per-example axes, all or those of `axis`, or over time axes. Squares are taken as they are: beyond about 1e19
+    in float32 they overflow.
+
+    >>> from unroll import Template, ops, t
+    >>> g = Template(); x = g.input("x", 3); ops.norm(x[t])
+    norm(x[t])
+    """
+    x = as_symbol(x)
+    return _root(sum(x * x, axis, over=over, keepdims=keepdims))
+
+
+@composite
+def argmin(x: Operand) -> Symbolic:
+    """Index of the first smallest element of the last axis: (..., n) -> (...). Raises ShapeError where it has none.
+
+    >>> from unroll import Template, ops, t
+    >>> g = Template(); x = g.input("x", 3); ops.argmin(x[t])
+    argmin(x[t])
+    """
+    return argmax(-x)
 
 
 @composite

@@ -134,7 +134,7 @@ class Symbolic:
             "ops.exp, ops.sqrt and the like"
         )
 
-    __float__ = __int__ = __complex__ = __index__ = __round__ = __trunc__ = __floor__ = __ceil__ = _no_number
+    __float__ = __int__ = __complex__ = __index__ = __trunc__ = _no_number
 
     def __len__(self) -> NoReturn:
         raise self.__refuse__("has no length: its shape says how large the value of a step is, and over=t runs along t")
@@ -221,6 +221,24 @@ class Symbolic:
     def __rpow__(self, other: Operand) -> Symbolic:
         return OPERATIONS["pow"](other, self)
 
+    def __floordiv__(self, other: Operand) -> Symbolic:
+        return OPERATIONS["floor_divide"](self, other)
+
+    def __rfloordiv__(self, other: Operand) -> Symbolic:
+        return OPERATIONS["floor_divide"](other, self)
+
+    def __mod__(self, other: Operand) -> Symbolic:
+        return OPERATIONS["remainder"](self, other)
+
+    def __rmod__(self, other: Operand) -> Symbolic:
+        return OPERATIONS["remainder"](other, self)
+
+    def __divmod__(self, other: Operand) -> tuple[Symbolic, Symbolic]:
+        return self // other, self % other
+
+    def __rdivmod__(self, other: Operand) -> tuple[Symbolic, Symbolic]:
+        return self.__rfloordiv__(other), self.__rmod__(other)
+
     def __matmul__(self, other: Operand) -> Symbolic:
         return OPERATIONS["matmul"](self, other)
 
@@ -235,6 +253,20 @@ class Symbolic:
 
     def __abs__(self) -> Symbolic:
         return OPERATIONS["abs"](self)
+
+    def __round__(self, decimals: int | None = None) -> Symbolic:
+        if not decimals:
+            return OPERATIONS["round"](self)
+        scale: float = 10 ** abs(decimals)
+        if decimals > 0:
+            return OPERATIONS["round"](self * scale) / scale
+        return OPERATIONS["round"](self / scale) * scale
+
+    def __floor__(self) -> Symbolic:
+        return OPERATIONS["floor"](self)
+
+    def __ceil__(self) -> Symbolic:
+        return -OPERATIONS["floor"](-self)
 
     def __gt__(self, other: Operand) -> Symbolic:
         return OPERATIONS["greater"](self, other)
@@ -263,7 +295,8 @@ class Symbolic:
     def __bool__(self) -> NoReturn:
         raise self.__refuse__(
             "is neither true nor false: nothing has been computed yet. "
-            "Choose between two expressions with ops.where(condition, a, b); combine conditions with & and |"
+            "Choose between two expressions with ops.where(condition, a, b); combine conditions with & and |. "
+            "A chain such as 0 < x[t] < 1 is two conditions: (0 < x[t]) & (x[t] < 1)"
         )
 
     def __iter__(self) -> NoReturn:
@@ -285,6 +318,7 @@ def _flat(values: Iterable[Any]) -> Iterator[Any]:
 
 UFUNCS = {
     "add": "add", "subtract": "sub", "multiply": "mul", "divide": "div", "power": "pow", "matmul": "matmul",
+    "floor_divide": "floor_divide", "remainder": "remainder",
     "greater": "greater", "greater_equal": "greater_equal", "less": "less", "less_equal": "less_equal",
     "bitwise_and": "logical_and", "bitwise_or": "logical_or",
 }  # fmt: skip

@@ -51,6 +51,25 @@ __device__ inline real sign(real x) {{ return x > 0 ? (real)1 : x < 0 ? (real)-1
 __device__ inline whole sign(whole x) {{ return (x > 0) - (x < 0); }}
 __device__ inline real sigmoid(real x) {{ real e = exp(-fabs(x)); return (x >= 0 ? (real)1 : e) / (1 + e); }}
 __device__ inline real softplus(real x) {{ return larger(x, (real)0) + log1p(exp(-fabs(x))); }}
+__device__ inline bool past(real rest, real y) {{ return rest != 0 && (rest < 0) != (y < 0); }}
+__device__ inline real modulo(real x, real y) {{
+    real rest = fmod(x, y);
+    return rest == 0 ? copysign(rest, y) : past(rest, y) ? rest + y : rest;
+}}
+__device__ inline real floored(real x, real y) {{
+    real rest = fmod(x, y), times = rint((x - rest) / y - (past(rest, y) ? 1 : 0));
+    return y == 0 ? x / y : times == 0 ? copysign(times, x / y) : times;
+}}
+__device__ inline whole modulo(whole x, whole y) {{
+    if (y == 0 || y == -1) return 0;
+    whole rest = x % y;
+    return rest != 0 && (rest ^ y) < 0 ? rest + y : rest;
+}}
+__device__ inline whole floored(whole x, whole y) {{
+    if (y == 0) return 0;
+    if (y == -1) return (whole)(0 - (unsigned long long)x);
+    return x / y - (x % y != 0 && ((x % y) ^ y) < 0);
+}}
 
 __device__ inline real gathered(real x, real* part, unsigned threads, bool largest) {{
     part[threadIdx.x] = x;

@@ -25,7 +25,8 @@ SIGNS = {
 FUNCTIONS = {
     "exp": "exp", "expm1": "expm1", "log": "log", "log1p": "log1p", "sqrt": "sqrt", "sin": "sin", "cos": "cos",
     "tanh": "tanh", "sigmoid": "sigmoid", "softplus": "softplus", "abs": "size", "sign": "sign", "maximum": "larger",
-    "minimum": "smaller", "pow": "pow",
+    "minimum": "smaller", "pow": "pow", "floor": "floor", "round": "rint", "fmod": "fmod", "remainder": "modulo",
+    "floor_divide": "floored",
 }  # fmt: skip
 ALIKE = ("copy", "cast", "stop_gradient")
 COMPARISONS = ("greater", "greater_equal", "less", "less_equal", "equal", "not_equal")

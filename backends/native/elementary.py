@@ -317,7 +317,38 @@ def _emit_pow(o: _Lanes, x: Value, y: Value) -> Value:
     if exponent == 0.5:  # unlike sqrt, pow maps -0 to 0 and -inf to inf
         root = o.add(o.call("sqrt", x), o.const(0.0))
         return o.pick(x, "==", o.const(-math.inf), o.const(math.inf), root)
-    return o.b.call(_helper(o, "pow", 2, lambda inside, f: _scalar_calls(inside, "pow", *f.args)), [x, y])
+    return _library("pow", 2)(o, x, y)
+
+
+def _library(name: str, arity: int) -> Emitter:
+    """A function of the C library, lane by lane, out of line."""
+
+    def emit_call(o: _Lanes, *args: Value) -> Value:
+        return o.b.call(_helper(o, name, arity, lambda inside, f: _scalar_calls(inside, name, *f.args)), args)
+
+    return emit_call
+
+
+_emit_fmod = _library("fmod", 2)
+
+
+def _past(o: _Lanes, rest: Value, y: Value, step: Value) -> Value:
+    """`step` where a remainder as C has it, with the sign of the dividend, has the other sign than the divisor."""
+    zero = o.const(0.0)
+    other = o.pick(o.mul(o.copysign(o.const(1.0), rest), y), "<", zero, step, zero)
+    return o.pick(rest, "==", zero, zero, other)
+
+
+def _emit_remainder(o: _Lanes, x: Value, y: Value) -> Value:
+    rest = _emit_fmod(o, x, y)
+    return o.pick(rest, "==", o.const(0.0), o.copysign(rest, y), o.add(rest, _past(o, rest, y, y)))
+
+
+def _emit_floor_divide(o: _Lanes, x: Value, y: Value) -> Value:
+    # What the exact remainder leaves is a whole multiple of y, but for the rounding of the quotient.
+    rest, quotient, zero = _emit_fmod(o, x, y), o.div(x, y), o.const(0.0)
+    whole = o.call("rint", o.sub(o.div(o.sub(x, rest), y), _past(o, rest, y, o.const(1.0))))
+    return o.pick(y, "==", zero, quotient, o.pick(whole, "==", zero, o.copysign(whole, quotient), whole))
 
 
 def _emitter(arity: int, body: Emitter) -> Emitter:
@@ -341,6 +372,11 @@ FUNCTIONS: Mapping[str, Emitter] = MappingProxyType(
         "sin": _emitter(1, _emit_circular("sin")),
         "cos": _emitter(1, _emit_circular("cos")),
         "pow": _emitter(2, _emit_pow),
+        "floor": _emitter(1, lambda o, x: o.call("floor", x)),
+        "round": _emitter(1, lambda o, x: o.call("rint", x)),
+        "fmod": _emitter(2, _emit_fmod),
+        "remainder": _emitter(2, _emit_remainder),
+        "floor_divide": _emitter(2, _emit_floor_divide),
     }
 )
 """Each function's emitter: the builder, then one value for each argument."""

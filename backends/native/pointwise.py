@@ -123,8 +123,24 @@ def _whole(c: Code, op: str, values: Sequence[Value], width: int) -> Value:
         kind = vector(I64, width)
         return b.sub(b.zext(positive, kind), b.zext(negative, kind))
     first, second = values
+    if op in ("floor_divide", "remainder"):
+        return _divided(c, op, first, second, width)
     greater = b.icmp_signed(">", first, second)
     return b.select(greater, first, second) if op == "maximum" else b.select(greater, second, first)
+
+
+def _divided(c: Code, op: str, x: Value, y: Value, width: int) -> Value:
+    """Division of integers towards minus infinity; by 0 it gives 0, as in NumPy."""
+    b, zero, one = c.b, c.constant("int", 0, width), c.constant("int", 1, width)
+    negated = b.icmp_signed("==", y, c.constant("int", -1, width))  # by which the least number overflows
+    none = b.or_(b.icmp_signed("==", y, zero), negated)
+    divisor = b.select(none, one, y)
+    rest, quotient = b.srem(x, divisor), b.sdiv(x, divisor)
+    past = b.and_(b.icmp_signed("!=", rest, zero), b.icmp_signed("<", b.xor(rest, divisor), zero))
+    if op == "remainder":
+        return b.select(none, zero, b.select(past, b.add(rest, divisor), rest))
+    floored = b.select(past, b.sub(quotient, one), quotient)
+    return b.select(none, b.select(negated, b.neg(x), zero), floored)
 
 
 def larger(c: Code, x: Value, y: Value) -> Value:

@@ -49,6 +49,11 @@ ELEMENTWISE: dict[str, Callable[..., Array]] = {
     "sub": np.subtract,
     "mul": np.multiply,
     "div": np.divide,
+    "floor_divide": np.floor_divide,
+    "remainder": np.remainder,
+    "fmod": np.fmod,
+    "floor": np.floor,
+    "round": np.rint,
     "neg": np.negative,
     "pow": np.power,
     "exp": np.exp,
@@ -81,13 +86,32 @@ ELEMENTWISE: dict[str, Callable[..., Array]] = {
     "cast": np.array,
 }
 
+
+def _of_real(function: Callable[..., Array]) -> Callable[..., Array]:
+    """A function whose derivative is zero, of the real parts."""
+    return lambda *args: function(*map(np.real, args)).astype(np.result_type(*args))
+
+
+def _complex_remainder(a: Array, b: Array) -> Array:
+    return a - b * np.floor_divide(np.real(a), np.real(b))
+
+
+def _complex_fmod(a: Array, b: Array) -> Array:
+    return a - b * np.trunc(np.real(a) / np.real(b))
+
+
 COMPLEX: dict[str, Callable[..., Array]] = {
     "sigmoid": _complex_sigmoid,
     "softplus": _complex_softplus,
     "relu": lambda x: np.where(np.real(x) > 0, x, 0),
     "abs": _complex_abs,
-    "sign": lambda x: np.sign(np.real(x)).astype(np.result_type(x)),
-    "stop_gradient": lambda x: np.real(x).astype(np.result_type(x)),
+    "sign": _of_real(np.sign),
+    "floor": _of_real(np.floor),
+    "round": _of_real(np.rint),
+    "floor_divide": _of_real(np.floor_divide),
+    "remainder": _complex_remainder,
+    "fmod": _complex_fmod,
+    "stop_gradient": _of_real(np.positive),
 }
 """Where the analytic continuation along the real axis, which the complex step needs, is not NumPy's own function.
 

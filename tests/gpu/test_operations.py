@@ -6,14 +6,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.cases import PRIMITIVE, Case, sample
+from helpers.cases import COMPILED, Case, sample
+from helpers.composites import all_of_them
 from laws.agreement import EXACT, same
 
 from unroll import Template, t
 from unroll.ops.core import Op
 
 STEPS, BATCH = 2, 3
-FAMILIES = sorted({op.family.name for op, _ in PRIMITIVE})
+FAMILIES = sorted({op.family.name for op, _ in COMPILED})
 KINDS = {"f": "float", "i": "int", "u": "int", "b": "bool"}
 
 
@@ -21,7 +22,7 @@ def template(family: str, rng: np.random.Generator) -> tuple[Template, dict[str,
     """All cases of a family's operations, every array an input over steps and examples."""
     g, arrays = Template(family), {}
     number = 0
-    for op, case in PRIMITIVE:
+    for op, case in COMPILED:
         if op.family.name != family:
             continue
         args: list[Any] = []
@@ -60,3 +61,13 @@ def test_an_operation_computes_what_numpy_does(family: str, emulated: str, rng: 
         net = g.compile(backend, dtype="float64")
         same(net.run({}, names, **arrays), want, EXACT, backend)
         same(net.run({}, names, **arrays), want, EXACT, f"{backend} once more")
+
+
+def test_functions_written_from_operations_do_too(emulated: str, rng: np.random.Generator) -> None:
+    g, arrays = all_of_them(rng)
+    names, floats = tuple(g.system.outputs), [n for n, a in arrays.items() if a.dtype.kind == "f"]
+    reference = g.compile("numpy", dtype="float64")
+    net = g.compile(emulated, dtype="float64")
+    same(net.run({}, names, **arrays), reference.run({}, names, **arrays), EXACT, emulated)
+    want = reference.value_and_grad({}, wrt=floats, **arrays)[1]
+    same(net.value_and_grad({}, wrt=floats, **arrays)[1], want, EXACT, emulated)

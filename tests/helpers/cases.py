@@ -48,6 +48,16 @@ MORE: dict[str, list[Case]] = {
         Case("half", (np.array([0.25, 2.0]), 0.5)),
         Case("of-zero", (0.0, np.array([0.5, 2.0]))),
     ],
+    **{
+        name: [
+            Case("signs", (np.array([-1.5, -0.2, 0.7, 1.9]), np.array([-0.8, 0.6, -0.45, -7.0]))),
+            *([] if name == "fmod" else [Case("ints", (_ints(-7, 7, 0, -9), _ints(3, -3, 5, -1)))]),
+        ]
+        for name in ("floor_divide", "remainder", "fmod")
+    },
+    "floor": [Case("halves", (np.array([-1.5, -0.2, 0.7, 2.5]),))],
+    "round": [Case("near-halves", (np.array([-1.4, -0.6, 0.7, 2.3]),))],
+    "cumsum": [Case("long", ((9,),), {"axis": (-1,)}), Case("first", ((5, 2),), {"axis": (-2,)})],
     "matmul": [
         Case("size1", ((1, 1), (1,))),
         Case("empty-inner", ((2, 0), (0, 3))),
@@ -150,6 +160,8 @@ CASES = [(op, case) for op in OPS.values() for case in cases(op)]
 """The registry as it stands at import: operations that tests define later are theirs to try."""
 PRIMITIVE = [(op, case) for op, case in CASES if op.compute is None and op.body is None]
 """Those that code generators have a form of."""
+COMPILED = [(op, case) for op, case in CASES if op.compute is None]
+"""Those, and what is written out in them."""
 
 
 def case_id(value: Any) -> str | None:

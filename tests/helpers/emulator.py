@@ -33,18 +33,24 @@ COMPILER = shutil.which("g++")
 ALIGNED = ("-fsanitize=alignment", "-fsanitize-undefined-trap-on-error")
 """A load of several elements at an address that is no multiple of their size ends the process, as on a device."""
 
-ONE = ("exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "tanh", "fabs")
-MATHS = "".join(
-    f'extern "C" double {f}(double); extern "C" float {f}f(float); inline float {f}(float x) {{ return {f}f(x); }}\n'
-    for f in ONE
-)
+ONE = ("exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "tanh", "fabs", "floor", "rint")
+TWO = ("pow", "fmod", "copysign")
+
+
+def _declared(name: str, arity: int) -> str:
+    """A function of the C library and of the same name for floats."""
+    types = [", ".join([kind] * arity) for kind in ("double", "float")]
+    given, passed = ("float x", "x") if arity == 1 else ("float x, float y", "x, y")
+    plain = f'extern "C" double {name}({types[0]}); extern "C" float {name}f({types[1]});'
+    return f"{plain} inline float {name}({given}) {{ return {name}f({passed}); }}\n"
+
+
+MATHS = "".join([*(_declared(f, 1) for f in ONE), *(_declared(f, 2) for f in TWO)])
 """Declared by hand: the header takes g++ as long as all else."""
 
 SHIM = """\
 #include <setjmp.h>
 #include <ucontext.h>
-extern "C" double pow(double, double); extern "C" float powf(float, float);
-inline float pow(float x, float y) { return powf(x, y); }
 #define __global__
 #define __device__
 #define __shared__ static

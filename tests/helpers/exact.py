@@ -10,7 +10,7 @@ import functools
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal, localcontext
+from decimal import MAX_EMAX, MIN_EMIN, ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal, localcontext
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
@@ -123,6 +123,10 @@ def _gelu_slope(x: Decimal) -> Decimal:
     return s if s in (0, 1) else s + x * s * (1 - s) * ROOT_8_BY_PI * (1 + 3 * CUBIC * x * x)
 
 
+def _silu_slope(x: Decimal) -> Decimal:
+    return sigmoid(x) * (1 + x * sigmoid(-x))
+
+
 def _step(x: Decimal) -> Decimal:
     return Decimal(int(x > 0))
 
@@ -146,6 +150,11 @@ UNARY: dict[str, tuple[Callable[[Decimal], Decimal], Callable[[Decimal], Decimal
     "neg": (lambda x: -x, lambda x: Decimal(-1), math.inf, -math.inf),
     "abs": (abs, _sign, math.inf, math.inf),
     "sign": (_sign, _zero, -1, 1),
+    "floor": (lambda x: x.to_integral_value(ROUND_FLOOR), _zero, -math.inf, math.inf),
+    "ceil": (lambda x: x.to_integral_value(ROUND_CEILING), _zero, -math.inf, math.inf),
+    "round": (lambda x: x.to_integral_value(ROUND_HALF_EVEN), _zero, -math.inf, math.inf),
+    "silu": (lambda x: x * sigmoid(x), _silu_slope, math.nan, math.inf),
+    "logsigmoid": (lambda x: -softplus(-x), lambda x: sigmoid(-x), -math.inf, 0),
     "exp": (Decimal.exp, Decimal.exp, 0, math.inf),
     "expm1": (_expm1, Decimal.exp, -1, math.inf),
     "log": (_log, lambda x: 1 / x, math.nan, math.inf),
@@ -191,9 +200,30 @@ def binary(name: str, a: float, b: float) -> Exact:
         return _power(a, b)
     if name in ("maximum", "minimum"):
         return math.nan if math.isnan(a) or math.isnan(b) else {"maximum": max, "minimum": min}[name](a, b)
+    if name in ("floor_divide", "remainder", "fmod"):
+        return _divided(name, a, b)
     x, y = Decimal(a), Decimal(b)
     exact = x + y if name == "add" else x - y if name == "sub" else x * y if name == "mul" else x / y
     return exact if exact.is_finite() else float(exact)
+
+
+def _divided(name: str, a: float, b: float) -> Exact:
+    """Division by whole multiples: Python's own operators, and C's remainder, beyond the finite too."""
+    if name == "floor_divide" and b == 0 and abs(a) > 0:
+        return math.copysign(math.inf, a) * math.copysign(1, b)
+    if math.isnan(a) or math.isnan(b) or math.isinf(a) or b == 0:
+        return math.nan
+    if math.isinf(b):
+        apart = a != 0 and (a < 0) != (b < 0)
+        return -1.0 * apart if name == "floor_divide" else b if apart and name == "remainder" else a
+    x, y = Decimal(a), Decimal(b)
+    with localcontext(WIDE) as wide:
+        wide.prec = 700  # of the largest by the smallest
+        rest = x % y  # with the sign of x
+        if name == "fmod":
+            return rest
+        apart = rest != 0 and (x < 0) != (y < 0)
+        return rest + y * apart if name == "remainder" else (x - rest) / y - apart
 
 
 def _power(a: float, b: float) -> Exact:

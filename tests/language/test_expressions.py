@@ -90,6 +90,11 @@ def a_python_and(h, x):
     h[t] = ops.where(x[t] > 0 and x[t] < 1, 1.0, 0.0)  # <-
 
 
+@mistake(TypeError, "neither true nor false", "(0 < x[t]) & (x[t] < 1)")
+def a_chain_of_comparisons(h, x):
+    h[t] = ops.where(0 < x[t] < 1, 1.0, 0.0)  # <-
+
+
 @mistake(TypeError, "ops.equal")
 def an_equality(h, x):
     h[t] = ops.where(x[t] == 0, 1.0, 0.0)  # <-

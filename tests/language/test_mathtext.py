@@ -37,8 +37,8 @@ HOSTILE = [
 ]
 COMMANDS = re.compile(
     r"\\(begin|end|text|text(backslash|asciicircum|asciitilde|less|greater|bar)|mathrm|mathbf|mathit|boldsymbol|top|"
-    r"operatorname|mathrel|mathopen|left|right|[lr]vert|frac|sqrt|sum|max|min|exp|log|sin|cos|tanh|sigma|nabla|overline|"
-    r"infty|displaystyle|odot|cdot|times|dots|qquad|[gl]e|ne|neg|wedge|vee|hat|bar|tilde|dot|(var)?(epsilon|phi)|alpha|beta|gamma|"
+    r"operatorname|mathrel|mathopen|left|right|[lr](vert|floor)|bmod|frac|sqrt|sum|max|min|exp|log|sin|cos|tanh|sigma|nabla|overline|"
+    r"infty|displaystyle|odot|cdot|times|dots|qquad|[gl]e|ne|neg|wedge|vee|hat|bar|tilde|dot|(var)?(epsilon|phi)|alpha|beta|gamma|Gamma|psi|"
     r"delta|eta|theta|lambda|mu|rho)(?![A-Za-z])|\\[,;{}#$%&_\\]"
 )
 

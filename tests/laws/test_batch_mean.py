@@ -96,7 +96,7 @@ def test_a_normalisation_is_printed_as_it_was_written() -> None:
     g.loss = ops.sum(ops.mse(h[t], x[t]), over=t)
     assert "h[t] = tanh(batch_norm(W @ h[t-1] + x[t], bias=b))" in str(g)
     assert "batch_sum(" in str(g.adjoint())
-    assert r"\operatorname{batch\_norm}" in g._repr_latex_()
+    assert r"\operatorname{batch\_norm}" in g.latex()
 
 
 def test_one_statistic_alone_is_refused() -> None:

@@ -21,7 +21,8 @@ from unroll.backends.native.llvm_ir import constant
 SINGLE, DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
 TYPES = [pytest.param(SINGLE, id="float32"), pytest.param(DOUBLE, id="float64")]
 WIDE = {SINGLE: 16, DOUBLE: 8}
-UNARY = sorted(set(FUNCTIONS) - {"pow"})
+DIVISIONS = ("floor_divide", "fmod", "remainder")
+UNARY = sorted(set(FUNCTIONS) - {"pow", *DIVISIONS})
 EXPONENTS = (1.0, 2.0, 3.0, 4.0, 0.5, -0.5, -1.0, -2.0, -4.0)
 LIMIT = 4.0
 """ULP."""
@@ -46,6 +47,8 @@ REFERENCE: dict[str, Callable[..., Array]] = {
     "sigmoid": sigmoid,
     "softplus": softplus,
     "pow": np.power,
+    "round": np.rint,
+    **{name: getattr(np, name) for name in ("floor", *DIVISIONS)},
 }
 
 
@@ -62,7 +65,7 @@ def loop(name: str, dtype: np.dtype[Any], width: int, exponent: float | None) ->
     i = b.phi(ir.I64)
     i.add(constant(ir.I64, 0), entry)
     at = [b.gep(p, i, element) for p in f.args[1:]]
-    args = [b.load(p, kind, dtype.itemsize) for p in at[1 : 3 if name == "pow" else 2]]
+    args = [b.load(p, kind, dtype.itemsize) for p in at[1 : 2 if name in UNARY else 3]]
     if exponent is not None:
         args[1] = constant(kind, exponent)
     b.store(emit(name, b, *args), at[0], dtype.itemsize)
@@ -201,6 +204,19 @@ def test_pow(dtype: np.dtype[Any], apply: Apply, rng: np.random.Generator) -> No
     got = apply("pow", WIDE[dtype], x, y)
     assert same_bits(got, apply("pow", 1, x, y))
     check("pow", got, x, y)
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("name", DIVISIONS)
+def test_division_by_whole_multiples(name: str, dtype: np.dtype[Any], apply: Apply, rng: np.random.Generator) -> None:
+    """As NumPy has it in the same precision, bit by bit, signs of zeros included."""
+    values = np.array([0.0, -0.0, 1, -1, 0.1, -0.1, 2, -2, 3, -3, 2.5, 1e-30, 1e30, INF, -INF, NAN], dtype)
+    x = np.concatenate([rng.uniform(-20, 20, 10_000).astype(dtype), np.repeat(values, len(values))])
+    y = np.concatenate([rng.uniform(-3, 3, 10_000).astype(dtype), np.tile(values, len(values))])
+    with np.errstate(all="ignore"):
+        want = getattr(np, name)(x, y)
+    for width in (1, WIDE[dtype]):
+        assert same_bits(apply(name, width, x, y), want)
 
 
 @pytest.mark.parametrize("dtype", TYPES)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from ..ir.system import System
-from ..ops.core import OPS
+from ..ops.core import called
 from ..printing.plain import ATOM, infix, view_text
 from .decompose import decomposed
 from .nests import AffineIndex, Apply, Clamp, Coordinate, Digit, Load, Nest, Reduce, Scalar, children, parts
@@ -85,7 +85,7 @@ def _written(x: Scalar | Coordinate, names: Mapping[Scalar | Coordinate, str]) -
     if isinstance(x, Reduce):
         return f"{x.op}({', '.join(loop.name for loop in x.loops)}: {_written(x.value, names)})"
     parts = [_part(a, names) for a in x.args]
-    notation = OPS[x.op].notation
+    notation = called(x.op).notation
     if notation is not None:
         return "".join(map(str, infix(notation, parts)))
     return f"{x.op}({', '.join(text for (text,), _ in parts)})"
@@ -93,7 +93,7 @@ def _written(x: Scalar | Coordinate, names: Mapping[Scalar | Coordinate, str]) -
 
 def _part(x: Scalar, names: Mapping[Scalar | Coordinate, str]) -> tuple[tuple[str], int]:
     """A scalar as an operand: its text, and how strongly that binds."""
-    notation = OPS[x.op].notation if isinstance(x, Apply) and x not in names else None
+    notation = called(x.op).notation if isinstance(x, Apply) and x not in names else None
     return (_written(x, names),), ATOM if notation is None else notation.strength
 
 

@@ -14,7 +14,7 @@ from typing import ClassVar
 
 from ..ir.axes import Index, Range
 from ..ir.system import Equation, Operand, Ref, System, visible
-from .notation import POWER, SCRIPTED, TOTAL, MathWriter, Part
+from .notation import ODOT, POWER, SCRIPTED, TOTAL, MathWriter, Part
 from .plain import ATOM, Tokens, bound, kept
 from .symbols import GREEK, parts
 
@@ -39,6 +39,10 @@ FUNCTIONS = {
     "minimum": r"\min",
     "sigmoid": r"\sigma",
     "argmax": r"\operatorname{arg\,max}",
+    "argmin": r"\operatorname{arg\,min}",
+    "logsigmoid": r"\log\sigma",
+    "lgamma": r"\log\Gamma",
+    "digamma": r"\psi",
 }
 MACROS = {
     **{letter: f"\\{name}" for name, letter in GREEK.items()},
@@ -193,11 +197,17 @@ class LatexWriter(MathWriter):
         return ("{", *bound(part), "}_{", *below, "}"), SCRIPTED
 
     def special(self, name: str, parts: list[Part]) -> Part | None:
-        """Roots, bars and cases."""
+        """Roots, bars, brackets and cases."""
         if name == "sqrt":
             return (r"\sqrt{", *parts[0][0], "}"), ATOM
         if name == "abs":
             return (r"\lvert ", *parts[0][0], r"\rvert "), ATOM
+        if name == "floor":
+            return (r"\lfloor ", *parts[0][0], r"\rfloor "), ATOM
+        if name == "floor_divide":
+            return (r"\left\lfloor ", *self.ratio(*parts)[0], r"\right\rfloor "), ATOM
+        if name == "remainder":
+            return (*bound(parts[0], ODOT), r" \bmod ", *bound(parts[1], ODOT + 1)), ODOT
         if name == "where":
             (condition, _), (a, _), (b, _) = parts
             first = *a, r" & \text{if } ", *condition, r" \\ "

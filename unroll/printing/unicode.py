@@ -22,7 +22,9 @@ RAISED = dict(
 """Every character that has a superscript."""
 LOWERED = dict(zip("0123456789+-aehijklmnoprstuvx", "₀₁₂₃₄₅₆₇₈₉₊₋ₐₑₕᵢⱼₖₗₘₙₒₚᵣₛₜᵤᵥₓ", strict=True))
 """Every character that has a subscript."""
-FUNCTIONS = {"sigmoid": "σ", "maximum": "max", "minimum": "min"}
+FUNCTIONS = {
+    "sigmoid": "σ", "maximum": "max", "minimum": "min", "logsigmoid": "log σ", "lgamma": "log Γ", "digamma": "ψ",
+}  # fmt: skip
 
 
 def name(text: str) -> str:
@@ -127,9 +129,15 @@ class PrettyWriter(MathWriter):
         return (*bound(part), "[", *below, "]"), SCRIPTED
 
     def special(self, name: str, parts: list[Part]) -> Part | None:
-        """Roots and bars."""
+        """Roots, bars and brackets."""
         if name == "sqrt":
             return ("√(", *parts[0][0], ")"), ATOM
+        if name == "floor":
+            return ("⌊", *parts[0][0], "⌋"), ATOM
+        if name == "floor_divide":
+            return ("⌊", *self.ratio(*parts)[0], "⌋"), ATOM
+        if name == "remainder":
+            return (*bound(parts[0], ODOT), " mod ", *bound(parts[1], ODOT + 1)), ODOT
         return (("|", *parts[0][0], "|"), ATOM) if name == "abs" else None
 
     def domain(self, equation: Equation) -> str:

@@ -1,0 +1,83 @@
+"""Functions that are written from operations, each with what PyTorch computes, and operands to compare them on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from unroll import Template, ops, t
+
+
+def drawn(shape: tuple[int, ...], low: float = -2.0, high: float = 2.0) -> Callable[[np.random.Generator], np.ndarray]:
+    """Numbers between two bounds."""
+    return lambda rng: rng.uniform(low, high, shape)
+
+
+def fixed(*values: Any) -> Callable[[np.random.Generator], np.ndarray]:
+    """These numbers."""
+    return lambda rng: np.array(values)
+
+
+x, y = drawn((4,)), drawn((4,))
+SPREAD = fixed(-1000.0, -40.0, -1.0, -0.0, 0.3, 40.0, 1000.0)
+COMPOSITES: dict[str, tuple[Callable[..., Any], Callable[..., Any], tuple[Any, ...]]] = {
+    # name: ours, PyTorch's as a function of torch and tensors, operands
+    "ceil": (ops.ceil, lambda torch, a: torch.ceil(a), (x,)),
+    "round": (ops.round, lambda torch, a: torch.round(a), (fixed(-1.5, -0.5, 0.5, 1.5, 2.5, 0.7),)),
+    "round-decimals": (lambda a: round(a, 1), lambda torch, a: torch.round(a, decimals=1), (x,)),
+    "round-tens": (lambda a: round(a, -1), lambda torch, a: torch.round(a, decimals=-1), (drawn((4,), -99, 99),)),
+    "divmod": (
+        lambda a, b: divmod(a, b)[0] + divmod(a, b)[1],
+        lambda torch, a, b: torch.floor(a / b).detach() + a % b,
+        (x, y),
+    ),
+    "silu": (ops.silu, lambda torch, a: torch.nn.functional.silu(a), (SPREAD,)),
+    "logsigmoid": (ops.logsigmoid, lambda torch, a: torch.nn.functional.logsigmoid(a), (SPREAD,)),
+    "logaddexp": (ops.logaddexp, lambda torch, a, b: torch.logaddexp(a, b), (SPREAD, drawn((7,)))),
+    "logaddexp-equal": (ops.logaddexp, lambda torch, a, b: torch.logaddexp(a, b), (fixed(0.5, -700.0),) * 2),
+    "cumsum": (ops.cumsum, lambda torch, a: torch.cumsum(a, -1), (drawn((3, 7)),)),
+    "cumsum-axis": (lambda a: ops.cumsum(a, 0), lambda torch, a: torch.cumsum(a, 0), (drawn((5, 2)),)),
+    "cumprod": (ops.cumprod, lambda torch, a: torch.cumprod(a, -1), (drawn((3, 7)),)),
+    "cumprod-zeros": (ops.cumprod, lambda torch, a: torch.cumprod(a, -1), (fixed(2.0, 0.0, 3.0, 0.0, 0.5),)),
+    "cumprod-axis": (lambda a: ops.cumprod(a, -2), lambda torch, a: torch.cumprod(a, -2), (drawn((6, 2)),)),
+    "prod": (ops.prod, lambda torch, a: torch.prod(a), (drawn((3, 5)),)),
+    "prod-zero": (ops.prod, lambda torch, a: torch.prod(a), (fixed(2.0, 0.0, 3.0, -1.0, 0.5),)),
+    "prod-zeros": (ops.prod, lambda torch, a: torch.prod(a), (fixed(2.0, 0.0, 3.0, 0.0),)),
+    "prod-axis": (lambda a: ops.prod(a, 1), lambda torch, a: torch.prod(a, 1), (drawn((2, 3, 2)),)),
+    "prod-kept": (lambda a: ops.prod(a, 0, keepdims=True), lambda torch, a: torch.prod(a, 0, True), (drawn((3, 2)),)),
+    "var": (ops.var, lambda torch, a: torch.var(a, correction=0), (drawn((3, 4)),)),
+    "var-unbiased": (lambda a: ops.var(a, 0, correction=1), lambda torch, a: torch.var(a, 0), (drawn((3, 4)),)),
+    "std": (
+        lambda a: ops.std(a, -1, keepdims=True),
+        lambda torch, a: torch.std(a, -1, correction=0, keepdim=True),
+        (drawn((3, 4)),),
+    ),
+    "std-constant": (ops.std, lambda torch, a: torch.std(a, correction=0), (fixed(0.5, 0.5, 0.5),)),
+    "norm": (ops.norm, lambda torch, a: torch.linalg.norm(a), (drawn((3, 4)),)),
+    "norm-axis": (lambda a: ops.norm(a, -1), lambda torch, a: torch.linalg.norm(a, dim=-1), (drawn((3, 4)),)),
+    "norm-zero": (ops.norm, lambda torch, a: torch.linalg.norm(a), (fixed(0.0, 0.0),)),
+    "huber": (
+        lambda a, b: ops.huber(a, b, delta=0.7),
+        lambda torch, a, b: torch.nn.functional.huber_loss(a, b, delta=0.7),
+        (x, y),
+    ),
+}  # fmt: skip
+
+
+def all_of_them(rng: np.random.Generator) -> tuple[Template, dict[str, np.ndarray]]:
+    """Every function as an output, and a loss of them all."""
+    g, arrays = Template("composites"), {}
+    total: Any = 0.0
+    for number, (ours, _, draws) in enumerate(COMPOSITES.values()):
+        args = []
+        for n, draw in enumerate(draws):
+            name = f"x{number}_{n}"
+            arrays[name] = np.stack([[draw(rng) for _ in range(2)] for _ in range(2)])
+            args.append(g.input(name, arrays[name].shape[2:])[t])
+        value = ours(*args)
+        g.output(f"y{number}", value)
+        total = total + ops.sum(ops.sin(value) if value.dtype == "float" else ops.cast(value))
+    g.loss = ops.sum(total, over=t)
+    return g, arrays

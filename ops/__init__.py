@@ -53,6 +53,7 @@ from .random import bernoulli, categorical, dropout, keep, normal, uniform
 from .reduce import argmax, argmin, log_softmax, logsumexp, max, mean, min, norm, softmax, std, sum, var
 from .shape_ops import broadcast_to, concat, one_hot, pick, reshape, stack, take, transpose
 from .shapes import Family, elementwise
+from .special import digamma, erf, lgamma, polygamma
 
 __all__ = [
     "OPS",
@@ -83,12 +84,14 @@ __all__ = [
     "cumprod",
     "cumsum",
     "define",
+    "digamma",
     "dot",
     "dropout",
     "einsum",
     "elementwise",
     "elu",
     "equal",
+    "erf",
     "exp",
     "expm1",
     "floor",
@@ -103,6 +106,7 @@ __all__ = [
     "keep",
     "layer_norm",
     "leaky_relu",
+    "lgamma",
     "log",
     "log1p",
     "log_softmax",
@@ -126,6 +130,7 @@ __all__ = [
     "one_hot",
     "outer",
     "pick",
+    "polygamma",
     "power",
     "prod",
     "relu",

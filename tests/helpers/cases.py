@@ -55,6 +55,19 @@ MORE: dict[str, list[Case]] = {
         ]
         for name in ("floor_divide", "remainder", "fmod")
     },
+    "erf": [Case("tails", (np.array([-5.0, -1.0, -0.0, 0.9, 3.0]),))],
+    **{
+        name: [
+            Case("below-zero", (np.array([-0.3, -1.6, -7.25]),)),
+            Case("roots", (np.array([1.0, 1.4616321449683622, 2.0]),)),
+            Case("far", (np.array([7.5, 8.5, 30.0, 1e5]),)),
+        ]
+        for name in ("lgamma", "digamma")
+    },
+    "polygamma": [
+        *(Case(f"order{k}", (np.array([0.4, 1.3, 14.0, 1e4, -0.6]),), {"order": k}) for k in (1, 2, 3)),
+        Case("roots", (np.array([1.0, 2.0]),)),
+    ],
     "floor": [Case("halves", (np.array([-1.5, -0.2, 0.7, 2.5]),))],
     "round": [Case("near-halves", (np.array([-1.4, -0.6, 0.7, 2.3]),))],
     "cumsum": [Case("long", ((9,),), {"axis": (-1,)}), Case("first", ((5, 2),), {"axis": (-2,)})],

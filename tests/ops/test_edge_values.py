@@ -63,8 +63,8 @@ COMPARISONS = {
 LOGIC = {"logical_and", "logical_or", "logical_not", "isfinite", "where"}
 DRAWS = {"uniform", "normal", "bernoulli"}
 """Written from others; what they are at the edges stands in test_draws.py."""
-ELSEWHERE = {"logaddexp"}
-"""In test_more_operations.py."""
+ELSEWHERE = {"logaddexp", "erf", "lgamma", "digamma", "polygamma"}
+"""In test_more_operations.py and test_special.py."""
 
 
 def test_every_elementwise_operation_stands_in_a_table() -> None:

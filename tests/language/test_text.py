@@ -118,6 +118,28 @@ def test_the_cotangent_of_the_last_step_has_one_term():
     assert [line.split()[-1] for line in lines] == ["1..T", "1..T-1"]
 
 
+@pytest.mark.parametrize("shape", [(), 3])
+def test_a_product_of_numbers_in_an_adjoint_is_one_number(shape):
+    """Where h is the same for all examples and the loss is not, the loss's cotangent stays an equation of its own."""
+    g = Template("decay")
+    x, a, h = g.input("x", shape), g.param("a", shape), g.variable("h", shape)
+    h[0] = 1
+    h[t] = a * h[t - 1]
+    g.loss = 3 * ops.sum(ops.sum(h[t] ** 2), over=t) + ops.sum(x[T] * a) - 0.5 * (0.5 * ops.sum(h[T]))
+    text = str(g.adjoint())
+    assert "h~[t] += 6 * h[t] " in text
+    assert "h~[T] += -0.25\n" in text
+    assert " 6 h⁽ᵗ⁾ " in g.adjoint().pretty()
+    assert r" 6\,\boldsymbol{h}^{(t)} " in g.adjoint().latex() or not shape
+
+
+def test_what_the_user_multiplies_by_one_is_printed_as_written():
+    g = Template("plain")
+    x, y = g.input("x"), g.variable("y")
+    y[t] = 1 * x[t] * (2 * 3.0)
+    assert "y[t] = 1 * x[t] * 6 " in str(g)
+
+
 def test_an_adjoint_by_one_name_leaves_the_others_out():
     text = str(elman().adjoint(["V"]))
     assert re.search(r"V~ = sum\(outer\(.*, h\[t\]\), over=t\)", text)

@@ -217,7 +217,9 @@ def _product(w: MathWriter, e: Equation, parts: list[Part]) -> Part:
     a, b = parts
     if b[1] == NEGATED:
         b = bound(b), ATOM
-    sign = w.ODOT if all(map(w.several, e.args)) else w.DOT if isinstance(b[0][0], Const) else w.TIMES
+    numbers = [len(tokens) == 1 and isinstance(tokens[0], Const) for tokens, _ in (a, b)]
+    several = all(map(w.several, e.args)) and not any(numbers)
+    sign = w.ODOT if several else w.DOT if isinstance(b[0][0], Const) else w.TIMES
     return (*bound(a, ODOT), sign, *bound(b, ODOT + 1)), ODOT
 
 

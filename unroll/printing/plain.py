@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from fractions import Fraction
+from math import isfinite
 from typing import Any
 
 from ..ir.axes import Axis, Index, Range, running
@@ -77,13 +79,36 @@ class EquationWriter:
         if label is not None and self.named and all(r.name in self.system.decls for r in label.refs):
             tokens, strength = self.labelled(label, equation), ATOM
         else:
-            tokens, strength = self.operation(equation, [self.read(equation, a) for a in equation.args])
+            parts = [self.read(equation, a) for a in equation.args]
+            tokens, strength = self._folded(equation, parts) or self.operation(equation, parts)
         if equation.summed or equation.combine == "max":
             return self.reduced(equation, tokens, strength)
         out = self.system.decls[equation.out.name]
         if equation.batched and not out.batched and (out.axes or out.kind == "temporary"):
             return self.called("batch_sum", [(tokens, strength)])
         return tokens, strength
+
+    def _folded(self, equation: Equation, parts: list[tuple[Tokens, int]]) -> tuple[Tokens, int] | None:
+        """A product with a cotangent that is one number, such as that of the loss: ``2 * 1 * h[t]`` is ``2 * h[t]``.
+
+        Only in print: where the number is counted for every example, and h is the same for all, it is their number.
+        """
+        numbers = [
+            tokens[0].value if len(tokens) == 1 and isinstance(tokens[0], Const) else None for tokens, _ in parts
+        ]
+        if equation.op in ("reshape", "broadcast_to") and isinstance(equation.args[0], Ref):
+            return parts[0] if numbers[0] is not None else None
+        if equation.op == "neg" and numbers[0] is not None:
+            return self.operand(Const(-numbers[0]))
+        if equation.op != "mul" or not any(isinstance(a, Ref) and a.name in self.inlined for a in equation.args):
+            return None
+        for (operand, number), other in zip(zip(equation.args, numbers, strict=True), reversed(parts), strict=True):
+            if isinstance(operand, Ref) and number == 1:
+                return other
+        a, b = numbers
+        if a is None or b is None or not isfinite(a * b) or Fraction(a) * Fraction(b) != Fraction(a * b):
+            return None
+        return self.operand(Const(a * b))
 
     def read(self, equation: Equation, operand: Operand) -> tuple[Tokens, int]:
         """An operand as an equation reads it: marked where a truncation may cut it."""

@@ -34,7 +34,7 @@ def gallery() -> dict[str, Any]:
     page = (ROOT / "docs" / "gallery.md").read_text(encoding="utf-8")
     scope: dict[str, Any] = {}
     try:
-        Drawing.save = lambda drawing, path: drawn.update({str(path): drawing})  # type: ignore[method-assign,assignment]
+        Drawing.save = lambda drawing, path, **_: drawn.update({str(path): drawing})  # type: ignore[method-assign,assignment]
         for block in re.findall(r"^```python\n(.*?)^```", page, re.M | re.S):
             exec(compile(block, "docs/gallery.md", "exec"), scope)
     finally:

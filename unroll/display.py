@@ -16,7 +16,7 @@ from .unfold.dag import Dag
 
 if TYPE_CHECKING:
     from .explorer import Page
-    from .render import Drawing
+    from .render.drawing import Drawing, Target
 
 
 class Display:
@@ -32,18 +32,25 @@ class Display:
 
     def draw(
         self,
-        path: str | os.PathLike[str] | None = None,
+        path: Target | None = None,
         *,
+        format: str | None = None,
+        dpi: float | None = None,
         detail: str = "variables",
         boundaries: bool = False,
         shapes: bool = False,
         forced: Mapping[str, str] | None = None,
         primal: bool | None = None,
+        rankdir: str = "BT",
+        theme: str = "light",
+        transparent: bool = False,
         max_nodes: int = 500,
     ) -> Drawing:
         """The folded diagram: one circle a name, and a black square on every read of an earlier step.
 
-        path        where to write it; the suffix names the format: svg, png, pdf, dot or gv
+        path        where to write it, or a file that is open for bytes, such as ``io.BytesIO()``
+        format      "svg", "png", "pdf", "dot" or "gv"; by default the suffix names it
+        dpi         of a PNG, dots per inch: 192 where nothing is said
         detail      "variables"; "equations" writes each variable's equation into its node; "ops" has one node an
                     operation
         boundaries  True to draw initial states such as ``h[0] = 0`` too
@@ -52,6 +59,9 @@ class Display:
                     beside those of the truth
         primal      of an adjoint: whether to draw, in grey, what the derivatives read of the forward pass; by default
                     only where that is little
+        rankdir     the direction in which data flow: "BT", upwards, or "LR", to the right
+        theme       "light", or "dark" for a dark page
+        transparent True to draw no page behind it
         max_nodes   how many circles are still drawn
 
         Returns the drawing, which shows itself in a notebook. Raises RenderError, ValueError for an unknown detail.
@@ -59,7 +69,8 @@ class Display:
         from .render import draw_folded  # many modules, which most programs never use
 
         shown: dict[str, Any] = {"detail": detail, "boundaries": boundaries, "shapes": shapes, "forced": forced}
-        return draw_folded(self.system, path, primal=primal, max_nodes=max_nodes, **shown)
+        shown |= {"primal": primal, "rankdir": rankdir, "theme": theme, "transparent": transparent}
+        return draw_folded(self.system, path, format=format, dpi=dpi, max_nodes=max_nodes, **shown)
 
     def explore(
         self,
@@ -154,8 +165,10 @@ class Unfolded(Dag):
 
     def draw(
         self,
-        path: str | os.PathLike[str] | None = None,
+        path: Target | None = None,
         *,
+        format: str | None = None,
+        dpi: float | None = None,
         detail: str | None = None,
         columns: int | None = 12,
         around: int | None = None,
@@ -167,11 +180,18 @@ class Unfolded(Dag):
         overlay: Mapping[Any, Any] | None = None,
         measured: str = "",
         log: bool = False,
+        rankdir: str = "BT",
+        theme: str = "light",
+        transparent: bool = False,
         max_nodes: int = 2000,
     ) -> Drawing:
         """The unfolded diagram: one column a step from left to right, one row a variable.
 
-        path        where to write it; the suffix names the format: svg, png, pdf, dot or gv
+        What recurs along two axes is a grid: the steps of the first to the right, of the second upwards.
+
+        path        where to write it, or a file that is open for bytes, such as ``io.BytesIO()``
+        format      "svg", "png", "pdf", "dot" or "gv"; by default the suffix names it
+        dpi         of a PNG, dots per inch: 192 where nothing is said
         detail      as of the folded one; by default that of the graph, "variables" or "ops"
         columns     where an axis has more steps, its middle is left out; None to draw every step
         around      a step of the first axis: only it and its neighbours are drawn, as t-1, t and t+1, and the ends
@@ -184,6 +204,9 @@ class Unfolded(Dag):
                     a key such as ``("h", 3)`` with the value there
         measured    what the numbers are, for the legend
         log         True for a logarithmic scale
+        rankdir     "BT": data flow upwards and steps run to the right; "LR": data to the right and steps downwards
+        theme, transparent
+                    as of the folded one
         max_nodes   how many circles are still drawn
 
         Returns the drawing, which shows itself in a notebook. Raises RenderError, ValueError for an unknown option.
@@ -192,7 +215,8 @@ class Unfolded(Dag):
 
         shown: dict[str, Any] = {"detail": detail, "columns": columns, "around": around, "boundaries": boundaries}
         shown |= {"loss": loss, "shapes": shapes, "forced": forced, "primal": primal, "overlay": overlay}
-        return draw_unfolded(self, path, measured=measured, log=log, max_nodes=max_nodes, **shown)
+        shown |= {"measured": measured, "log": log, "rankdir": rankdir, "theme": theme, "transparent": transparent}
+        return draw_unfolded(self, path, format=format, dpi=dpi, max_nodes=max_nodes, **shown)
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         return self.draw()._repr_mimebundle_(include, exclude)

@@ -107,9 +107,14 @@ def test_draw(capsys, model):
     ids = [e.text for e in ET.parse(model / "a.svg").iter("{http://www.w3.org/2000/svg}title")]
     assert any("h⁽²⁾" in (text or "") for text in ids)
     assert printed(capsys, "draw", "model.py:leak").startswith("<svg")
+    looks = printed(capsys, "draw", "model.py:leak", "--rankdir", "LR", "--theme", "dark", "--transparent")
+    assert "#E8E8E8" in looks
+    assert '<rect width="100%"' not in looks
     assert printed(capsys, "draw", "model.py:leak", "--backward", "--format", "dot").startswith("digraph")
     assert "y" not in printed(capsys, "draw", "model.py:leak", "--forced", "h=o", "-o", "b.dot")
     assert (model / "b.dot").read_text().startswith("digraph")
+    (told,) = fails(capsys, "draw", "model.py:leak", "-o", "c.svg", "--dpi", "300")
+    assert told == "unroll: dpi=300.0 is the resolution of a PNG; svg has lines and no dots"
 
 
 def test_explore(capsys, model):

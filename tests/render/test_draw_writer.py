@@ -118,7 +118,7 @@ def test_without_an_engine_the_message_names_the_command(drawing, no_wheels, tmp
 def test_a_program_named_by_the_environment_goes_first(drawing, program, tmp_path):
     path = program("print(' '.join(sys.argv[1:]))")
     drawing.save(tmp_path / "a.png")
-    assert (tmp_path / "a.png").read_text() == "-Knop2 -Tpng\n"
+    assert (tmp_path / "a.png").read_text() == "-Knop2 -Tpng -Gdpi=192\n"
     assert not list(path.parent.glob("echo*"))
 
 

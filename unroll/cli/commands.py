@@ -28,6 +28,7 @@ examples:
   unroll draw model.py:lstm units=64 --backward -T 3 -o bptt.pdf
   unroll draw model.py:seq2seq -T 4 --length S=6 -o both.svg
   unroll draw model.py:elman -T 5 --forced o=y -o forced.svg
+  unroll draw model.py:elman -T 5 --rankdir LR --theme dark --dpi 300 -o dark.png
   unroll draw model.py:elman --format dot                  DOT text on the standard output""",
     "explore": """\
 examples:
@@ -86,6 +87,15 @@ def add_commands(commands: Any) -> None:
     made["draw"].add_argument(
         "--detail", choices=("variables", "equations", "ops"), default="variables", help="default: %(default)s"
     )
+    made["draw"].add_argument(
+        "--rankdir",
+        choices=("BT", "LR"),
+        default="BT",
+        help="data flow upwards, or to the right (default: %(default)s)",
+    )
+    made["draw"].add_argument("--theme", choices=("light", "dark"), default="light", help="default: %(default)s")
+    made["draw"].add_argument("--transparent", action="store_true", help="no page behind the picture")
+    made["draw"].add_argument("--dpi", type=float, metavar="N", help="of a PNG, dots per inch (default: 192)")
     made["explore"].add_argument("--no-backward", action="store_true", help="leave the backward pass out")
     forms = made["equations"].add_mutually_exclusive_group()
     forms.add_argument("--unicode", action="store_true", help="with superscripts, Greek letters and signs")
@@ -95,6 +105,8 @@ def add_commands(commands: Any) -> None:
     made["explain"].add_argument("--no-grad", action="store_true", help="the program of a run, without gradients")
 
 
+LOOKS = ("detail", "rankdir", "theme", "transparent")
+"""The options of `unroll draw` that are those of `Template.draw`."""
 DIGITS = 15
 """Of a number of steps or examples."""
 STEPS = {
@@ -143,10 +155,9 @@ def _all_given(g: Template, lengths: dict[str, int]) -> None:
 
 def draw(args: argparse.Namespace) -> int:
     """`unroll draw`."""
-    from ..render.drawing import format_of  # the other commands are quicker without
+    from ..render.drawing import Output  # the other commands are quicker without
 
-    if args.out != "-":
-        format_of(args.out)
+    Output(None if args.out == "-" else args.out, None, args.dpi)
     lengths = _lengths(args)
     with Patience("drawing") as patience:
         g = load(args.target, args.arguments)
@@ -155,12 +166,12 @@ def draw(args: argparse.Namespace) -> int:
             g, forced = (g.teacher_forced(forced) if forced else g).adjoint(), None
         _all_given(g, lengths)
         patience.say(f"drawing {g.name!r}")
-        options = {"forced": forced, "detail": args.detail}
+        options = {"forced": forced, **{name: getattr(args, name) for name in LOOKS}}
         drawing = g.unfold(None, **lengths).draw(**options) if lengths else g.draw(**options)
         if args.out == "-":
             _write("-", drawing.dot if args.format == "dot" else drawing.svg())
         else:
-            _guarded(args.out, lambda: drawing.save(args.out))
+            _guarded(args.out, lambda: drawing.save(args.out, dpi=args.dpi))
     return 0
 
 

@@ -8,13 +8,12 @@ and the engines for PNG and PDF). Nothing before these knows a file format.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
 from ..ir.system import System
 from ..unfold.dag import Dag
-from .drawing import Drawing, format_of
+from .drawing import Drawing, Output, Target
 from .folded_layout import folded
 from .heatmap import lay
 from .unfolded import unfolded
@@ -25,13 +24,18 @@ __all__ = ["Drawing", "draw_folded", "draw_unfolded"]
 
 def draw_folded(
     system: System,
-    path: str | os.PathLike[str] | None = None,
+    path: Target | None = None,
     *,
+    format: str | None = None,
+    dpi: float | None = None,
     detail: str = "variables",
     boundaries: bool = False,
     shapes: bool = False,
     forced: Mapping[str, str] | None = None,
     primal: bool | None = None,
+    rankdir: str = "BT",
+    theme: str = "light",
+    transparent: bool = False,
     max_nodes: int = 500,
 ) -> Drawing:
     """The folded diagram: one circle a name, and a black square on every read of an earlier step.
@@ -46,23 +50,30 @@ def draw_folded(
                 out, beside those of the truth
     primal      of an adjoint: whether to draw, in grey, what the derivatives read of the forward pass; by default only
                 where that is little
+    rankdir     the direction in which data flow: "BT", upwards, or "LR", to the right
+    theme       "light", or "dark" for a dark page
+    transparent True to draw no page behind it
     max_nodes   how many circles are still drawn
+    format      "svg", "png", "pdf", "dot" or "gv"; by default the suffix names it
+    dpi         of a PNG, dots per inch: 192 where nothing is said
 
-    Written to `path` where one is given. Raises RenderError, ValueError for an unknown detail.
+    Written to `path`, or to a file that is open for bytes, where one is given. Raises RenderError, ValueError for an
+    unknown option.
     """
-    if path is not None:
-        format_of(path)
-    options = DrawingOptions(detail, shapes, forced, primal)
+    Output(path, format, dpi)
+    options = DrawingOptions(detail, shapes, forced, primal, rankdir, theme, transparent)
     drawing = Drawing(folded(system, options, boundaries=boundaries, max_nodes=max_nodes))
     if path is not None:
-        drawing.save(path)
+        drawing.save(path, format=format, dpi=dpi)
     return drawing
 
 
 def draw_unfolded(
     dag: Dag,
-    path: str | os.PathLike[str] | None = None,
+    path: Target | None = None,
     *,
+    format: str | None = None,
+    dpi: float | None = None,
     detail: str | None = None,
     columns: int | None = 12,
     around: int | None = None,
@@ -74,9 +85,15 @@ def draw_unfolded(
     overlay: Mapping[Any, Any] | None = None,
     measured: str = "",
     log: bool = False,
+    rankdir: str = "BT",
+    theme: str = "light",
+    transparent: bool = False,
     max_nodes: int = 2000,
 ) -> Drawing:
     """The unfolded diagram: one column a step from left to right, one row a variable.
+
+    What recurs along two axes is a grid: the steps of the first to the right, of the second upwards, and at each point
+    the variables one behind the other.
 
     detail     as of the folded one; by default that of the graph, "variables" or "ops"
     columns    where an axis has more steps, its middle is left out; None to draw every step
@@ -92,13 +109,17 @@ def draw_unfolded(
                and infinity are red
     measured, log
                what the numbers are, for the legend; and True for a logarithmic scale
+    rankdir    "BT" for data that flow upwards and steps to the right, "LR" for data to the right and steps downwards
+    theme, transparent, format, dpi
+               as of the folded one
     max_nodes  how many circles are still drawn
 
-    Written to `path` where one is given. Raises RenderError, ValueError for an unknown option.
+    Written to `path`, or to a file that is open for bytes, where one is given. Raises RenderError, ValueError for an
+    unknown option.
     """
-    if path is not None:
-        format_of(path)
-    options = DrawingOptions(dag.detail if detail is None else detail, shapes, forced, primal)
+    Output(path, format, dpi)
+    chosen = dag.detail if detail is None else detail
+    options = DrawingOptions(chosen, shapes, forced, primal, rankdir, theme, transparent)
     picture = unfolded(
         dag, options, columns=columns, around=around, boundaries=boundaries, loss=loss, max_nodes=max_nodes
     )
@@ -106,5 +127,5 @@ def draw_unfolded(
         lay(picture, overlay, measured, log)
     drawing = Drawing(picture)
     if path is not None:
-        drawing.save(path)
+        drawing.save(path, format=format, dpi=dpi)
     return drawing

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from ..dependence.flows import Flow, Read, collapsed, operations, through, trimmed
@@ -116,14 +116,14 @@ def drawn_params(system: System, found: list[Arrow]) -> list[str]:
     return [n for n in system.decls if n in used]
 
 
-def loss_terms(system: System, found: list[Arrow]) -> Range | None:
-    """The steps over which the loss is a plain sum, or None: then each step has a term of its own to draw."""
+def loss_terms(system: System, found: list[Arrow]) -> tuple[Range, ...]:
+    """The steps over which the loss is a plain sum, if it is one: then each step has a term of its own to draw."""
     writers = system.writers
     pending = list(writers.get(system.loss or "", ()))
     summing: Equation | None = None
     while len(pending) == 1:
         (equation,) = pending
-        if len(equation.summed) == 1 and equation.combine == "sum":
+        if equation.summed and equation.combine == "sum":
             summing = equation
             break
         refs = equation.refs
@@ -133,10 +133,27 @@ def loss_terms(system: System, found: list[Arrow]) -> Range | None:
         pending = writers[refs[0].name]
     reads = [a for a in found if a.target == system.loss]
     if summing is None or not reads or system.decls[summing.out.name].axes:
-        return None
-    if any(len(a.read.over) != 1 or a.fixed or len(a.read.ref.index) != 1 for a in reads):
-        return None
-    return summing.range(summing.summed[0])
+        return ()
+    ends = {a.end for a in summing.summed}
+    if any({r.axis.end for r in a.read.over} != ends or a.fixed or len(a.read.ref.index) != len(ends) for a in reads):
+        return ()
+    return tuple(map(summing.range, summing.summed))
+
+
+def crossed(
+    found: list[Arrow], axes: Mapping[str, tuple[Axis, ...]], order: Iterable[Axis]
+) -> tuple[()] | tuple[Axis, Axis]:
+    """The two axes along which what runs along both is read at other steps, where there are no more; else nothing.
+
+    axes   those of each name
+    order  in which they are declared
+    """
+    among = [a for a in found if len(axes[a.source]) > 1 and len(axes[a.target]) > 1]
+    delayed = {axis for a in among for axis in a.delays()}
+    if len(delayed) != 2 or delayed != {axis for several in axes.values() for axis in several}:
+        return ()
+    first, second = (axis for axis in order if axis in delayed)
+    return first, second
 
 
 class _Reader:

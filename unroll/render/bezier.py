@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import cos, hypot, radians, sin
 
 from . import style
@@ -51,8 +52,15 @@ def loop(a: Circle, side: float, reach: float) -> Curve:
     return [(out, lead, before, tip), (tip, after, follow, back)]
 
 
-def rail(a: Circle, b: Circle, height: float) -> Curve:
-    """Out of a circle to the right, along a level line, and down into another circle: many together look like one."""
+def rail(a: Circle, b: Circle, height: float, turned: bool = False) -> Curve:
+    """Out of a circle to the right, along a level line, and down into another circle: many together look like one.
+
+    turned  down, along an upright line, and to the left: the same on a page that is turned to the right
+    """
+    if turned:
+        a, b = (replace(c, x=-c.y, y=c.x, width=c.height, height=c.width) for c in (a, b))
+        upright = [[(y, -x) for x, y in segment] for segment in rail(a, b, height)]
+        return [(p, q, r, s) for p, q, r, s in upright]
     start = _around(a, 35, 0.0)
     end = _around(b, 90, 0.0)
     on, off = (start[0] + 14, height), (end[0] - 12, height)
@@ -60,7 +68,7 @@ def rail(a: Circle, b: Circle, height: float) -> Curve:
     return [
         (start, (start[0] + 4, start[1] + 8), (on[0] - 8, height), on),
         (on, (on[0] + reach, height), (off[0] - reach, height), off),
-        (off, (off[0] + 8, height), (end[0], height - 2), end),
+        (off, (off[0] + 8, height), (end[0], min(height - 2, end[1] + 40)), end),
     ]
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..ir.axes import Axis
+
 
 class Line:
     """The columns of one axis, from left to right: numbers of steps, and None for the ellipsis.
@@ -50,3 +52,16 @@ class Line:
         """A step of those that the ellipsis stands for, or None where it stands for none of them."""
         found = max(steps.start, self.left_out.start)
         return found if found < min(steps.stop, self.left_out.stop) else None
+
+
+def dots(out: Sequence[Axis], crossed: Sequence[Axis], turned: bool) -> str:
+    """An ellipsis in the direction in which it leaves steps out.
+
+    out      the axes of which it leaves steps out
+    crossed  the two axes of a grid, that to the right first; none in other pictures, where all run to the right
+    turned   True where what runs to the right on other pages runs downwards
+    """
+    if crossed and len(out) > 1:
+        return "⋱" if turned else "⋰"
+    upwards = bool(crossed) and out[0] == crossed[1]
+    return "⋮" if upwards != turned else "⋯"

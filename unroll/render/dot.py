@@ -55,11 +55,13 @@ def dot_text(picture: Picture) -> str:
     ids = Ids()
     for name in picture.circles:
         ids.of(name)
+    of = picture.theme.of
+    letters = {"fontcolor": of(style.INK)} if picture.theme.colours else {}
     graph = graphviz.Digraph(
         name=graphviz.nohtml(picture.title if is_harmless(picture.title) else "template"),
-        graph_attr={**GRAPH},
-        node_attr={**NODE},
-        edge_attr={**EDGE},
+        graph_attr={**GRAPH, "bgcolor": "transparent" if picture.theme.transparent else of(style.PAPER)},
+        node_attr={**NODE, "color": of(style.INK), **letters},
+        edge_attr={**EDGE, "color": of(style.INK), **letters},
     )
 
     def node(name: str, at: Point, attributes: Mapping[str, str], **more: str) -> None:
@@ -71,23 +73,23 @@ def dot_text(picture: Picture) -> str:
     for cell in picture.boxes:
         extent = {"width": _inches(cell.right - cell.left), "height": _inches(cell.high - cell.low)}
         middle = (cell.left + cell.right) / 2, (cell.low + cell.high) / 2
-        frame = {"shape": "box", "style": "rounded", "color": style.FAINT, "labelloc": "t"}
+        frame = {"shape": "box", "style": "rounded", "color": of(style.FAINT), "labelloc": "t"}
         node(ids.of(f"cell {cell.title.plain}"), middle, {**frame, **extent, "label": text(cell.title.plain)})
     for circle in picture.circles.values():
-        node(circle.id, (circle.x, circle.y), _circle(circle, text))
+        node(circle.id, (circle.x, circle.y), _circle(circle, text, picture.theme))
     for link, route in picture.routes.items():
         attributes = _edge(picture, link)
         if link.params and route.label is not None:
             attributes |= {"label": text(picture.label(link).plain), "lp": _at(route.label)}
-            attributes |= {"fontcolor": picture.colour(link) or style.INK}
+            attributes |= {"fontcolor": of(picture.colour(link) or style.INK)}
         if not link.arrow:
             attributes |= {"arrowhead": "none"}
         if route.square is not None:
             before, after = halves(route.curve)
             name = ids.of(f"{link.source} {link.mark}")
             side = _inches(style.SQUARE)
-            ink = {"color": colour} if (colour := picture.colour(link)) and link.mark == "advance" else {}
-            node(name, route.square, {**_look(link.mark), **ink}, width=side, height=side)
+            ink = {"color": of(colour)} if (colour := picture.colour(link)) and link.mark == "advance" else {}
+            node(name, route.square, {**_look(link.mark, picture.theme), **ink}, width=side, height=side)
             first = {k: v for k, v in attributes.items() if k not in ("label", "lp", "fontcolor")}
             edge(link.source, name, {**first, "arrowhead": "none", "pos": _spline(before)})
             edge(name, link.target, {**attributes, "pos": _spline(after, head=link.arrow)})
@@ -100,30 +102,30 @@ def dot_text(picture: Picture) -> str:
     return str(graph.source)
 
 
-def _circle(circle: Circle, text: Callable[..., str]) -> dict[str, str]:
+def _circle(circle: Circle, text: Callable[..., str], theme: style.Theme) -> dict[str, str]:
     attributes = {
         "label": text(circle.text, circle.below.plain),
         "width": _inches(circle.width),
         "height": _inches(circle.height),
-        **_look(circle.kind),
+        **_look(circle.kind, theme),
     }
     if circle.size != style.NAME_SIZE:
         attributes["fontsize"] = f"{circle.size:.4g}"
     if circle.tip:
         attributes["tooltip"] = text(circle.tip)
-    asked = {"color": circle.colour, "fillcolor": circle.fill, "fontcolor": circle.ink}
+    asked = {"color": theme.of(circle.colour), "fillcolor": circle.fill, "fontcolor": circle.ink}
     attributes |= {key: value for key, value in asked.items() if value}
     return attributes
 
 
-def _look(kind: str) -> dict[str, str]:
+def _look(kind: str, theme: style.Theme) -> dict[str, str]:
     """A row of the table of nodes as DOT, without what all nodes have."""
     look, plain = style.NODES[kind], style.NodeLook()
     if look.shape == "none":
-        return {"shape": "none", "style": "", "fontcolor": look.letters}
-    found = {"fillcolor": look.fill}
-    found |= {"color": look.ink} if look.ink != plain.ink else {}
-    found |= {"fontcolor": look.letters} if look.letters != plain.letters else {}
+        return {"shape": "none", "style": "", "fontcolor": theme.of(look.letters)}
+    found = {"fillcolor": theme.of(look.fill)}
+    found |= {"color": theme.of(look.ink)} if look.ink != plain.ink else {}
+    found |= {"fontcolor": theme.of(look.letters)} if look.letters != plain.letters else {}
     found |= {"penwidth": f"{look.line:g}"} if look.line != plain.line else {}
     found |= {"style": "filled,dashed"} if look.dashes else {}
     found |= {"style": "filled,rounded"} if look.shape == "box" else {}
@@ -135,7 +137,7 @@ def _edge(picture: Picture, link: Link) -> dict[str, str]:
     """How a link is drawn, without what all edges have."""
     look, plain = style.EDGES[link.kind], style.EdgeLook()
     ink = look.ink or picture.colour(link)
-    found = {"color": ink} if ink else {}
+    found = {"color": picture.theme.of(ink)} if ink else {}
     found |= {"penwidth": f"{look.line:g}"} if look.line != plain.line else {}
     found |= {"style": "dotted" if look.dashes == style.DOTTED else "dashed"} if look.dashes else {}
     return found | ({"arrowsize": f"{0.75 * look.head:g}"} if look.head != plain.head else {})
@@ -162,26 +164,28 @@ def _spline(curve: Curve, head: bool = False) -> str:
     return start + " ".join(map(_at, points))
 
 
-def render(dot: str, form: str, svg: str) -> bytes:
+def render(dot: str, form: str, svg: str, dpi: float, paper: str | None) -> bytes:
     """The picture in one of `FORMATS`: PNG from the SVG by resvg; else from the DOT, by pygraphviz or a dot program.
+
+    dpi, paper  of a PNG: dots per inch, and what is behind the picture
 
     The program is `UNROLL_DOT` where that is set, which then goes first, or else the `dot` on PATH. Raises RenderError.
     """
-    engines: list[tuple[str, Callable[[str, str], bytes]]] = [("pygraphviz", _native), ("a dot program", _program)]
+    engines: list[tuple[str, Callable[[str, str, str], bytes]]] = [("pygraphviz", _native), ("a dot program", _program)]
     if form == "png":
-        engines.insert(0, ("resvg", lambda *_: png(svg)))
+        engines.insert(0, ("resvg", lambda *_: png(svg, dpi, paper)))
     if os.environ.get("UNROLL_DOT"):
         engines.insert(0, engines.pop())
     reasons = []
     for name, engine in engines:
         try:
-            return engine(dot, form)
+            return engine(dot, form, f"-Gdpi={dpi:g}" if form == "png" else "")
         except (ImportError, OSError, RenderError) as error:
             reasons.append(f"    {name}: {error}")
     raise RenderError("\n".join([f"no engine at hand can draw {form.upper()}", *reasons, f"To get one: {GET_ENGINE}"]))
 
 
-def _native(dot: str, form: str) -> bytes:
+def _native(dot: str, form: str, option: str) -> bytes:
     import pygraphviz
 
     # Graphviz reports only on the C stderr, so that is set aside meanwhile; one thread at a time.
@@ -193,7 +197,7 @@ def _native(dot: str, form: str) -> bytes:
             try:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")
-                    data = graph.draw(format=form, prog="nop2")
+                    data = graph.draw(format=form, prog="nop2", args=option)
             finally:
                 graph.close()
         except (ValueError, RuntimeError) as error:
@@ -209,13 +213,13 @@ def _native(dot: str, form: str) -> bytes:
     return bytes(data)
 
 
-def _program(dot: str, form: str) -> bytes:
+def _program(dot: str, form: str, option: str) -> bytes:
     program = os.environ.get("UNROLL_DOT") or shutil.which("dot")
     if not program:
         raise RenderError("there is none on PATH")
     try:
         done = subprocess.run(
-            [program, "-Knop2", f"-T{form}"],
+            [program, "-Knop2", f"-T{form}", *([option] if option else [])],
             input=dot.encode(),
             capture_output=True,
             check=False,

@@ -13,7 +13,7 @@ from math import hypot
 from . import style
 from .bezier import Curve, along, bow, extent, halves, heading, loop, rail, samples
 from .rich_text import Lettering
-from .scene import Circle, Link, Picture, Point, Route
+from .scene import CellFrame, Circle, Link, Picture, Point, Route
 
 BENDS = (0.0, 14.0, -14.0, 24.0, -24.0, 36.0, -36.0, 50.0, -50.0, 68.0, -68.0, 90.0, -90.0, 120.0, -120.0)
 FAR_BENDS = (160.0, -160.0, 210.0, -210.0)
@@ -29,6 +29,10 @@ CLEAR = 7.0
 """Points that a line keeps from a circle that is not its own."""
 APART = 22.0
 """Least bend of a line with a square that has a straight neighbour."""
+ALONG, NEAR_A_SIDE = 3.0, 9.0
+"""What a place costs at which a line runs along a side of a frame, and how near that is; it may cross one."""
+INSIDE = 0.25
+"""What a place inside a frame costs a line that leads out of it."""
 JUDGES = 4
 """Members of a family that are looked at when it chooses."""
 EVERY = 5.0
@@ -59,10 +63,14 @@ class _Grid:
 
 
 class Router:
-    """Finds the routes of a picture's links."""
+    """Finds the routes of a picture's links.
 
-    def __init__(self, picture: Picture) -> None:
+    frames  whose sides lines cross, and do not run along
+    """
+
+    def __init__(self, picture: Picture, frames: Sequence[CellFrame] = ()) -> None:
         self._picture = picture
+        self._frames = frames
         self._circles = list(picture.circles.values())
         self._number = {c.id: i for i, c in enumerate(self._circles)}
         self._widest = max((max(c.width, c.height) for c in self._circles), default=0.0) / 2
@@ -114,9 +122,10 @@ class Router:
         loops = members[0].source == members[0].target
         options: Sequence[tuple[float, float]]
         if loops:
-            sides: tuple[float, ...] = (
-                (*SIDES[1::-1], *SIDES[3:1:-1], *SIDES[4:]) if self._freer_right(members[0].source) else SIDES
-            )
+            freer = self._freer_right(members[0].source)
+            sides: tuple[float, ...] = (*SIDES[1::-1], *SIDES[3:1:-1], *SIDES[4:]) if freer else SIDES
+            if self._picture.turned:
+                sides = tuple(side - 90.0 for side in sides)
             if style.NODES[self._ends_of(members[0])[0].kind].shape == "box":
                 sides = sides[:2]
             options = [(side, reach) for reach in (style.LOOP, style.LOOP + 26) for side in sides]
@@ -141,9 +150,14 @@ class Router:
             self._lay(link, self._curve(link, best))
 
     def _freer_right(self, name: str) -> bool:
-        """True where a circle has others near it in its row on the left, and fewer on the right."""
+        """True where a circle has others near it in its row on the left, and fewer on the right.
+
+        In a turned picture a row is a column, and the right below.
+        """
         here = self._picture.circles[name]
-        row = [c.x - here.x for c in self._circles if c is not here and abs(c.y - here.y) < style.ROW / 3]
+        away = [(c.x - here.x, c.y - here.y) for c in self._circles if c is not here]
+        away = [(-y, x) for x, y in away] if self._picture.turned else away
+        row = [x for x, y in away if abs(y) < style.ROW / 3]
         left, right = (sum(0 < sign * x < 1.5 * style.COLUMN for x in row) for sign in (-1, 1))
         return left > right
 
@@ -155,7 +169,7 @@ class Router:
     def _curve(self, link: Link, option: tuple[float, float]) -> Curve:
         a, b = self._ends_of(link)
         if link.rail is not None:
-            return rail(a, b, link.rail)
+            return rail(a, b, link.rail, self._picture.turned)
         return loop(a, *option) if a is b else bow(a, b, option[0])
 
     def _cost(self, link: Link, curve: Curve, among: int, enough: float) -> float:
@@ -175,6 +189,10 @@ class Router:
                     gap = _gap(self._circles[i], p)
                     if gap < clear:
                         cost += weight * (60.0 if gap < 2 else 12.0)
+            for frame in self._frames:
+                inside = _within(frame, p)
+                cost += weight * ALONG if _runs_along(frame, points[max(k, 1) - 1], p) else 0.0
+                cost += weight * INSIDE if inside and not all(_within(frame, (c.x, c.y)) for c in (a, b)) else 0.0
             if 0 < k < len(points) - 1:
                 for q, line in self._lines.near(p, apart):
                     away = hypot(p[0] - q[0], p[1] - q[1])
@@ -291,6 +309,8 @@ class Router:
         for (x, y), _ in self._lines.near(middle, reach + 2):
             if x0 - 1.5 < x < x1 + 1.5 and y0 - 1.5 < y < y1 + 1.5:
                 cost += 14.0
+        corners = (x0 - 1, y0 - 1), (x1 + 1, y0 - 1), (x0 - 1, y1 + 1), (x1 + 1, y1 + 1)
+        cost += 20.0 * sum(0 < sum(_within(frame, p) for p in corners) < 4 for frame in self._frames)
         for _, i in self._box_grid.near(middle, reach + 60):
             other = self._boxes[i]
             if x0 < other[2] + 2 and other[0] < x1 + 2 and y0 < other[3] + 1 and other[1] < y1 + 1:
@@ -300,6 +320,19 @@ class Router:
     def _block(self, box: Box) -> None:
         self._box_grid.add(((box[0] + box[2]) / 2, (box[1] + box[3]) / 2), len(self._boxes))
         self._boxes.append(box)
+
+
+def _within(frame: CellFrame, p: Point) -> bool:
+    return frame.left < p[0] < frame.right and frame.low < p[1] < frame.high
+
+
+def _runs_along(frame: CellFrame, before: Point, p: Point) -> bool:
+    """True for a place near a side of a frame, on a line that keeps to that side."""
+    across, up = abs(p[0] - before[0]), abs(p[1] - before[1])
+    beside = (frame.left, frame.right, p[0], across, up) if up > across else (frame.low, frame.high, p[1], up, across)
+    low, high, here, off, on = beside
+    start, end, there = (frame.low, frame.high, p[1]) if up > across else (frame.left, frame.right, p[0])
+    return off < on / 2 and start < there < end and min(abs(here - low), abs(here - high)) < NEAR_A_SIDE
 
 
 def _gap(c: Circle, p: Point) -> float:

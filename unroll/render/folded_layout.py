@@ -37,8 +37,9 @@ def folded(
     plan = _Plan(subject, boundaries)
     plan.place()
     plan.connect()
-    Router(plan.picture).run()
-    plan.frame()
+    plan.picture.turn()
+    Router(plan.picture, plan.frames()).run()
+    plan.picture.boxes = plan.frames()
     return plan.picture
 
 
@@ -55,6 +56,7 @@ class _Plan:
         self.row = subject.rows()
         self.shared = {ref: group for ref, group in self._delayed().items() if len({a.target for a in group}) > 1}
         self.starts = self._boundaries() if boundaries else {}
+        self.turned = self.picture.turned
 
     def _delayed(self) -> dict[Ref, list[Arrow]]:
         """The arrows that cross steps, by what they read; not those that are only what a derivative needs."""
@@ -76,7 +78,7 @@ class _Plan:
         forward = {n: r for n, r in self.row.items() if self.system.decls[n].kind != "cotangent"}
         pairs = [(a.source, a.target) for a in self.arrows if not a.delays()]
         size = {n: self.subject.fit(n) for n in self.names}
-        width = {n: size[n][0] for n in self.names}
+        width = {n: self.subject.high(n) if self.turned else size[n][0] for n in self.names}
         marks: dict[Ref, str] = {}
         for ref, group in self.shared.items():
             if ref.name in forward:
@@ -97,9 +99,11 @@ class _Plan:
                 width[starts[ref]] = style.DIAMETER
                 pairs.append((starts[ref], name))
         longest = max((self.subject.label_width(self.picture, a.params) for a in self.arrows), default=0.0)
-        gap = 58.0 + max(0.0, longest - 20)
+        gap = 58.0 + (0.0 if self.turned else max(0.0, longest - 20))
         x = places(forward, pairs, gap, width)
-        height = self._heights(forward)
+        deep = {n: size[n][0] if self.turned else style.DIAMETER for n in self.names}
+        notes = [fixed_note(self.system, a).width(style.NOTE_SIZE) for a in self.arrows if not a.delays()]
+        height = self._heights(forward, deep, max([longest, *notes]))
         span = max(x.values(), default=0.0) - min(x.values(), default=0.0)
         for name in self.names:
             beside = self.subject.root(name)
@@ -131,16 +135,25 @@ class _Plan:
         made.colour = self.picture.colours.get(self.subject.root(name), "")
         self.picture.add(made)
 
-    def _heights(self, row: Mapping[str, int]) -> dict[int, float]:
-        """Height of each row; two rows stand further apart where many labelled lines run between them."""
+    def _heights(self, row: Mapping[str, int], deep: Mapping[str, float], longest: float) -> dict[int, float]:
+        """Height of each row; two rows stand further apart where many labelled lines run between them.
+
+        deep     of each name, what its node takes in this direction
+        longest  label of a line, which in a turned picture stands on the way
+        """
         labelled: dict[int, int] = {}
         for arrow in self.arrows:
             if arrow.params and arrow.target in row:
                 labelled[row[arrow.target]] = labelled.get(row[arrow.target], 0) + len(arrow.params)
+        half: dict[int, float] = {}
+        for name, level in row.items():
+            half[level] = max(half.get(level, 0.0), deep.get(name, 0.0) / 2)
+        least = max(style.ROW - style.DIAMETER, longest + 26 if self.turned else 0.0)
         y, result = 0.0, {}
         for level in range(min(row.values(), default=0), max(row.values(), default=0) + 1):
             result[level] = y
-            y += style.ROW + 13.0 * max(0, min(labelled.get(level + 1, 0), 9) - 3)
+            pair = half.get(level, 0.0) + half.get(level + 1, 0.0) if self.turned else style.DIAMETER
+            y += least + pair + 13.0 * max(0, min(labelled.get(level + 1, 0), 9) - 3)
         return result
 
     def _params(self, names: list[str], size: Mapping[str, tuple[float, float]], tip: Mapping[str, str]) -> None:
@@ -156,7 +169,7 @@ class _Plan:
                 if a.target == name and a.source in self.id and self.system.decls[a.source].kind == "cotangent"
             ]
             aim[name] = sum(ys) / len(ys) if ys else middle
-        step = style.DIAMETER + 16
+        step = max([style.DIAMETER, *(size[n][0] for n in names if self.turned)]) + 16
         centre = sum(aim.values()) / len(aim) if aim else 0.0
         for place, name in enumerate(sorted(names, key=lambda n: aim[n])):
             y = centre + (place - (len(names) - 1) / 2) * step
@@ -201,33 +214,26 @@ class _Plan:
                 continue
             self.picture.links.append(Link(a, b, self._ordered(params), mark, note, kind))
 
-    def frame(self) -> None:
-        """A box around the variables of each cell, where nothing else stands between them."""
+    def frames(self) -> list[CellFrame]:
+        """A box around the variables of each cell, and their loops, where nothing else stands between them."""
+        made: list[CellFrame] = []
         for layer, members in self.subject.cells.items():
             inside = {self.id[n] for n in members if n in self.id}
-            found = [self.picture.circles[i] for i in inside]
+            circles = [self.picture.circles[i] for i in inside]
+            found = [(c.x - c.width / 2, c.y - c.height / 2, c.x + c.width / 2, c.y + c.height / 2) for c in circles]
             for link, route in self.picture.routes.items():
                 if link.source == link.target and link.source in inside:
                     xs, ys = zip(*samples(route.curve), strict=True)
-                    found.append(
-                        Circle(
-                            "",
-                            NOTHING,
-                            "gap",
-                            (min(xs) + max(xs)) / 2,
-                            (min(ys) + max(ys)) / 2,
-                            max(xs) - min(xs),
-                            max(ys) - min(ys),
-                        )
-                    )
-            left, right = min(c.x - c.width / 2 for c in found) - 16, max(c.x + c.width / 2 for c in found) + 16
-            low, high = min(c.y - c.height / 2 for c in found) - 14, max(c.y + c.height / 2 for c in found) + 18
+                    found.append((min(xs), min(ys), max(xs), max(ys)))
+            lefts, lows, rights, highs = zip(*found, strict=True)
+            left, right, low, high = min(lefts) - 16, max(rights) + 16, min(lows) - 14, max(highs) + 18
             others = (c for c in self.picture.circles.values() if c.id not in inside)
             if all(not (left < c.x < right and low < c.y < high) for c in others):
-                for box in self.picture.boxes:
+                for box in made:
                     if low < box.high and box.low < high and box.left < left < box.right:
                         box.right = left = (left + box.right) / 2
-                self.picture.boxes.append(CellFrame(self.print.of(layer), left, low, right, high))
+                made.append(CellFrame(self.print.of(layer), left, low, right, high))
+        return made
 
 
 def square(system: System, arrow: Arrow) -> tuple[str, Lettering]:
@@ -237,9 +243,10 @@ def square(system: System, arrow: Arrow) -> tuple[str, Lettering]:
 
 
 def delay_text(system: System, name: str, back: Mapping[Axis, int]) -> Lettering:
-    """The number of steps where it is not one; of a name with several axes the whole index."""
+    """The number of steps where it is not one; of a name with several axes the index along those that it crosses."""
     if len(system.decls[name].axes) > 1:
-        return line(", ".join(str(running(a, -back.get(a, 0))) for a in system.decls[name].axes))
+        crossed = [str(running(a, -back[a])) for a in system.decls[name].axes if a in back]
+        return line(", ".join(crossed).replace("-", "−"))
     (steps,) = back.values()
     return line("" if abs(steps) == 1 else str(abs(steps)))
 

@@ -111,6 +111,9 @@ class Legend:
 class Picture:
     """A finished picture: everything the writers need and nothing of any file format.
 
+    theme  its colours; `Circle.fill` and `Circle.ink`, which stand for numbers, are the same in all
+    turned True where data flow to the right and steps downwards
+
     links and circles have an element each, ``edge3`` and ``node7``, which is the id of their group in the SVG.
     """
 
@@ -122,6 +125,13 @@ class Picture:
     colours: dict[str, str] = field(default_factory=dict)
     boxes: list[CellFrame] = field(default_factory=list)
     legend: Legend | None = None
+    theme: style.Theme = style.LIGHT
+    turned: bool = False
+
+    def turn(self) -> None:
+        """Turn what was laid out upwards to the right, where that is asked for, before there are routes."""
+        for circle in self.circles.values() if self.turned else ():
+            circle.x, circle.y = circle.y, -circle.x
 
     def add(self, circle: Circle) -> Circle:
         """Add a circle under its id."""

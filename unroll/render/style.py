@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .rich_text import Lettering
 
@@ -20,8 +20,8 @@ BELOW_SIZE = 10.0
 BOX = 28.0
 BOX_SIZE = 14.0
 """Height of a box, which holds an operation or an equation, and size of its letters."""
-RAIL = 38.0
-"""How far above a row the line runs along which it is summed."""
+RAIL, LOW_RAIL = 38.0, 30.0
+"""How far above a row the line runs along which it is summed; and in a grid, whose rows are lower."""
 LOOP = 36.0
 """How far a delay's square stands off the circle it loops back to."""
 
@@ -48,6 +48,48 @@ PALETTE = (
     "#B97A00",
 )
 """Told apart by colour-blind readers (after Okabe and Ito, and Tol), and dark enough for a letter on white."""
+
+
+@dataclass(frozen=True, slots=True)
+class Theme:
+    """What the colours of these tables are on a page.
+
+    colours      those that differ from the table
+    transparent  True where nothing is drawn behind the picture
+    """
+
+    colours: Mapping[str, str] = field(default_factory=dict)
+    transparent: bool = False
+
+    def of(self, colour: str) -> str:
+        """A colour of the tables as it is on this page."""
+        return self.colours.get(colour, colour)
+
+
+_ON_DARK = {
+    INK: "#E8E8E8",
+    GREY: "#B8B8B8",
+    FAINT: "#858585",
+    SHADE: "#3C3C3C",
+    GROUND: "#222222",
+    PAPER: "#161616",
+    "#0072B2": "#4DA6E8",
+    "#D55E00": "#FF8A3D",
+    "#009E73": "#2EC99A",
+    "#AA4499": "#D98AD0",
+    "#332288": "#A79BF0",
+    "#A6761D": "#D9A441",
+    "#882255": "#E67BA4",
+    "#3A8FC4": "#8CCBF2",
+    "#117733": "#6CC585",
+    "#B85C93": "#E7A0C8",
+    "#6A6A6A": "#ADADAD",
+    "#B97A00": "#F0C45A",
+}
+
+LIGHT = Theme()
+THEMES: Mapping[str, Mapping[str, str]] = {"light": {}, "dark": _ON_DARK}
+"""The colours of each theme by those of the tables; the same are far apart on both."""
 
 
 @dataclass(frozen=True, slots=True)

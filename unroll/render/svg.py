@@ -27,7 +27,7 @@ def svg_text(picture: Picture, prefix: str = "") -> str:
     if picture.legend is not None:
         right += 70
         low = min(low, high - 150)
-    page = _Page(left, high)
+    page = _Page(left, high, picture.theme)
     elements = picture.elements()
     width, height = right - left, high - low
     title, told = f"{prefix}title", f"{prefix}desc"
@@ -37,8 +37,9 @@ def svg_text(picture: Picture, prefix: str = "") -> str:
         f"font-family={quoteattr(style.FONT)}>",
         f'<title id="{title}">{escape(visible(picture.title))}</title>',
         f'<desc id="{told}">{escape(description(picture))}</desc>',
-        f'<rect width="100%" height="100%" fill="{style.PAPER}"/>',
     ]
+    if not picture.theme.transparent:
+        lines.append(f'<rect width="100%" height="100%" fill="{picture.theme.of(style.PAPER)}"/>')
     for number, box in enumerate(picture.boxes, start=1):
         lines += page.box(box, f"{prefix}box{number}")
     lines.append('<g class="edges" fill="none">')
@@ -83,8 +84,9 @@ def _called(circle: Circle) -> str:
 class _Page:
     """Where points come to lie in the SVG, whose y runs downwards."""
 
-    def __init__(self, left: float, high: float) -> None:
+    def __init__(self, left: float, high: float, theme: style.Theme) -> None:
         self._left, self._high = left, high
+        self._theme, self._colour = theme, theme.of
         self._set: dict[tuple[Lettering, float], str] = {}
 
     def at(self, p: Point) -> str:
@@ -95,7 +97,7 @@ class _Page:
         """The group of a link: its line, head, square and texts."""
         look = style.EDGES[link.kind]
         param = picture.colour(link)
-        ink = look.ink or param or style.INK
+        ink = self._colour(look.ink or param or style.INK)
         curve, tip = shortened(route.curve, style.ARROW * look.head) if link.arrow else (route.curve, None)
         dashes = f' stroke-dasharray="{" ".join(map(_n, look.dashes))}"' if look.dashes else ""
         yield f'<g id="{element}" class="edge {link.kind}">'
@@ -110,7 +112,7 @@ class _Page:
         if route.label is not None:
             yield self.text(picture.label(link), route.label, style.LABEL_SIZE, ink)
         if route.note is not None:
-            yield self.text(link.note, route.note, style.NOTE_SIZE, style.INK)
+            yield self.text(link.note, route.note, style.NOTE_SIZE, self._colour(style.INK))
         yield "</g>"
 
     def _glyph(self, glyph: str, p: Point, heading: Point, ink: str) -> Iterator[str]:
@@ -130,10 +132,11 @@ class _Page:
         size = f'width="{_n(box.right - box.left)}" height="{_n(box.high - box.low)}"'
         yield f'<g id="{element}" class="cell">'
         yield f"<title>{escape(box.title.plain)}</title>"
-        yield f'<rect x="{x}" y="{y}" {size} rx="12" fill="{style.GROUND}" stroke="{style.FAINT}" stroke-width="0.8"/>'
+        paint = f'fill="{self._colour(style.GROUND)}" stroke="{self._colour(style.FAINT)}"'
+        yield f'<rect x="{x}" y="{y}" {size} rx="12" {paint} stroke-width="0.8"/>'
         if box.title:
             left = box.left + 8 + box.title.width(style.NOTE_SIZE) / 2
-            yield self.text(box.title, (left, box.high - 10), style.NOTE_SIZE, style.GREY, halo=False)
+            yield self.text(box.title, (left, box.high - 10), style.NOTE_SIZE, self._colour(style.GREY), halo=False)
         yield "</g>"
 
     def node(self, circle: Circle, element: str) -> Iterator[str]:
@@ -143,7 +146,7 @@ class _Page:
         yield f"<title>{escape(told(circle))}</title>"
         if look.shape != "none":
             yield self._shape(look, middle, circle.width, circle.height, circle.colour, circle.fill)
-        ink = circle.ink or look.letters
+        ink = circle.ink or self._colour(look.letters)
         if circle.letters:
             up = 6.0 if circle.below else 0.0
             yield self.text(circle.letters, (circle.x, circle.y + up), circle.size, ink, halo=False)
@@ -159,21 +162,22 @@ class _Page:
         yield f"<title>{escape(visible(legend.title))} from {legend.low} to {legend.high}</title>"
         for number, colour in enumerate(reversed(legend.colours)):
             left, upper = self.at((x, top - side * number)).split(",")
-            paint = f'fill="{colour}" stroke="{style.FAINT}" stroke-width="0.3"'
+            paint = f'fill="{colour}" stroke="{self._colour(style.FAINT)}" stroke-width="0.3"'
             yield f'<rect x="{left}" y="{upper}" width="14" height="{_n(side)}" {paint}/>'
+        ink = self._colour(style.INK)
         for text, y in ((legend.high, top - 6), (legend.low, 2 * middle - top + 6)):
             words = line(text, upright=True)
-            yield self.text(words, (x + 20 + words.width(style.NOTE_SIZE) / 2, y), style.NOTE_SIZE, style.INK)
+            yield self.text(words, (x + 20 + words.width(style.NOTE_SIZE) / 2, y), style.NOTE_SIZE, ink)
         if legend.title:
-            yield self.text(line(visible(legend.title), upright=True), (x + 20, top + 12), style.NOTE_SIZE, style.INK)
+            yield self.text(line(visible(legend.title), upright=True), (x + 20, top + 12), style.NOTE_SIZE, ink)
         yield "</g>"
 
     def _shape(
         self, look: style.NodeLook, middle: Point, width: float, height: float, colour: str, fill: str = ""
     ) -> str:
-        ink = colour if colour and look.fill != look.ink else look.ink
+        ink = self._colour(colour if colour and look.fill != look.ink else look.ink)
         dashes = f' stroke-dasharray="{" ".join(map(_n, look.dashes))}"' if look.dashes else ""
-        paint = f'fill="{fill or look.fill}" stroke="{ink}" stroke-width="{_n(look.line)}"{dashes}'
+        paint = f'fill="{fill or self._colour(look.fill)}" stroke="{ink}" stroke-width="{_n(look.line)}"{dashes}'
         if look.shape in ("square", "box"):
             x, y = self.at((middle[0] - width / 2, middle[1] + height / 2)).split(",")
             size = f'width="{_n(width)}" height="{_n(height)}"' + (' rx="5"' if look.shape == "box" else "")
@@ -199,7 +203,9 @@ class _Page:
     def text(self, letters: Lettering, middle: Point, size: float, ink: str, halo: bool = True) -> str:
         """Letters about a point."""
         x, y = self.at((middle[0], middle[1] - 0.3 * size)).split(",")
-        edge = f' stroke="{style.PAPER}" stroke-width="3" stroke-linejoin="round" paint-order="stroke"' if halo else ""
+        paper = self._colour(style.PAPER)
+        edge = f' stroke="{paper}" stroke-width="3" stroke-linejoin="round" paint-order="stroke"'
+        edge = edge if halo and not self._theme.transparent else ""
         if (letters, size) not in self._set:
             self._set[letters, size] = "".join(_runs(letters, size))
         runs = self._set[letters, size]

@@ -52,6 +52,7 @@ def unfolded(
         grid.hide_boundaries()
     Links(grid).draw(4 * max_nodes)
     grid.prune()
+    grid.picture.turn()
     Router(grid.picture).run()
     return grid.picture
 
@@ -71,11 +72,7 @@ class Links:
             kind = "flow" if kind == "once" else kind
             if kind == "primal" and not subject.options.primal:
                 continue
-            if (
-                arrow.spread
-                and kind == "flow"
-                and not (self.grid.terms is not None and arrow.target == self.grid.system.loss)
-            ):
+            if arrow.spread and kind == "flow" and not (self.grid.terms and arrow.target == self.grid.system.loss):
                 kind = "spread"
             for source, target, family, at in self._pairs(arrow):
                 cut = arrow.cut is None or arrow.cut.at(at, self.grid.lengths)
@@ -102,8 +99,9 @@ class Links:
         """The pairs of circles that an arrow joins, each with what it shares with those bent alike."""
         out, reads = arrow.flow.out.index, arrow.read.ref.index
         ranges = {r.axis: r for r in (*arrow.flow.domain, *arrow.read.over)}
-        if self.grid.terms is not None and arrow.target == self.grid.system.loss:
-            out = tuple(running(r.axis) for r in arrow.read.over)
+        if self.grid.terms and arrow.target == self.grid.system.loss:
+            over = {r.axis.end: r.axis for r in arrow.read.over}
+            out = tuple(running(over[r.axis.end]) for r in self.grid.terms)
         axes = list(ranges)
         choices = [self._choices(axis, ranges[axis], (*reads, *out)) for axis in axes]
         for values in product(*choices):

@@ -8,12 +8,13 @@ from itertools import product
 from ..ir.axes import Axis, Index
 from ..unfold.dag import Dag
 from . import style
-from .arrows import Arrow, loss_terms
-from .columns import Line
+from .arrows import Arrow, crossed, loss_terms
+from .columns import Line, dots
 from .labels import Ids
+from .lattice import Lattice, Stack
 from .layering import layers
 from .rich_text import NOTHING, Lettering, line
-from .scene import Circle, Link, Steps
+from .scene import Circle, Link, Point, Steps
 from .view_model import DrawingOptions, Subject
 
 
@@ -27,26 +28,30 @@ class Grid:
         self.names = subject.names
         self.arrows = subject.arrows
         self.picture = subject.picture()
-        self.terms = loss_terms(self.system, self.arrows) if terms and not subject.ops else None
+        self.turned = self.picture.turned
+        self.lattice: Lattice | None = None
+        self.terms = loss_terms(self.system, self.arrows) if terms and not subject.ops else ()
         self.boxes = {name: self._boxes(name) for name in self.names}
         self.line = {
             axis: self._line(axis, columns, around if not number else None)
             for number, axis in enumerate(self.system.axes)
         }
+        self.crossed = crossed(self.arrows, {n: self.axes(n) for n in self.names}, self.system.axes)
+        self.rail_height = style.LOW_RAIL if self.crossed else style.RAIL
         self._lanes: dict[str, int] = {}
         self.ids = Ids()
         self.id: dict[tuple[str, Steps], str] = {}
 
     def axes(self, name: str) -> tuple[Axis, ...]:
         """The axes of a name; a loss drawn in terms has that of its sum."""
-        if name == self.system.loss and self.terms is not None:
-            return (self.terms.axis,)
+        if name == self.system.loss and self.terms:
+            return tuple(r.axis for r in self.terms)
         return self.system.decls[name].axes
 
     def _boxes(self, name: str) -> list[tuple[range, ...]]:
         """The steps at which a name has instances."""
-        if name == self.system.loss and self.terms is not None:
-            return [(self.terms.steps(self.lengths),)]
+        if name == self.system.loss and self.terms:
+            return [tuple(r.steps(self.lengths) for r in self.terms)]
         decl = self.system.decls[name]
         boxes = [tuple(range(1, self.lengths[a.end] + 1) for a in decl.axes)] if decl.given else []
         for equation in self.system.equations:
@@ -93,10 +98,21 @@ class Grid:
         sizes = {key: self._fit(*key, text) for key, text in texts.items()}
         widest = max((w for w, _ in sizes.values()), default=style.DIAMETER)
         label = max((self.picture.label(k).width(style.LABEL_SIZE) for k in self._samples()), default=0.0)
-        height = self._rows()
-        passing = {(a.source, a.target) for a in self.arrows if self._skips(a, height)}
-        column = max(style.COLUMN, widest + 30 + label) + 7 * min(len(passing), 12)
-        x = self._columns(column)
+        high = style.DIAMETER
+        if self.turned:
+            self.rail_height = max(self.rail_height, widest / 2 + 16)
+            widest, high, label = high, widest + label, 0.0
+        if self.crossed:
+            names, subject = {n: self.axes(n) for n in self.names}, self.subject
+            there = Stack(names, self.instances, subject.rows(), subject.root, self.arrows)
+            self.lattice = Lattice(*self.crossed, self.line, there, widest + label, high)
+            height, x = self.lattice.heights, {}
+        else:
+            height = self._rows()
+            passing = {(a.source, a.target) for a in self.arrows if self._skips(a, height)}
+            x = self._columns(max(style.COLUMN, widest + 30 + label) + 7 * min(len(passing), 12))
+            apart = max(style.ROW, high + 42 if self.turned else 0.0) / style.ROW
+            height = {name: y * apart for name, y in height.items()}
         tip = self.subject.tips()
         middle: list[tuple[str, Steps]] = []
         for key, text in texts.items():
@@ -104,7 +120,8 @@ class Grid:
             if not steps:
                 middle.append(key)
                 continue
-            self._circle(key, text, x[self.axes(name), steps], height[name], sizes[key], tip[name])
+            spot = self.lattice.spot(*key) if self.lattice else (x[self.axes(name), steps], height[name])
+            self._circle(key, text, spot, sizes[key], tip[name])
         self._untimed(middle, texts, sizes, height, tip)
 
     def _samples(self) -> Iterator[Link]:
@@ -119,29 +136,31 @@ class Grid:
 
     def _text(self, name: str, steps: Steps) -> Lettering:
         if None in steps:
-            return line("⋯")
+            out = [a for a, k in zip(self.axes(name), steps, strict=True) if k is None]
+            return line(dots(out, self.crossed, self.turned))
         lines = [self.line[a] for a in self.axes(name)]
         if any(one.around is not None for one in lines):
             shown = [one.text(k) for one, k in zip(lines, steps, strict=True) if k is not None]
             return self.subject.print.at(name, shown)
+        if self._is_boundary(name, steps):
+            return self.subject.print.at(name, [k for k in steps if k is not None])
         return self.subject.letters(name, tuple(k for k in steps if k is not None))
 
     def _fit(self, name: str, steps: Steps, text: Lettering) -> tuple[float, float]:
         if None in steps:
             return style.fit(text)
-        return self.subject.fit(name, tuple(k for k in steps if k is not None))
+        wide, size = self.subject.fit(name, tuple(k for k in steps if k is not None))
+        return (wide, size) if text.width(size) <= wide - 4 else style.fit(text)
 
-    def _circle(
-        self, key: tuple[str, Steps], text: Lettering, x: float, y: float, size: tuple[float, float], tip: str
-    ) -> None:
+    def _circle(self, key: tuple[str, Steps], text: Lettering, at: Point, size: tuple[float, float], tip: str) -> None:
         name, steps = key
         gap = None in steps
         start = self._is_boundary(name, steps) and not self._fed(name) and not self._is_cotangent(name)
         kind = "gap" if gap else "boundary" if start or self.beyond(name, steps) else self.subject.kind(name)
-        at = ",".join("..." if k is None else str(k) for k in steps)
-        self.id[key] = self.ids.of(f"{name}[{at}]" if steps else name)
+        shown = ",".join("..." if k is None else str(k) for k in steps)
+        self.id[key] = self.ids.of(f"{name}[{shown}]" if steps else name)
         wide, high, letters = (26.0, 16.0, 18.0) if gap else (size[0], self.subject.high(name), size[1])
-        made = Circle(self.id[key], text, kind, x, y, wide, high, letters, "" if gap else tip)
+        made = Circle(self.id[key], text, kind, *at, wide, high, letters, "" if gap else tip)
         made.name, made.point, made.below = name, steps, NOTHING if gap else self.subject.below(name)
         made.colour = "" if gap else self.picture.colours.get(self.subject.root(name), "")
         self.picture.add(made)
@@ -309,23 +328,30 @@ class Grid:
         lanes = {a.target: self._lanes[a.source] for a in self.arrows if a.source in self._lanes}
         params.sort(key=lambda k: lanes.get(k[0], 0))
         ends: dict[float, float] = {}
-        right = max((c.x + c.width / 2 for c in self.picture.circles.values()), default=0.0) + 26
+        wide = (c.x + (c.height if self.turned else c.width) / 2 for c in self.picture.circles.values())
+        right = max(wide, default=0.0) + 26
+        summed = {
+            key[0]: [height[a.source] for a in self.arrows if a.target == key[0] and self._is_cotangent(a.source)]
+            for key in params
+        }
         for key in params:
-            rows = [height[a.source] for a in self.arrows if a.target == key[0] and self._is_cotangent(a.source)]
-            row = max(rows, default=max(height.values(), default=0.0) + style.ROW)
-            x = ends.get(row, right) + sizes[key][0] / 2
-            ends[row] = x + sizes[key][0] / 2 + 14
-            self._circle(key, texts[key], x, row, sizes[key], tip[key[0]])
+            row = max(summed[key[0]], default=max(height.values(), default=0.0) + style.ROW)
+            if self.lattice:  # below all the lines that lead there
+                row = min((y for rows in summed.values() for y in rows), default=row)
+            half = (style.DIAMETER if self.turned else sizes[key][0]) / 2
+            x = ends.get(row, right) + half
+            ends[row] = x + half + 14
+            self._circle(key, texts[key], (x, row), sizes[key], tip[key[0]])
         waiting = sorted((k for k in keys if k not in params), key=lambda k: self._is_cotangent(k[0]))
         for _ in range(len(waiting) + 1):
             for key in list(waiting):
                 near = self._touched(key[0])
                 if near or len(waiting) == len(keys) - len(params) == 1:
                     x = (min(near) + max(near)) / 2 if near else 0.0
-                    self._circle(key, texts[key], x, height[key[0]], sizes[key], tip[key[0]])
+                    self._circle(key, texts[key], (x, height[key[0]]), sizes[key], tip[key[0]])
                     waiting.remove(key)
         for key in waiting:
-            self._circle(key, texts[key], 0.0, height[key[0]], sizes[key], tip[key[0]])
+            self._circle(key, texts[key], (0.0, height[key[0]]), sizes[key], tip[key[0]])
 
     def _is_cotangent(self, name: str) -> bool:
         return self.system.decls[name].kind == "cotangent"
@@ -335,7 +361,7 @@ class Grid:
         of = self.system.decls[self.subject.root(arrow.target)].kind
         if of != "param" or not self._is_cotangent(arrow.source):
             return None
-        return source.y + style.RAIL + 9.0 * self._lanes.get(arrow.source, 0)
+        return source.y + self.rail_height + 9.0 * self._lanes.get(arrow.source, 0)
 
     def _make_lanes(self, params: set[str], height: Mapping[str, float]) -> dict[str, int]:
         """Where two blocks share a row, each is summed along a line of its own, the block on the right below."""

@@ -21,6 +21,7 @@ from .rich_text import NOTHING, Lettering, Piece, joined, line
 from .scene import Link, Picture
 
 DETAILS = ("variables", "equations", "ops")
+RANKDIRS = ("BT", "LR")
 _SIGNS = {"add": "+", "sub": "−", "mul": "×", "div": "÷", "neg": "−", "matmul": "·", "sigmoid": "σ", "dot": "·"}
 _WORD = re.compile(r"([^\W\d]\w*)(\[[^\[\]]*\])?(?![\w(])")
 
@@ -33,10 +34,14 @@ class DrawingOptions:
     shapes: bool = False
     forced: Mapping[str, str] | None = None
     primal: bool | None = None
+    rankdir: str = "BT"
+    theme: str = "light"
+    transparent: bool = False
 
     def __post_init__(self) -> None:
-        if self.detail not in DETAILS:
-            raise ValueError(f"detail={self.detail!r}: choose {', '.join(map(repr, DETAILS))}")
+        for name, known in (("detail", DETAILS), ("rankdir", RANKDIRS), ("theme", tuple(style.THEMES))):
+            if (got := getattr(self, name)) not in known:
+                raise ValueError(f"{name}={got!r}: choose {', '.join(map(repr, known))}")
 
 
 class Subject:
@@ -57,7 +62,9 @@ class Subject:
         self.print = PrintedNames(self.system, short_names(self.cells, self.system.decls))
         self.switches = {} if self.ops else switches(self.system)
         self._writer = EquationWriter(self.system)
-        self._main = {e.out.name: e for e in reversed(self.system.equations) if e.out.running or not e.out.index}
+        written = [e for e in reversed(self.system.equations) if e.out.running or not e.out.index]
+        written.sort(key=lambda e: len(e.out.running))  # the last is taken: that of all steps, not of a boundary
+        self._main = {e.out.name: e for e in written}
 
     def _shown(self) -> list[str]:
         """The names that get a node: all that the user named, params aside, and with detail "ops" the operations."""
@@ -76,6 +83,8 @@ class Subject:
     def picture(self) -> Picture:
         """An empty picture with the colours of the params: the same in all pictures of a template."""
         made = Picture(shortened(visible(self.system.name)))
+        made.theme = style.Theme(style.THEMES[self.options.theme], self.options.transparent)
+        made.turned = self.options.rankdir == "LR"
         for number, param in enumerate(drawn_params(self.system, arrows(self.system) if self.ops else self.arrows)):
             made.colours[param] = style.colour(number)
             made.texts[param] = self.print.of(param)
@@ -164,7 +173,7 @@ class Subject:
             pieces += line(_signs(text[end : word.start()]), True)
             pieces += self.print.of(word[1])
             if word[2]:
-                pieces.append(Piece(f"({word[2][1:-1].replace('-', '−')})", 1))
+                pieces.append(Piece(f"({word[2][1:-1].replace('-', '−').replace(' ', '')})", 1))
             end = word.end()
         return Lettering((*pieces, *line(_signs(text[end:]), True)))
 

@@ -7,6 +7,7 @@ from .core import OPS, Notation, Op, Symbolic, composite, define, infix, undefin
 from .cumulative import cumprod, cumsum, prod
 from .errors import DifferentiationError, DTypeError, ShapeError, UnrollError
 from .hints import PUBLIC
+from .likelihoods import normal_log_prob, poisson_log_prob, student_log_prob
 from .pointwise import (
     abs,
     cast,
@@ -126,10 +127,12 @@ __all__ = [
     "nll",
     "norm",
     "normal",
+    "normal_log_prob",
     "not_equal",
     "one_hot",
     "outer",
     "pick",
+    "poisson_log_prob",
     "polygamma",
     "power",
     "prod",
@@ -147,6 +150,7 @@ __all__ = [
     "stack",
     "std",
     "stop_gradient",
+    "student_log_prob",
     "sum",
     "take",
     "tanh",

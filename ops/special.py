@@ -157,7 +157,7 @@ BERNOULLI = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617 
 """B2, B4, ..."""
 
 
-def _polynomial(x: Symbolic, coefficients: Sequence[float]) -> Symbolic:
+def polynomial(x: Symbolic, coefficients: Sequence[float]) -> Symbolic:
     """Horner's scheme, from the highest power down."""
     *lower, last = coefficients
     total = x * last + lower[-1]
@@ -169,8 +169,8 @@ def _polynomial(x: Symbolic, coefficients: Sequence[float]) -> Symbolic:
 def _erf(x: Symbolic) -> Symbolic:
     size = minimum(abs(x), 6.0)  # from there on it is 1
     square = size * size
-    tail = 1 - exp(-square) * _polynomial(1 / (1 + size / 2), ERF_TAIL)
-    return where(less(size, 1), x * _polynomial(minimum(square, 1.0), ERF_SMALL), sign(x) * tail)
+    tail = 1 - exp(-square) * polynomial(1 / (1 + size / 2), ERF_TAIL)
+    return where(less(size, 1), x * polynomial(minimum(square, 1.0), ERF_SMALL), sign(x) * tail)
 
 
 def _erf_rule(g: Symbolic, y: Symbolic, x: Symbolic) -> Symbolic:
@@ -220,8 +220,8 @@ def _lgamma(x: Symbolic) -> Symbolic:
     near, product, _ = _steps_down(low)
     a, b = where(below, low - 1, near - 2), where(below, low, near - 1)  # both factors are exact
     logarithm = log(where(less(size, FAR), where(below, low, product), far))
-    middle = a * b * _polynomial(a, LGAMMA) + where(below, -logarithm, logarithm)
-    series = _polynomial(1 / far * (1 / far), STIRLING) / far + (math.log(2 * math.pi) - 1) / 2
+    middle = a * b * polynomial(a, LGAMMA) + where(below, -logarithm, logarithm)
+    series = polynomial(1 / far * (1 / far), STIRLING) / far + (math.log(2 * math.pi) - 1) / 2
     above = where(less(size, FAR), middle, (far - 0.5) * (logarithm - 1) + series)
     return where(negative, math.log(math.pi) - log(abs(sin(angle))) - above, above)
 
@@ -234,9 +234,9 @@ def _digamma(x: Symbolic) -> Symbolic:
     a = where(below, low - 1, near - 2)
     apart = functools.reduce(sub, ROOT, where(below, low + 1, near))
     steps = where(below, -1, total) / where(below, low, product)
-    middle = apart * _polynomial(a, DIGAMMA) + steps
+    middle = apart * polynomial(a, DIGAMMA) + steps
     inverse = 1 / far
-    series = log(far) - inverse / 2 - inverse * inverse * _polynomial(inverse * inverse, DIGAMMA_FAR)
+    series = log(far) - inverse / 2 - inverse * inverse * polynomial(inverse * inverse, DIGAMMA_FAR)
     above = where(less(size, FAR), middle, series)
     sine = sin(angle)
     return where(negative, above - math.pi * cos(angle) / where(equal(sine, 0), math.nan, sine), above)
@@ -253,7 +253,7 @@ def _polygamma(x: Symbolic, order: int = 1) -> Symbolic:
         tail.append(bernoulli * factor)
         factor *= (order + 2 * k) * (order + 2 * k + 1) / ((2 * k + 1) * (2 * k + 2))
     square = far * far
-    series = _whole_power(far, order) * (1 / order + far / 2 + square * _polynomial(square, tail))
+    series = _whole_power(far, order) * (1 / order + far / 2 + square * polynomial(square, tail))
     terms = [1 / _whole_power(low + k, order + 1) for k in reversed(range(steps))]
     while len(terms) > 1:  # by pairs, so that little is lost
         terms = [functools.reduce(add, terms[k : k + 2]) for k in range(0, len(terms), 2)]
@@ -263,7 +263,7 @@ def _polygamma(x: Symbolic, order: int = 1) -> Symbolic:
     for _ in range(order):
         first = [k * c for k, c in enumerate(slopes)][1:]
         slopes = [-math.pi * (a + b) for a, b in zip([*first, 0, 0], [0, 0, *first], strict=True)]
-    beyond = _polynomial(cos(angle) / sin(angle), slopes) * -math.pi
+    beyond = polynomial(cos(angle) / sin(angle), slopes) * -math.pi
     return where(negative, beyond + (-1) ** order * above, above)
 
 

@@ -58,6 +58,21 @@ COMPOSITES: dict[str, tuple[Callable[..., Any], Callable[..., Any], tuple[Any, .
     "norm": (ops.norm, lambda torch, a: torch.linalg.norm(a), (drawn((3, 4)),)),
     "norm-axis": (lambda a: ops.norm(a, -1), lambda torch, a: torch.linalg.norm(a, dim=-1), (drawn((3, 4)),)),
     "norm-zero": (ops.norm, lambda torch, a: torch.linalg.norm(a), (fixed(0.0, 0.0),)),
+    "normal": (
+        ops.normal_log_prob,
+        lambda torch, a, b, c: torch.distributions.Normal(b, c).log_prob(a),
+        (x, y, drawn((1,), 0.3, 2)),
+    ),
+    "poisson": (
+        ops.poisson_log_prob,
+        lambda torch, a, b: torch.distributions.Poisson(torch.exp(b)).log_prob(a),
+        (fixed(0.0, 1.0, 3.0, 40.0), y),
+    ),
+    "student": (
+        ops.student_log_prob,
+        lambda torch, a, b, c, d: torch.distributions.StudentT(b, c, d).log_prob(a),
+        (x, fixed(0.7, 3.0, 20.0, 59.0), y, drawn((1,), 0.3, 2)),
+    ),
     "huber": (
         lambda a, b: ops.huber(a, b, delta=0.7),
         lambda torch, a, b: torch.nn.functional.huber_loss(a, b, delta=0.7),

@@ -148,3 +148,31 @@ def test_derivatives_go_on() -> None:
     for _ in range(4):
         (y,) = pullback(y, np.ones(3), [x])
     np.testing.assert_allclose(y.value, ops.polygamma(3, x).value, rtol=1e-14)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
+@pytest.mark.parametrize("degrees", [0.5, 3.0, 19.5, 20.0, 20.5, 1e4, 1e8])
+def test_student_of_many_degrees_loses_no_digits(degrees: float, dtype: Any) -> None:
+    """Also where the two gamma functions are large and nearly cancel; the derivative by the degrees too."""
+    at = np.array([0.0, 0.5, -2.0], dtype)
+    x, nu = Eager(at), Eager(np.full(3, degrees, dtype))
+    y = ops.student_log_prob(x, nu, *(Eager(np.array(v, dtype)) for v in (0, 1)))
+    (slope,) = pullback(y, np.ones(3, dtype), [nu])
+    with mp.workdps(40):
+        n = mp.mpf(degrees)
+        exact = lambda v, n: (  # noqa: E731
+            mp.loggamma((n + 1) / 2) - mp.loggamma(n / 2) - mp.log(n * mp.pi) / 2 - (n + 1) / 2 * mp.log(1 + v * v / n)
+        )
+        want = [float(exact(mp.mpf(float(v)), n)) for v in at]
+        slopes = [float(mp.diff(lambda m, v=v: exact(mp.mpf(float(v)), m), n)) for v in at]
+    eps = float(np.finfo(dtype).eps)
+    np.testing.assert_allclose(y.value, want, rtol=40 * eps)
+    np.testing.assert_allclose(slope.value, slopes, rtol=200 * eps, atol=20 * eps / degrees)
+
+
+def test_a_count_of_none_at_a_rate_of_none() -> None:
+    n, o = Eager(np.array([0, 0, 2])), Eager(np.array([-INF, 0.5, 0.5]))
+    y = ops.poisson_log_prob(n, o)
+    (slope,) = pullback(y, np.ones(3), [o])
+    np.testing.assert_allclose(y.value, [0, -math.exp(0.5), 1 - math.exp(0.5) - math.log(2)], rtol=1e-15)
+    np.testing.assert_allclose(slope.value, [0, -math.exp(0.5), 2 - math.exp(0.5)], rtol=1e-15)

@@ -15,11 +15,13 @@ from unroll import ops
 torch = pytest.importorskip("torch")
 BACKENDS = ["numpy", "reference", *(["native"] if importlib.util.find_spec("llvmlite") else [])]
 TOLERANCE = 1e-12
+TRIGAMMA = {"poisson": 1e-9, "student": 1e-9}
+"""PyTorch's trigamma has no more digits; ours is held to 40-digit arithmetic in tests/ops/test_special.py."""
 
 
-def close(got: Any, want: Any, what: str) -> None:
+def close(got: Any, want: Any, what: str, tolerance: float = TOLERANCE) -> None:
     size = max(1, np.max(np.abs(want), initial=0))
-    np.testing.assert_allclose(got, want, rtol=TOLERANCE, atol=TOLERANCE * size, err_msg=what)
+    np.testing.assert_allclose(got, want, rtol=tolerance, atol=tolerance * size, err_msg=what)
 
 
 @pytest.mark.parametrize("name", COMPOSITES)
@@ -49,7 +51,7 @@ def test_a_function_is_what_pytorch_computes(name: str, rng: np.random.Generator
         want = np.zeros_like(a) if w is None else w.numpy()
         kept = np.isfinite(want)  # PyTorch's is nan where an exponential underflows, and that of a root at 0
         assert np.isfinite(d.value).all()
-        close(d.value[kept], want[kept], f"second derivative of {name}")
+        close(d.value[kept], want[kept], f"second derivative of {name}", TRIGAMMA.get(name, TOLERANCE))
 
 
 def test_on_every_backend(rng: np.random.Generator) -> None:

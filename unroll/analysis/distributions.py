@@ -36,10 +36,6 @@ def _bernoulli(value: Symbolic, p: Symbolic) -> Symbolic:
     return ops.log(ops.where(value, p, 1 - p))
 
 
-def _normal(value: Symbolic, mean: Symbolic, std: Symbolic) -> Symbolic:
-    return -(((value - mean) / std) ** 2) / 2 - ops.log(abs(std)) - math.log(2 * math.pi) / 2
-
-
 def _uniform(value: Symbolic, low: Symbolic, high: Symbolic) -> Symbolic:
     inside = (value >= ops.minimum(low, high)) & (value <= ops.maximum(low, high))
     return ops.where(inside, -ops.log(abs(high - low)), -math.inf)
@@ -48,7 +44,7 @@ def _uniform(value: Symbolic, low: Symbolic, high: Symbolic) -> Symbolic:
 FAMILIES = {
     "categorical": DistributionFamily(("logits",), "int", _categorical, ops.categorical),
     "bernoulli": DistributionFamily(("p",), "bool", _bernoulli, ops.bernoulli),
-    "normal": DistributionFamily(("mean", "std"), "float", _normal, ops.normal),
+    "normal": DistributionFamily(("mean", "std"), "float", ops.normal_log_prob, ops.normal),
     "uniform": DistributionFamily(("low", "high"), "float", _uniform, ops.uniform),
 }
 """Of scalars: a variable with a shape has independent elements, given the parameters.

@@ -54,6 +54,7 @@ from .random import bernoulli, categorical, dropout, keep, normal, uniform
 from .reduce import argmax, argmin, log_softmax, logsumexp, max, mean, min, norm, softmax, std, sum, var
 from .shape_ops import broadcast_to, concat, one_hot, pick, reshape, stack, take, transpose
 from .shapes import Family, elementwise
+from .sorting import sort, take_along, top_k
 from .special import digamma, erf, lgamma, polygamma
 
 __all__ = [
@@ -146,6 +147,7 @@ __all__ = [
     "sin",
     "softmax",
     "softplus",
+    "sort",
     "sqrt",
     "stack",
     "std",
@@ -153,7 +155,9 @@ __all__ = [
     "student_log_prob",
     "sum",
     "take",
+    "take_along",
     "tanh",
+    "top_k",
     "transpose",
     "undefined",
     "uniform",

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from operator import add, mul, sub
 from typing import cast as typed
 
-from .core import Operand, Symbolic, Unary, define, placed
+from .core import Op, Operand, Symbolic, Unary, define, placed
 from .errors import DTypeError
 from .integers import integer
 from .pointwise import (
@@ -296,7 +296,7 @@ lgamma = typed(Unary, define(
 digamma: Unary = typed(Unary, define(
     "digamma", elementwise, lambda g, y, x: g * _polygamma_op(x, order=1), draw=POSITIVE, doc=DIGAMMA_DOC, body=_digamma
 ))  # fmt: skip
-_polygamma_op = define(
+_polygamma_op: Op = define(
     "polygamma",
     elementwise,
     lambda g, y, x, order=1: g * _polygamma_op(x, order=order + 1),

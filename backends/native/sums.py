@@ -22,7 +22,7 @@ Nest = Callable[[Dims, Sequence[Strided]], None]
 """Writes a nest whose last operand is added to."""
 
 
-ROWS = frozenset({"cross_entropy", "logsumexp", "softmax", "max", "pick", "take"})
+ROWS = frozenset({"cross_entropy", "logsumexp", "softmax", "max", "pick", "put_along", "take", "take_along"})
 """Operations on rows, or by them, whose results are few beside what they read."""
 
 

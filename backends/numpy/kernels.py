@@ -201,6 +201,30 @@ def scatter_sum(values: Array, index: Array, size: int, rank: int) -> Array:
     return result
 
 
+def _take_along(values: Array, index: Array) -> Array:
+    lead = np.broadcast_shapes(values.shape[:-1], index.shape[:-1])
+    values, index = (np.broadcast_to(a, lead + a.shape[-1:]) for a in (values, index))
+    return np.take_along_axis(values, _held(index, values.shape[-1]), axis=-1)
+
+
+def _put_along(values: Array, index: Array, size: int) -> Array:
+    lead = np.broadcast_shapes(values.shape[:-1], index.shape[:-1])
+    rows = [np.broadcast_to(a, lead + a.shape[-1:]).reshape(math.prod(lead), a.shape[-1]) for a in (values, index)]
+    result = np.zeros((math.prod(lead), size), values.dtype)
+    np.add.at(result, (np.arange(len(result))[:, None], _held(rows[1], size)), rows[0])
+    return result.reshape((*lead, size))
+
+
+def _rank(x: Array, descending: bool = False) -> Array:
+    x = np.real(x)
+    order = np.argsort(x, axis=-1, kind="stable")
+    if descending:  # the other way round, and equals the other way round in it
+        order = x.shape[-1] - 1 - np.argsort(x[..., ::-1], axis=-1, kind="stable")[..., ::-1]
+    result = np.empty(x.shape, np.int64)
+    np.put_along_axis(result, order, np.broadcast_to(np.arange(x.shape[-1]), x.shape), axis=-1)
+    return result
+
+
 def _reshape(x: Array, rank: int, shape: tuple[int, ...]) -> Array:
     return x.reshape(_lead(x, rank) + tuple(shape))
 
@@ -264,6 +288,9 @@ OTHER: dict[str, Callable[[Sequence[Array], Sequence[int], Mapping[str, Any], An
     "one_hot": lambda a, r, k, d: (a[0][..., None] == np.arange(k["size"])).astype(d),
     "take": lambda a, r, k, d: _take(a[0], a[1], r),
     "scatter": lambda a, r, k, d: _scatter(a[0], a[1], r, k["size"]),
+    "take_along": lambda a, r, k, d: _take_along(*a),
+    "put_along": lambda a, r, k, d: _put_along(a[0], a[1], k["size"]),
+    "rank": lambda a, r, k, d: _rank(a[0], k.get("descending", False)),
     "reshape": lambda a, r, k, d: _reshape(a[0], r[0], k["shape"]),
     "transpose": lambda a, r, k, d: _transpose(a[0], r[0], k.get("axes")),
     "broadcast_to": lambda a, r, k, d: _broadcast_to(a[0], r[0], k["shape"]),

@@ -73,6 +73,15 @@ COMPOSITES: dict[str, tuple[Callable[..., Any], Callable[..., Any], tuple[Any, .
         lambda torch, a, b, c, d: torch.distributions.StudentT(b, c, d).log_prob(a),
         (x, fixed(0.7, 3.0, 20.0, 59.0), y, drawn((1,), 0.3, 2)),
     ),
+    "sort": (ops.sort, lambda torch, a: torch.sort(a, stable=True).values, (drawn((2, 9)),)),
+    "sort-axis": (lambda a: ops.sort(a, 0), lambda torch, a: torch.sort(a, 0).values, (drawn((5, 2)),)),
+    "sort-descending": (
+        lambda a: ops.sort(a, 1, descending=True),
+        lambda torch, a: torch.sort(a, 1, descending=True).values,
+        (drawn((2, 4, 3)),),
+    ),
+    "top_k": (lambda a: ops.top_k(a, 3), lambda torch, a: torch.topk(a, 3).values, (drawn((2, 7)),)),
+    "top_k-axis": (lambda a: ops.top_k(a, 2, 0), lambda torch, a: torch.topk(a, 2, 0).values, (drawn((4, 3)),)),
     "huber": (
         lambda a, b: ops.huber(a, b, delta=0.7),
         lambda torch, a, b: torch.nn.functional.huber_loss(a, b, delta=0.7),

@@ -295,10 +295,45 @@ def _one_hot(s: Decomposition) -> tuple[Nest, ...]:
     return s.stored(_apply("cast", _apply("equal", s.read(0, tuple(rows)), last)))
 
 
+def _along(s: Decomposition) -> tuple[Nest, ...]:
+    """Elements of each row by integer index."""
+    *rows, _ = s.place
+    return s.stored(Load(s.args[0], (*rows, Clamp(s.read(1, s.place), s.shapes[0][-1]))))
+
+
+def _put_along(s: Decomposition) -> tuple[Nest, ...]:
+    """Values added up where the indices of their row say."""
+    loops = tuple(s.loop(n) for n in s.shapes[0])
+    place = tuple(map(at, loops))
+    lead = tuple(at(loop) for loop in s.loops[: len(s.out) - len(s.result)])
+    index: Indices = (*lead, *place[:-1], Clamp(s.read(1, place), s.result[-1]))
+    around = s.loops[: len(lead)]
+    return (*s.stored(_number(0.0)), Nest((*around, *loops), index, s.read(0, place), meets=True))
+
+
+def _ranked(s: Decomposition) -> tuple[Nest, ...]:
+    """How many of a row come before each; a nan comes after all numbers, and of equals the first comes first."""
+    *rows, own = s.place
+    loop = s.loop(s.shapes[0][-1])
+    other = at(loop)
+    assert isinstance(own, AffineIndex)
+    x, y = s.read(0, s.place), s.read(0, (*rows, other))
+    x_nan, y_nan = _apply("not_equal", x, x), _apply("not_equal", y, y)
+    descending = bool(s.attrs.get("descending"))
+    apart = _apply("greater" if descending else "less", y, x)
+    one_nan = (y_nan, _apply("equal", x, x)) if descending else (x_nan, _apply("equal", y, y))
+    alike = _apply("logical_or", _apply("equal", x, y), _apply("logical_and", x_nan, y_nan))
+    before = _apply("logical_or", apart, _apply("logical_and", *one_nan))
+    before = _apply("logical_or", before, _apply("logical_and", alike, _apply("less", other, own)))
+    return s.stored(Reduce("sum", (loop,), _apply("cast", before)))
+
+
 FORMS: dict[str, Callable[[Decomposition], tuple[Nest, ...]]] = {
     "sum": _reduced, "max": _reduced, "sum_to": _shrunk, "argmax": _argmax, "softmax": _stable, "logsumexp": _stable,
     "cross_entropy": _stable, "broadcast_to": _broadcast, "transpose": _transposed, "slice": _sliced,
     "unslice": _unsliced, "reshape": _reshaped, "concat": _joined, "stack": _joined, "take": _looked_up,
-    "pick": _looked_up, "scatter": _scattered, "one_hot": _one_hot, **dict.fromkeys(PRODUCTS, _product),
+    "pick": _looked_up, "scatter": _scattered, "one_hot": _one_hot,
+    "take_along": _along, "put_along": _put_along, "rank": _ranked,
+    **dict.fromkeys(PRODUCTS, _product),
 }  # fmt: skip
 """The operations that are not pointwise."""

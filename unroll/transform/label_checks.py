@@ -1,7 +1,7 @@
 """Bounds checks of labels that a template computes: one more output counts those that lie outside their table.
 
 A label that is an input is checked when it is passed. One that equations make is known only in the run, so the system
-counts them. What is proved to lie inside (`ops.argmax` of as many numbers, a draw) is not counted.
+counts them. What is proved to lie inside (`ops.argmax` of as many numbers, a rank, a draw) is not counted.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from ..printing.plain import EquationWriter
 
 COUNT = "labels~"
 """The output that holds the count; no name of a user's has a tilde."""
-OPERAND = {"take": 1, "pick": 1, "cross_entropy": 1, "scatter": 1, "one_hot": 0}
+OPERAND = {
+    "take": 1, "pick": 1, "cross_entropy": 1, "scatter": 1, "one_hot": 0, "take_along": 1, "put_along": 1,
+}  # fmt: skip
 """Operations that look something up, and the operand that says where."""
 
 
@@ -35,7 +37,7 @@ class Lookup:
 
 def limit(system: System, e: Equation) -> int:
     """How many labels an equation knows that looks something up."""
-    if e.op in ("scatter", "one_hot"):
+    if e.op in ("scatter", "one_hot", "put_along"):
         return int(dict(e.attrs)["size"])
     table = e.args[0]
     shape = system.decls[table.name].shape if isinstance(table, Ref) else (1,)
@@ -86,7 +88,7 @@ class _Inside:
                 if decl.given and not self._given(decl, most, operand is label):
                     return False
                 for e in self.system.writers[operand.name]:
-                    if e.op in ("argmax", "categorical") and self._width(e) <= most:
+                    if e.op in ("argmax", "categorical", "rank") and self._width(e) <= most:
                         continue
                     if e.op not in ("copy", "slice", "reshape", "transpose", "broadcast_to"):
                         return False

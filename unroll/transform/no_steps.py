@@ -17,7 +17,7 @@ BILINEAR = PRODUCTS | {"mul"}
 """Zero where either operand is."""
 LINEAR = frozenset({
     "div", "neg", "copy", "cast", "stop_gradient", "sum", "sum_to", "broadcast_to", "transpose", "slice", "unslice",
-    "reshape", "take", "pick", "scatter",
+    "reshape", "take", "pick", "scatter", "take_along", "put_along",
 })  # fmt: skip
 """Zero where the first operand is."""
 JOINED = frozenset({"add", "sub", "concat", "stack"})

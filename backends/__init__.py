@@ -14,8 +14,8 @@ NAMES = {"reference": "reference", "numpy": "numpy.backend", "native": "native.b
 NEEDS = {"native": ("llvmlite",), "cupy": ("cupy",)}
 """Packages beyond the core that a backend is made of."""
 
-EXTRAS = {"native": "pip install 'unroll-graph[native]'", "cupy": "pip install 'unroll-graph[cuda12]' (or [cuda13])"}
-"""How to have them."""
+EXTRAS = {"native": "pip install llvmlite", "cupy": "pip install 'cupy-cuda12x[ctk]<15' (or cupy-cuda13x)"}
+"""How to have them: packages of the index, for the project itself need not have come from there."""
 
 FASTEST = ("native", "numpy")
 """What "auto" tries, in order."""

@@ -35,7 +35,7 @@ def need(module: str) -> Any:
         return importlib.import_module(module)
     except ImportError:
         package = module.partition(".")[0].replace("sklearn", "scikit-learn")
-        sys.exit(f'{Path(sys.argv[0]).name} needs {package}: pip install "unroll-graph[examples]"')
+        sys.exit(f"{Path(sys.argv[0]).name} needs {package}: pip install {package}")
 
 
 def progress(args: argparse.Namespace, what: str, steps: int | None = None) -> Any:

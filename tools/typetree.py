@@ -36,7 +36,7 @@ def make() -> None:
     shutil.rmtree(package, ignore_errors=True)  # removes the links, never what they point to
     package.mkdir(parents=True)
     for item in sorted((ROOT / "unroll").iterdir()):
-        if item.name != "__pycache__":
+        if item.name not in ("__pycache__", "ops", "backends"):
             link(package / item.name, item)
     for name in ("ops", "backends"):
         link(package / name, ROOT / name)

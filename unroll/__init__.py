@@ -1,12 +1,27 @@
 """unroll: recurrent networks written as equations, drawn, unfolded, differentiated and run."""
 
+import sys as _sys
 from importlib import import_module as _import_module
+from importlib.machinery import ModuleSpec as _ModuleSpec
+from importlib.machinery import PathFinder as _PathFinder
 from pathlib import Path as _Path
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 _here = _Path(__file__).resolve().parent
-if not (_here / "ops").is_dir():  # a source checkout: ops/ and backends/ lie beside this folder
-    __path__.append(str(_here.parent))
+__path__[:] = [str(_here)]  # of an editable install the folder itself, and not a link to it
+
+
+class _Beside:
+    """Finds ops/ and backends/ beside this folder, in a checkout whose links to them git could not make."""
+
+    @staticmethod
+    def find_spec(name: str, path: object = None, target: object = None) -> _ModuleSpec | None:
+        own = name in (f"{__name__}.ops", f"{__name__}.backends")
+        return _PathFinder.find_spec(name, [str(_here.parent)]) if own else None
+
+
+if not (_here / "ops").is_dir():
+    _sys.meta_path.append(_Beside)
 
 from . import cells, ops  # noqa: E402
 from .errors import UnrollError  # noqa: E402

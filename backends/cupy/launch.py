@@ -35,7 +35,7 @@ from .staging import COPIED, MEAN, SHARED, text
 from .transfer import ALIGNED, Carrier, Pinned
 
 INSTEAD = "or choose backend='native'"
-INSTALL = "pip install 'unroll-graph[cuda12]' (or [cuda13])"
+INSTALL = "pip install 'cupy-cuda12x[ctk]<15' (or cupy-cuda13x)"
 PACKAGES = ("cupy", "cupy-cuda11x", "cupy-cuda12x", "cupy-cuda13x")
 AMPERE = 80
 """The first compute capability that rounds to bfloat16."""

@@ -43,7 +43,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch, answer: Any) -> None:
 
 @pytest.mark.skipif(find_spec("cupy") is not None, reason="CuPy is installed")
 def test_without_cupy() -> None:
-    with pytest.raises(BackendError, match=r"needs cupy: pip install 'unroll-graph\[cuda12\]' \(or \[cuda13\]\)"):
+    with pytest.raises(BackendError, match=r"needs cupy: pip install 'cupy-cuda12x\[ctk\]<15' \(or cupy-cuda13x\)"):
         specimen("elman", 0).template.compile("cupy")
 
 

@@ -75,7 +75,7 @@ def test_no_cublas(monkeypatch: pytest.MonkeyPatch, cuda: World) -> None:
     one = net()
     line = without(lambda: run(one, PARAMS, made()))
     assert 'finds no cuBLAS (RuntimeError: Failure finding "libcublas.so": No such file' in line
-    assert "pip install 'unroll-graph[cuda12]'" in line
+    assert "pip install 'cupy-cuda12x[ctk]<15'" in line
     monkeypatch.setattr(launch, "_cublas", fakecupy.Blas)
     same(run(one, PARAMS, made()), want(made()), EXACT, "once it is there")
 

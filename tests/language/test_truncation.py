@@ -10,7 +10,7 @@ import pytest
 from unroll import T, Template, axis, ops, t
 from unroll.analysis.gradient_flow import flow
 
-torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'unroll-graph[peers]'")
+torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch")
 
 BACKENDS = ("reference", "numpy", "native")
 on_every_backend = pytest.mark.parametrize("backend", BACKENDS)

@@ -9,7 +9,7 @@ import pytest
 
 from unroll import T, Template, ops, t
 
-torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'unroll-graph[peers]'")
+torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch")
 
 IN, HIDDEN = 3, 4
 LENGTHS = [3, 1, 6, 2]

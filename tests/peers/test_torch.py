@@ -11,7 +11,7 @@ from helpers.templates import elman
 
 from unroll import T, Template, ops, t
 
-torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'unroll-graph[peers]'")
+torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch")
 
 BATCH, IN, HIDDEN, OUT = 3, 4, 5, 6
 

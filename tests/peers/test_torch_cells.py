@@ -10,7 +10,7 @@ import pytest
 
 from unroll import T, Template, cells, ops, t
 
-torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'unroll-graph[peers]'")
+torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch")
 
 STEPS, BATCH, IN, UNITS = 7, 3, 4, 5
 CELLS = {

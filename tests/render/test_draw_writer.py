@@ -108,7 +108,7 @@ def test_a_png_is_written_with_whatever_font_there_is_or_refused(drawing, tmp_pa
 
 @pytest.mark.parametrize("form", ["png", "pdf"])
 def test_without_an_engine_the_message_names_the_command(drawing, no_wheels, tmp_path, form):
-    with pytest.raises(RenderError, match=r'pip install "unroll-graph\[draw\]"') as caught:
+    with pytest.raises(RenderError, match="pip install resvg_py pygraphviz") as caught:
         drawing.save(tmp_path / f"a.{form}")
     assert "a dot program: there is none on PATH" in str(caught.value)
     drawing.save(tmp_path / "a.dot")

@@ -63,7 +63,7 @@ def main(args: argparse.Namespace) -> int:
     """Train, measure, sample, draw."""
     for package in ("tqdm", "matplotlib"):
         if importlib.util.find_spec(package) is None:
-            raise DemoError(f'the demo needs {package}: pip install "unroll-graph[demo]"')
+            raise DemoError(f"the demo needs {package}: pip install {package}")
     import numpy as np
 
     text = _read(args.text)

@@ -21,7 +21,7 @@ from .scene import Circle, Link, Picture, Point
 FORMATS = ("png", "pdf")
 TIME_LIMIT = 60.0
 """Seconds that a dot program may take."""
-GET_ENGINE = 'pip install "unroll-graph[draw]"'
+GET_ENGINE = "pip install resvg_py pygraphviz"
 
 GRAPH = {"layout": "nop2", "splines": "true", "bgcolor": style.PAPER, "pad": "0.2", "outputorder": "edgesfirst"}
 NODE = {

@@ -1,8 +1,9 @@
 """Recurrent cells and what is built from them: plain functions from expressions to expressions.
 
-A cell is one step, written as in the book: ``cell(scope, x, *state) -> state``. It takes the input and the state one
-step back as expressions, and returns the state now; what it must declare, params and gates, it asks of the scope. So a
-cell can stand inside equations of one's own, where the delays are in sight::
+A cell is one step, written as in the book: ``cell(scope, x, *state) -> state``, or ``-> (output, state)`` where what it
+puts out is no part of its state. It takes the input and the state one step back as expressions, and returns the state
+now; what it must declare, params and gates, it asks of the scope. So a cell can stand inside equations of one's own,
+where the delays are in sight::
 
     h[t], c[t] = cells.lstm(cells.Scope(g, "h"), x[t], h[t-1], c[t-1])
 
@@ -27,7 +28,8 @@ al. 2014), biases at 0, gains at 1; a cell that departs from this says so.
 """
 
 from .gated import gru, lstm, mgu
-from .layers import Scope, bidirectional, layer, stack
+from .layers import bidirectional, layer, stack
+from .scope import Scope
 from .simple import elman, indrnn, jordan, lds
 from .timescales import clockwork, leaky
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from .. import ops
 from ..ops.core import Symbolic
-from .layers import Scope
+from .scope import Scope
 from .simple import weighted
 
 

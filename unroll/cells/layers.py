@@ -3,77 +3,23 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any, TypeVar
 
 from .. import ops
 from ..errors import ShapeError, TemplateError, here, message
-from ..ir.axes import Axis, Index, fixed, last, running, t
+from ..ir.axes import Index, fixed, last, running, t
 from ..ir.system import Ref
 from ..language.expression import axes_of
 from ..language.variable import Variable
 from ..ops.core import Symbolic
 from ..ops.integers import real
-from ..runtime.initializers import Initializer
 from ..template import Template
+from .scope import Scope, now_of, ordered_axes
 
 Cell = Callable[..., Any]
 Layer = Variable | tuple[Variable, ...]
-
-
-class Scope:
-    """What a cell declares on a template: params and named values, ``W`` of the layer ``h`` being called ``W_h``.
-
-    >>> from unroll import Template, cells, t
-    >>> g = Template("own")
-    >>> x, h = g.input("x", 3), g.variable("h", 4)
-    >>> h[0] = 0
-    >>> h[t] = 0.5 * h[t-1] + cells.elman(cells.Scope(g, "e"), x[t], h[t-1])
-    >>> print(g)
-    template own(x[t]: input, 3; W_e: param, 4 x 4; U_e: param, 4 x 3; b_e: param, 4)
-      h[0] = 0
-      h[t] = 0.5 * h[t-1] + tanh(b_e + W_e @ h[t-1] + U_e @ x[t])    t = 1..T
-    """
-
-    def __init__(
-        self,
-        g: Template,
-        name: str,
-        states: Mapping[str, Variable] | None = None,
-        zoneout: bool = False,
-        mask: Symbolic | None = None,
-    ) -> None:
-        self.template = g
-        self.name = name
-        self._states = states or {}
-        self._zoneout = zoneout  # of the state, which the layer then defines, from what the cell makes of it
-        self._mask, self._masked = mask, False
-
-    def param(self, letter: str, shape: int | Sequence[int], init: str | float | Initializer | None = None) -> Symbolic:
-        """A trainable array, as `Template.param` declares it."""
-        return self.template.param(f"{letter}_{self.name}", shape, init)
-
-    def dropped(self, value: Any) -> Any:
-        """What is made of the output that is fed back, as a matrix of the recurrence takes it: with recurrent dropout.
-
-        The state itself, which a cell may carry on, is not dropped: what is scaled at every step grows without bound.
-        """
-        self._masked = True
-        return value if self._mask is None else value * self._mask
-
-    def define(self, letter: str, value: Symbolic | float, *, exact: bool = False) -> Symbolic:
-        """Give a value a name and an equation of its own; returns the value by that name.
-
-        The letter of a state stands for the layer's own variable; `exact` has it as it is, whatever the zoneout.
-        """
-        value = self.template._builder.operand(value)
-        own = letter in self._states
-        if own and self._zoneout and not exact:
-            return value
-        variable = self._states[letter] if own else self.template.variable(f"{letter}_{self.name}")
-        variable[tuple(running(a) for a in _ordered(self.template, value.axes))] = value
-        return _now(variable)
 
 
 Making = TypeVar("Making", bound=Callable[..., Any])
@@ -124,7 +70,9 @@ def layer(
              its own; within the step the cell reads what it made, h being o * tanh(f * c + i * g) (Krueger et al. 2017)
     options  of the cell
 
-    `Template.inference` takes these out. Returns the variable of the state, or a tuple where it has several parts.
+    `Template.inference` takes these out. Returns the variable of the state, or a tuple where it has several parts. A
+    cell may return ``(output, state)``, as in Keras, where its output is no part of its state: then the output comes
+    first, ``y, h = layer(...)``, and is what a layer above reads. It has the name that the cell gives it, or ``out_h``.
     Raises ShapeError, AxisError, TemplateError.
 
     >>> from unroll import T, Template, cells, t
@@ -148,6 +96,19 @@ def layer(
       a_m[t] = sigmoid(A_m @ x[t])                                               t = 1..T
       m[t] = a_m[t] * m[t-1] + (1 - a_m[t])                                      t = 1..T
       last = m[T]
+
+    One whose output is no state:
+
+    >>> def read_out(scope, x, h):
+    ...     h = scope.define("h", ops.tanh(scope.param("W", (4, 4)) @ h + scope.param("U", (4, 3)) @ x))
+    ...     return scope.param("V", (2, 4)) @ h, h
+    >>> g = Template("reader")
+    >>> y, h = cells.layer(g, read_out, g.input("x", 3)[t], 4)
+    >>> print(g)
+    template reader(...)
+      h[0] = 0
+      h[t] = tanh(W_h @ h[t-1] + U_h @ x[t])    t = 1..T
+      out_h[t] = V_h @ h[t]                     t = 1..T
     """
     (axis,) = axes_of(over)
     builder = g._builder
@@ -156,7 +117,7 @@ def layer(
     letters = _states(cell)
     starts = _starts(cell, letters, initial)
     name = letters[0] if name is None else name
-    axes = _ordered(g, x.axes | {axis})
+    axes = ordered_axes(g, x.axes | {axis})
     states = {k: g.variable(f"{k}_{name}" if n else name, size) for n, k in enumerate(letters)}
     edge, delay = (last(axis, 1), 1) if reverse else (fixed(0), -1)
     for variable, start in zip(states.values(), starts, strict=True):
@@ -185,21 +146,48 @@ def layer(
                 fix=f"Write W @ scope.dropped({letters[0]}) where a matrix takes it.",
             )
         )
-    values = made if isinstance(made, tuple) else (made,)
-    if len(values) != len(letters):
-        raise TemplateError(
-            message(
-                f"{_called(cell)} takes a state of {len(letters)} ({', '.join(letters)}), and returns {len(values)}",
-                here(),
-                fix="A cell returns its state at this step, in the order in which it takes it.",
-            )
-        )
+    output, values = _parted(cell, letters, made)
     now = tuple(running(a) for a in axes)
     for (letter, variable), value in zip(states.items(), map(builder.operand, values), strict=True):
         if value.operand != Ref(variable.name, now):  # else the cell has defined it itself
             old = before[letter]
             variable[now] = old + (1 - zoneout) * ops.keep(old, zoneout) * (value - old) if zoneout else value
-    return tuple(states.values()) if len(states) > 1 else states[letters[0]]
+    first = () if output is None else (_named(scope, output),)
+    return (*first, *states.values()) if len(states) > 1 or first else states[letters[0]]
+
+
+def _parted(cell: Cell, letters: Sequence[str], made: object) -> tuple[Any, Sequence[Any]]:
+    """The output of a cell, None where that is its state, and its state. Raises TemplateError for another number."""
+    values: Sequence[Any] = made if isinstance(made, (tuple, list)) else (made,)
+    output = None
+    if len(values) == 2 and (len(letters) == 1 or isinstance(values[1], (tuple, list))):
+        output, state = values
+        values = state if isinstance(state, (tuple, list)) else (state,)
+    if len(values) == len(letters):
+        return output, values
+    state = ", ".join(letters)
+    whole = state if len(letters) == 1 else f"({state})"
+    raise TemplateError(
+        message(
+            f"{_called(cell)} takes a state of {len(letters)} ({state}), and returns {len(values)}",
+            here(),
+            fix="A cell returns its state at this step, in the order in which it takes it; where its output is no part "
+            f"of that, return output, {whole}.",
+        )
+    )
+
+
+def _named(scope: Scope, output: object) -> Variable:
+    """The variable of a cell's output: the one that the cell has defined, or one of its own."""
+    g = scope.template
+    value = g._builder.operand(output)
+    known = value.operand if isinstance(value.operand, Ref) else Ref("")
+    decl = g._builder.decls.get(known.name)
+    if decl is None or decl.kind != "variable" or known.index != tuple(map(running, decl.axes)):
+        made = scope.define("out", value).operand
+        assert isinstance(made, Ref)
+        known = made
+    return Variable(g._builder, known.name)
 
 
 @_all_or_nothing
@@ -357,15 +345,6 @@ def _vector(x: Symbolic) -> Symbolic:
     return x
 
 
-def _ordered(g: Template, axes: frozenset[Axis]) -> tuple[Axis, ...]:
-    return tuple(a for a in g._builder.axes.values() if a in axes)
-
-
-def _now(variable: Variable) -> Symbolic:
-    """The variable at its running steps."""
-    return variable[tuple(running(a) for a in variable._builder.decls[variable.name].axes)]
-
-
 def _output(made: Layer) -> Symbolic:
     """The output of a layer at each step."""
-    return _now(made[0] if isinstance(made, tuple) else made)
+    return now_of(made[0] if isinstance(made, tuple) else made)

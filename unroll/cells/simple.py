@@ -7,7 +7,7 @@ from collections.abc import Callable
 from .. import ops
 from ..ops.core import Symbolic
 from ..runtime.initializers import uniform
-from .layers import Scope
+from .scope import Scope
 
 Activation = Callable[[Symbolic], Symbolic]
 

@@ -9,7 +9,7 @@ from .. import ops
 from ..errors import ShapeError, TemplateError, here, message
 from ..ops.core import Symbolic
 from ..ops.integers import integer
-from .layers import Scope
+from .scope import Scope
 from .simple import Activation, weighted
 
 

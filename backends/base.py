@@ -40,6 +40,8 @@ class Options:
     averaged    outputs that are averaged over the batch: the first has a number for each example and becomes their
                 mean, the others are sums over the examples
     precision   one of `PRECISIONS`: what the factors of products, and what carries the batch, are rounded to in between
+    held        inputs and params that stay as they are in a session, see `Session`
+    carried     inputs that take what the output of their name was in the call before, in a session
     """
 
     dtype: str = "float32"
@@ -47,6 +49,8 @@ class Options:
     without: tuple[str, ...] = ()
     precision: str = "float32"
     averaged: tuple[str, ...] = ()
+    held: tuple[str, ...] = ()
+    carried: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """The dtype, and the precision where it is another than strict."""
@@ -86,6 +90,10 @@ class AbstractExecutable(ABC):
         Outputs that run along axes come with their steps first, then the batch where they have one.
         """
 
+    def session(self, held: Mapping[str, Any], state: Mapping[str, Any]) -> Session:
+        """Calls one after another; `held` never changes, and each call begins with the state of the one before."""
+        return Session(self, held, state)
+
     def costs(self, lengths: Mapping[str, int], batch: int) -> Costs | None:
         """The memory that a run takes; nothing is allocated. None where it is not known beforehand."""
         return None
@@ -93,6 +101,34 @@ class AbstractExecutable(ABC):
     def __str__(self) -> str:
         """The program, one step a line."""
         return super().__str__()
+
+
+class Session:
+    """Calls one after another: the arrays `Options.held` never change, and each begins with what the last one carried.
+
+    A call that raises leaves the state as it was.
+    """
+
+    def __init__(self, run: AbstractExecutable, held: Mapping[str, Any], state: Mapping[str, Any]) -> None:
+        self.executable, self._held, self._state = run, held, state
+
+    def __call__(self, values: Mapping[str, Any], lengths: Mapping[str, int], batch: int) -> dict[str, Any]:
+        """The next call, with the other arrays; returns the outputs that are not carried."""
+        results = self.executable({**self._held, **self._state, **values}, lengths, batch)
+        self._state = {name: results.pop(name) for name in self._state}
+        return results
+
+    def read(self) -> Mapping[str, Any]:
+        """The state, in arrays that no later call changes."""
+        return self._state
+
+    def write(self, state: Mapping[str, Any]) -> None:
+        """Have the next call begin with a state."""
+        self._state = state
+
+    def copy(self) -> Session:
+        """Another that goes on from here."""
+        return Session(self.executable, self._held, self._state)
 
 
 class AbstractBackend(ABC):

@@ -158,12 +158,19 @@ def from_call(function: Called) -> Called:
         try:
             return function(*args, **options)
         except UnrollError as error:
-            source, (what, *rest) = here(), str(error).split("\n")
-            if source is None or f"{location(source)}\n" in f"{error}\n":
+            if (told := located(error)) is error:
                 raise
-            raise type(error)("\n".join([what, f"    {quoted(source)}", *rest])) from None
+            raise told from None
 
     return call  # type: ignore[return-value]
+
+
+def located(error: UnrollError) -> UnrollError:
+    """The error with the user's own line, if it does not show it yet."""
+    source, (what, *rest) = here(), str(error).split("\n")
+    if source is None or f"{location(source)}\n" in f"{error}\n":
+        return error
+    return type(error)("\n".join([what, f"    {quoted(source)}", *rest]))
 
 
 def code(source: Source | None) -> str:

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ...compiler.decompose import FORMS
 from ...compiler.program import Program
 from ...compiler.statements import Access, Compute, Fuse, Guard, Repeat, Step, access_shape, walk, zero_unless
-from ...ir.axes import Axis, Range, running
+from ...ir.axes import Axis, Range, running, whole
 from ...ir.system import Ref, System
 from ...ops.contract import PRODUCTS
 from ...ops.shapes import elementwise
 from ..common import statement_queries
+from ..common.held_steps import held_steps
 from ..common.memory_layout import Layout, LiveRanges, layouts, live_ranges, zeros
-from ..common.symbolic_size import BATCH, BATCH_END, EXAMPLES, PART, Size, count
+from ..common.symbolic_size import BATCH, BATCH_END, EXAMPLES, ONE, PART, Size, count, features
 from . import runtime_library, tuning
-from .ir_builder import Code
+from .ir_builder import Code, Point, Strided, can_be_wide, collapsed
 from .jit import CompiledModule
 from .kernel import Kernels
 from .llvm_ir import I64, POINTER, TRUE, Value
-from .loop_nest import Memory, Statements, Where
+from .loop_nest import Memory, Statements, Where, keys
 from .nest_printer import Nests
 from .parallel_nest import Spread
 from .pointwise import NAMES
@@ -33,6 +35,9 @@ from .tasks import Task, TaskBuilder
 class Emitted:
     """The text of a module, the hosts in the order of the table of pointers, and what the run needs to know of them.
 
+    held  hosts that the function ``once(pointers, sizes)`` fills, which is to run before any ``run``; so are the first
+          `once` of the packs
+    carried outputs that are written to where the table points behind the hosts and the packs
     tasks what the module calls, being compiled
     """
 
@@ -41,6 +46,9 @@ class Emitted:
     layouts: dict[str, Layout]
     live: LiveRanges
     packs: tuple[tuple[str, Size, int], ...]
+    held: frozenset[str]
+    once: int
+    carried: tuple[str, ...]
     tasks: list[CompiledModule]
 
 
@@ -49,17 +57,29 @@ def unsupported(system: System) -> str:
     return statement_queries.unsupported(system, NAMES | FORMS.keys())
 
 
-def emit(program: Program, dtype: str, vector_bytes: int, helpers: int, panels: bool = True) -> Emitted:
+def emit(
+    program: Program,
+    dtype: str,
+    vector_bytes: int,
+    helpers: int,
+    panels: bool = True,
+    held: Sequence[str] = (),
+    carried: Sequence[str] = (),
+) -> Emitted:
     """The function ``run(pointers, sizes)``: a pointer per host, then the batch size and the length of each axis.
 
     helpers  threads that may take a share of a product, a kernel or a loop
     panels   whether matrices that stay the same in a loop are packed before it
+    held     given arrays that stay as they are from call to call: what needs only these is computed once
+    carried  outputs that the next call is given by the same names
     """
-    return _Emitter(program, dtype, vector_bytes, helpers, panels).emit()
+    return _Emitter(program, dtype, vector_bytes, helpers, panels, held).emit(carried)
 
 
 class _Emitter:
-    def __init__(self, program: Program, dtype: str, vector_bytes: int, helpers: int, panels: bool) -> None:
+    def __init__(
+        self, program: Program, dtype: str, vector_bytes: int, helpers: int, panels: bool, held: Sequence[str]
+    ) -> None:
         self.program, self.system, self.panels = program, program.system, panels
         self.c = Code(dtype, vector_bytes)
         self.layouts = layouts(program)
@@ -67,6 +87,7 @@ class _Emitter:
         self.live = live_ranges(program, self.layouts, self.absent)
         hosts = tuple(dict.fromkeys(self.layouts[n].host for n in self.layouts if n not in self.absent))
         self.hosts = tuple(h for h in hosts if h in self.live.first)
+        self.once, self.same = held_steps(program, held) if held else ({}, set())
         self.memory = Memory(self.c, self.layouts, {})
         self.packs: list[tuple[str, Size, int]] = []
         self.tasks: list[CompiledModule] = []
@@ -86,24 +107,72 @@ class _Emitter:
         names = (*self.hosts, *(name for name, _, _ in self.packs))
         self.memory.pointers = {name: self.pointer(number) for number, name in enumerate(names)}
 
-    def emit(self) -> Emitted:
+    def emit(self, carried: Sequence[str]) -> Emitted:
         """The whole program."""
-        with self.c.function_named("run", [POINTER, POINTER], "external") as function:
-            self.enter(*function.args)
-            self.sharing.begin()
-            for number, step in enumerate(self.program.steps):
-                self.number = number
-                for host in self.hosts:
-                    if self.live.first[host] == number:
-                        self.clear(host)
-                self.step(step, ())
-                self.flush()
+        if self.same:
+            with self.function("once"):
+                self.steps(self.once)
+                if self.panels:
+                    self.prepare(self.program.steps, lambda r: r.name in self.same)
+        once = len(self.packs)
+        with self.function("run"):
+            self.steps(n for n in range(len(self.program.steps)) if n not in self.once)
             for host in self.hosts:
                 if self.live.first[host] >= len(self.program.steps):
                     self.clear(host)
+            for number, name in enumerate(carried, len(self.hosts) + len(self.packs)):
+                self.carry(self.system.outputs[name], self.pointer(number))
+        written = (
+            s.equation.out.name for n in self.once for _, s in walk((self.program.steps[n],)) if isinstance(s, Compute)
+        )
+        held = frozenset(self.layouts[n].host for n in written if n not in self.absent)
+        return Emitted(
+            self.c.text(),
+            self.hosts,
+            self.layouts,
+            self.live,
+            tuple(self.packs),
+            held,
+            once,
+            tuple(carried),
+            self.tasks,
+        )
+
+    @contextmanager
+    def function(self, name: str) -> Iterator[None]:
+        """Write a function of the module that is called with the table of pointers and the sizes."""
+        with self.c.function_named(name, [POINTER, POINTER], "external") as function:
+            self.enter(*function.args)
+            self.sharing.begin()
+            yield
             self.sharing.end()
         self.flush()
-        return Emitted(self.c.text(), self.hosts, self.layouts, self.live, tuple(self.packs), self.tasks)
+
+    def steps(self, numbers: Iterable[int]) -> None:
+        """Steps of the program, each after what it counts on to be zero."""
+        for number in numbers:
+            self.number = number
+            for host in self.hosts:
+                if self.live.first[host] == number:
+                    self.clear(host)
+            self.step(self.program.steps[number], ())
+            self.flush()
+
+    def carry(self, ref: Ref, target: Value) -> None:
+        """Copy an output to where it is carried."""
+        c, layout = self.c, self.layouts[ref.name]
+        where = Where({}, tuple(map(whole, ref.running)), layout.batched)
+        inside = features(layout.shape)
+        source = self.memory.operand(Access(ref), where).strided(keys(inside), layout.shape)
+        strides, step, dims = {}, ONE, where.dims + inside
+        for key, extent in reversed(dims):
+            strides[key], step = step, step * extent
+        dims, operands = collapsed(dims, [source, Strided(target, strides, layout.kind, fresh=True)])
+
+        def at(point: Point) -> None:
+            c.store(c.value(operands, point, 0), point.pointers[1], layout.kind, point.width)
+
+        c.nest(dims, operands, at, can_be_wide(dims, operands))
 
     def flush(self) -> None:
         """Let LLVM begin with what has been written beside the program itself."""
@@ -139,7 +208,7 @@ class _Emitter:
             self.repeat(step, loops)
         else:
             if self.panels:
-                self.prepare(step)
+                self.prepare_loop(step)
             self.divided(step)
 
     def repeat(self, loop: Repeat, loops: tuple[tuple[Repeat, Value], ...]) -> None:
@@ -147,11 +216,10 @@ class _Emitter:
         c = self.c
         lo, hi = (self.memory.step(i, Where({}, (), False)) for i in loop.steps)
         start, end = (lo, hi) if loop.direction > 0 else (hi, lo)
-        outside, self.sharing.repeated = self.sharing.repeated, True
-        with c.loop(start, c.b.add(end, c.i64(loop.direction)), loop.direction) as i:
+        steps = c.b.add(c.b.sub(hi, lo), c.i64(1))
+        with self.sharing.loop(steps), c.loop(start, c.b.add(end, c.i64(loop.direction)), loop.direction) as i:
             for inner in loop.body:
                 self.step(inner, (*loops, (loop, i)))
-        self.sharing.repeated = outside
 
     def divided(self, loop: Repeat) -> None:
         """A loop over steps, its examples divided between the threads where they are many and never meet in it."""
@@ -202,24 +270,27 @@ class _Emitter:
         most = max((math.prod(s) for s in (*shapes, self.layouts[step.equation.out.name].shape)), default=1)
         return most if step.equation.op in PRODUCTS else tuning.FLOPS_PER_POINTWISE * most
 
-    def prepare(self, loop: Repeat) -> None:
+    def prepare_loop(self, loop: Repeat) -> None:
         """Before a loop: pack the matrices that stay the same in it."""
-        inside = [s for _, s in walk((loop,)) if isinstance(s, Compute)]
-        axes = [s.axis for _, s in walk((loop,)) if isinstance(s, Repeat)]
-        written = {self.layouts[s.equation.out.name].host for s in inside}
-        for s in inside:
-            if s.equation.op not in PRODUCTS:
-                continue
-            refs = [a.ref for a in s.args if isinstance(a, Access)]
-            invariant = [
-                len(refs) == 2 and self.layouts[r.name].host not in written and not set(r.running) & set(axes)
-                for r in refs
-            ]
-            if any(invariant) and not all(invariant):
-                spans = statement_queries.spans(self.system, s.equation, axes)
-                where = Where(dict.fromkeys(axes, self.c.i64(0)), spans, s.equation.batched)
-                with self.c.when(self.holds(s.exists, {})):
-                    self.products.prepare(s, where, invariant)
+        inside = [s for _, s in walk((loop,))]
+        axes = {s.axis for s in inside if isinstance(s, Repeat)}
+        written = {self.layouts[s.equation.out.name].host for s in inside if isinstance(s, Compute)}
+        self.prepare((loop,), lambda r: self.layouts[r.name].host not in written and not axes.intersection(r.running))
+
+    def prepare(self, steps: Sequence[Step], same: Callable[[Ref], bool]) -> None:
+        """Pack the matrices that stay the same and are not packed yet."""
+        for step in steps:
+            axes = [s.axis for _, s in walk((step,)) if isinstance(s, Repeat)]
+            for s in (s for _, s in walk((step,)) if isinstance(s, Compute)):
+                if s.equation.op not in PRODUCTS or self.products.is_packed(s):
+                    continue
+                refs = [a.ref for a in s.args if isinstance(a, Access)]
+                invariant = [len(refs) == 2 and same(r) for r in refs]
+                if any(invariant) and not all(invariant):
+                    spans = statement_queries.spans(self.system, s.equation, axes)
+                    where = Where(dict.fromkeys(axes, self.c.i64(0)), spans, s.equation.batched)
+                    with self.c.when(self.holds(s.exists if refs[invariant.index(True)].index else (), {})):
+                        self.products.prepare(s, where, invariant)
 
     def room(self, elements: int) -> str:
         """Memory for a product during one step of the program."""

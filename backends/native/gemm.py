@@ -12,7 +12,7 @@ from ..common.gemm_grouping import Group
 from ..common.symbolic_size import ONE, Size
 from . import runtime_library, tuning
 from .ir_builder import Code
-from .llvm_ir import I64, POINTER, Value
+from .llvm_ir import FALSE, I64, POINTER, Value
 from .packing import copy, every, multiply, occurring, pack, parted, table
 from .tasks import Task, TaskBuilder
 
@@ -37,7 +37,7 @@ class Gemm:
         """``z (+)= x @ y``, columns of z side by side; zeros where nothing is summed."""
         c, parts = self.c, self.sharing.parts
         total = c.b.mul(c.size(rows.extent), c.b.mul(c.size(columns.extent), c.size(deep.extent)))
-        large = c.b.icmp_signed(">=", total, c.i64(self.sharing.worth(tuning.MIN_FLOPS_PER_TASK)))
+        large = c.b.icmp_signed(">=", total, self.sharing.worth(tuning.MIN_FLOPS_PER_TASK))
         sizes = (
             rows.extent, columns.extent, deep.extent, rows.left, deep.left, columns.right, deep.right, rows.out,
             parts, self.sharing.outer, c.i64(int(adds)),
@@ -157,4 +157,4 @@ class _Share:
         z = c.moved(self.z, "float", c.b.mul(start, self.down))
         adds = c.b.or_(self.adds, c.b.icmp_signed(">", k, c.i64(0)))
         left = [x, across, along, z, self.down, c.b.sub(stop, start), self.n, count]
-        multiply(c, [self.strips, *panels, *left, *columns, adds])
+        multiply(c, [self.strips, *panels, *left, *columns, adds, FALSE])

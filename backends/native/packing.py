@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from . import runtime_library, tuning
 from .ir_builder import Code
-from .llvm_ir import I1, I64, POINTER, VOID, Signature, Value, array
+from .llvm_ir import FALSE, I1, I64, POINTER, VOID, Signature, Value, array
 from .microkernel import KINDS, strip
 
 Kind = tuple[int, bool]
@@ -18,14 +18,14 @@ def multiply(c: Code, args: Sequence[Value]) -> None:
 
     args: the table of strips; the panels, elements from one vector to the next and from one row to the next (0 where
     they are packed); x and its steps from row to row and along the inner dimension; z and its step from row to row;
-    rows, columns and inner size of the whole; first, past; whether z is added to
+    rows, columns and inner size of the whole; first, past; whether z is added to; whether the last panel comes first
     """
-    kinds = [POINTER, POINTER, I64, I64, POINTER, I64, I64, POINTER, I64, I64, I64, I64, I64, I64, I1]
+    kinds = [POINTER, POINTER, I64, I64, POINTER, I64, I64, POINTER, I64, I64, I64, I64, I64, I64, I1, I1]
     c.b.call(runtime_library.function(c, "multiply", kinds, _multiply), args)
 
 
 def _multiply(c: Code, args: Sequence[Value]) -> None:
-    table, base, step, apart, x, across, along, z, down, rows, columns, deep, first, past, adds = args
+    table, base, step, apart, x, across, along, z, down, rows, columns, deep, first, past, adds, backwards = args
     lanes, packed = c.i64(c.width), c.b.icmp_signed("==", apart, c.i64(0))
     left = c.b.add(c.b.srem(c.b.sub(columns, c.i64(1)), lanes), c.i64(1))
     written = Signature(VOID, KINDS)
@@ -39,7 +39,7 @@ def _multiply(c: Code, args: Sequence[Value]) -> None:
         values = [start, line, x, across, along, out, down, rows, deep, left, adds]
         c.b.call(function, values, written)
 
-    _over(c, columns, first, past, panel)
+    _over(c, columns, first, past, panel, backwards)
 
 
 def pack(c: Code, args: Sequence[Value]) -> None:
@@ -96,7 +96,14 @@ def _copy(c: Code, args: Sequence[Value]) -> None:
             c.store(c.load(source, "float"), target, "float")
 
 
-def _over(c: Code, columns: Value, first: Value, past: Value, write: Callable[[Value, int, Value], None]) -> None:
+def _over(
+    c: Code,
+    columns: Value,
+    first: Value,
+    past: Value,
+    write: Callable[[Value, int, Value], None],
+    backwards: Value = FALSE,
+) -> None:
     """``write(first vector, vectors, cut)`` for panels of three vectors, or two where one would be left, or one."""
     vectors = c.b.sub(past, first)
     single = c.b.icmp_signed("==", c.b.srem(vectors, c.i64(tuning.PANEL_VECTORS)), c.i64(1))
@@ -106,7 +113,8 @@ def _over(c: Code, columns: Value, first: Value, past: Value, write: Callable[[V
     twos = c.b.add(threes, c.b.and_(c.b.sub(vectors, threes), c.i64(-2)))
     ends = [first, c.b.add(first, threes), c.b.add(first, twos), past]
     for count, start, stop in zip((3, 2, 1), ends, ends[1:], strict=False):
-        with c.loop(start, stop, count) as v:
+        with c.loop(start, stop, count) as k:
+            v = c.b.select(backwards, c.b.sub(c.b.add(start, c.b.sub(stop, c.i64(count))), k), k)
             end = c.b.mul(c.b.add(v, c.i64(count)), c.i64(c.width))
             write(v, count, c.b.icmp_signed(">", end, columns))
 

@@ -35,12 +35,13 @@ class Spread:
         again  whether `nest` can be written a second time: then what is light stands where it is too, for few points
         """
         c = self.c
-        least = -(-self.sharing.worth(tuning.MIN_CYCLES_PER_TASK) * c.width // max(cost, 1))
+        least = -(-tuning.MIN_CYCLES_PER_TASK * c.width // max(cost, 1))
         total = product(tuple(n for _, n in dims))
-        if not self.sharing.helpers or not dims or (total.known and total.factor < least):
+        fewest = least if self.sharing.repeated else least * tuning.WAKE_UP_FACTOR
+        if not self.sharing.helpers or not dims or (total.known and total.factor < fewest):
             self.alone(dims, operands, nest)
             return
-        large = c.b.icmp_signed(">=", c.size(total), c.i64(least))
+        large = c.b.icmp_signed(">=", c.size(total), self.sharing.worth(least))
         if again and self.sharing.repeated and cost * total.factor < tuning.MAX_CYCLES_INLINE:
             with c.b.if_else(large) as (many, few):
                 with many:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..common.gemm_grouping import Group
+from ..common.memory_layout import ALIGNED
 from ..common.symbolic_size import Size
 from . import runtime_library, tuning
 from .ir_builder import Code
@@ -31,8 +32,9 @@ class Packer:
         self.shares = sharing.helpers + 1
 
     def elements(self, deep: int, columns: int) -> int:
-        """Memory that a packed matrix needs."""
-        return -(-columns // self.c.width) * self.c.width * deep
+        """Memory that a packed matrix needs: the panels, and a line for each share."""
+        panels = -(-columns // self.c.width) * self.c.width * deep
+        return panels + self.shares * ALIGNED // self.c.bytes["float"]
 
     def pack(self, host: str, into: Value, matrix: Value, deep: Group, columns: Group) -> Panels:
         """Copy a matrix into panels."""
@@ -45,8 +47,10 @@ class Packer:
     def product(self, panels: Panels, pointer: Value, rows: Group, deep: Group, x: Value, z: Value, adds: bool) -> None:
         """``z (+)= x @ matrix``."""
         c = self.c
-        least = -(-tuning.MIN_FLOPS_PER_TASK // (panels.deep * panels.columns))
-        large = c.b.icmp_signed(">=", c.size(rows.extent), c.i64(least))
+        elements = panels.deep * panels.columns
+        least = self.sharing.worth(-(-tuning.MIN_FLOPS_PER_TASK // elements))
+        far = elements * c.bytes["float"] > tuning.MIN_BYTES_ALONE
+        large = TRUE if far else c.b.icmp_signed(">=", c.size(rows.extent), least)
         total = -(-panels.columns // c.width)
         strips = table(c, occurring(panels.columns, c.width, parted(total, self.shares)))
         numbers = (panels.columns, panels.deep, self.shares, int(adds))
@@ -80,6 +84,23 @@ def _pack(c: Code, args: Sequence[Value]) -> None:
     first, past = _part(task, columns, shares)
     address = c.moved(into, "float", c.b.mul(c.b.mul(first, c.i64(c.width)), deep))
     pack(c, [address, matrix, step, along, columns, deep, first, past])
+    _turn(task, into, columns, deep, c.i64(0))
+
+
+def _turn(task: Task, panels: Value, columns: Value, deep: Value, value: Value | None = None) -> Value:
+    """Where a share has noted, behind the panels, which way it goes; with a value, note that.
+
+    Threads that work on examples of their own use the same shares, and any of them may go either way.
+    """
+    c = task.c
+    lanes = c.i64(c.width)
+    size = c.b.mul(c.b.mul(c.b.sdiv(c.b.add(columns, c.i64(c.width - 1)), lanes), lanes), deep)
+    line = c.b.mul(task.share, c.i64(ALIGNED // c.bytes["float"]))
+    address = c.moved(panels, "float", c.b.add(size, line))
+    if value is not None:
+        c.b.put(f"store atomic {value}, ptr {address.text} monotonic, align 8")
+        return value
+    return c.b.made(I64, f"load atomic i64, ptr {address.text} monotonic, align 8")
 
 
 def _multiply(c: Code, args: Sequence[Value]) -> None:
@@ -90,4 +111,12 @@ def _multiply(c: Code, args: Sequence[Value]) -> None:
     step = c.b.mul(c.i64(c.width), deep)
     panels = [c.moved(packed, "float", c.b.mul(first, step)), step, c.i64(0)]
     added = c.b.icmp_signed("!=", adds, c.i64(0))
-    multiply(c, [strips, *panels, x, across, along, z, down, rows, columns, deep, first, past, added])
+    large = c.b.icmp_signed(">", c.b.mul(columns, deep), c.i64(tuning.MIN_BYTES_BACKWARDS // c.bytes["float"]))
+    way = c.slot(I64)
+    c.b.store(c.i64(0), way)
+    with c.when(c.b.and_(large, c.b.icmp_signed("<=", rows, c.i64(tuning.MAX_M_UNPACKED)))):
+        # What is read last is still in the cache: a matrix that does not fit is read from both ends by turns.
+        c.b.store(_turn(task, packed, columns, deep), way)
+        _turn(task, packed, columns, deep, c.b.xor(c.b.load(way, I64), c.i64(1)))
+    backwards = c.b.icmp_signed("!=", c.b.load(way, I64), c.i64(0))
+    multiply(c, [strips, *panels, x, across, along, z, down, rows, columns, deep, first, past, added, backwards])

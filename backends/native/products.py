@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from ...compiler.statements import Access, Compute
 from ..common.contraction import Contraction, contraction
@@ -52,6 +53,10 @@ class Products:
         panels = self.packer.pack(host, self.m.pointers[host], matrix, deep, columns)
         self.packed[id(step)] = panels, exchanged
 
+    def is_packed(self, step: Compute) -> bool:
+        """Whether what stays the same in a product is packed."""
+        return id(step) in self.packed
+
     def operands(self, step: Compute, where: Where) -> tuple[Contraction, Strided, Strided, Strided]:
         """A product, and both operands and the left-hand side along its dimensions."""
         a, b = (self.m.operand(x, where) for x in step.args if isinstance(x, Access))
@@ -82,17 +87,29 @@ class Products:
             panels, turn = self.packed[id(step)]
         if turn:
             rows, columns, deep = transposed(rows, columns, deep)
-        packed = 0 if panels else self.gemm.room(rows, columns, deep)
+        blocks = panels is None or not where.loops
+        packed = self.gemm.room(rows, columns, deep) if blocks else 0
         room = self.m.pointers[self.room(packed)] if packed else None
 
         def at(point: Point) -> None:
             x, y, z = point.pointers
             if turn:
                 x, y = y, x
-            if panels:
-                self.packer.product(panels, self.m.pointers[panels.host], rows, deep, x, z, adds or again)
-            else:
+            if panels is None:
                 self.gemm.product(rows, columns, deep, x, y, z, room, adds or again)
+                return
+            by_panels = partial(
+                self.packer.product, panels, self.m.pointers[panels.host], rows, deep, x, z, adds or again
+            )
+            if where.loops:
+                by_panels()
+                return
+            few = self.c.b.icmp_signed("<=", self.c.size(rows.extent), self.c.i64(tuning.BLOCK_M_ROWS))
+            with self.c.b.if_else(few) as (one_block, more):  # all steps at once: rows may be any number
+                with one_block:
+                    by_panels()
+                with more:
+                    self.gemm.product(rows, columns, deep, x, y, z, room, adds or again)
 
         operands, before = [left, right, out], keys(loops).index(met[0]) if met else len(loops)
         outer, several = loops[:before], loops[before:]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import count
 
 from ..common.symbolic_size import Size
@@ -43,6 +44,8 @@ class TaskBuilder:
     helpers  threads beside the one that runs the program
     state    of the function being written: where it stands whether they came (0 none was asked, 1 they came, -1
              none will), into how many shares a task is cut that may be cut anywhere, of which share of a loop this is
+    repeated whether what is being written runs in a loop, `turns` times; it is worth sharing where it is `scarce`
+             times as much work as in a long loop
     """
 
     def __init__(self, code: Code, helpers: int) -> None:
@@ -50,11 +53,23 @@ class TaskBuilder:
         self.helpers = helpers
         self.state: tuple[Value, Value, Value] = (zero(POINTER), code.i64(helpers + 1), code.i64(0))
         self.repeated = False
+        self.turns, self.scarce = code.i64(1), code.i64(tuning.WAKE_UP_FACTOR)
         self._tables: dict[tuple[Function, int], Value] = {}
 
-    def worth(self, enough: int) -> int:
-        """How much work is worth sharing, here, if so much is at every step of a loop."""
-        return enough if self.repeated else enough * tuning.WAKE_UP_FACTOR
+    @contextmanager
+    def loop(self, steps: Value) -> Iterator[None]:
+        """What is written inside runs so many times: where these are few, they share the cost of waking a thread."""
+        b, saved = self.c.b, (self.repeated, self.turns, self.scarce)
+        self.repeated, self.turns = True, b.mul(self.turns, steps)
+        some = b.select(b.icmp_signed(">", self.turns, self.c.i64(1)), self.turns, self.c.i64(1))
+        few = b.icmp_signed("<", some, self.c.i64(tuning.WAKE_UP_FACTOR))
+        self.scarce = b.select(few, b.sdiv(self.c.i64(tuning.WAKE_UP_FACTOR), some), self.c.i64(1))
+        yield
+        self.repeated, self.turns, self.scarce = saved
+
+    def worth(self, enough: int) -> Value:
+        """How much work is worth sharing, here, if so much is at every step of a long loop."""
+        return self.c.b.mul(self.c.i64(enough), self.scarce)
 
     def begin(self) -> None:
         """At the entry of the program: none was asked."""

@@ -2,7 +2,8 @@
 
 A product is cut into chunks that whoever comes first takes, by one atomic word that holds a generation, how many chunks
 there are and which is next; so a helper that is late costs nothing, and which thread computes a chunk changes no bit.
-Helpers spin while a loop runs and sleep on a semaphore otherwise.
+Helpers spin while a loop runs and for a moment afterwards, since one run often follows another; then they sleep on a
+semaphore. One that falls asleep while a run begins may miss it, which then is done without.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ TEXT = """
 @done = internal global i64 0, align 128
 @owner = internal global i64 0, align 128
 @active = internal global i64 0, align 128
+@asleep = internal global i64 0, align 128
 @job = internal global ptr null, align 128
 @arguments = internal global ptr null, align 8
 @sleepers = internal global [64 x i8] zeroinitializer, align 128
@@ -65,16 +67,23 @@ none:
 }
 
 define void @helper(ptr %0, ptr %1) {
+start:
   br label %sleep
 sleep:
+  %a = atomicrmw add ptr @asleep, i64 1 seq_cst
   %r = call i32 @sem_wait(ptr @sleepers)
   br label %spin
 spin:
+  %n = phi i64 [ LINGER, %sleep ], [ LINGER, %spin ], [ %m, %linger ]
   call void @work()
   PAUSE
   %on = load atomic i64, ptr @active acquire, align 8
   %go = icmp ne i64 %on, 0
-  br i1 %go, label %spin, label %sleep
+  br i1 %go, label %spin, label %linger
+linger:
+  %m = sub i64 %n, 1
+  %more = icmp sgt i64 %m, 0
+  br i1 %more, label %spin, label %sleep
 }
 
 define internal i64 @begin(i64 %helpers) {
@@ -82,14 +91,17 @@ define internal i64 @begin(i64 %helpers) {
   %mine = extractvalue { i64, i1 } %swap, 1
   br i1 %mine, label %wake, label %alone
 wake:
-  store atomic i64 1, ptr @active release, align 8
-  br label %post
-post:
+  store atomic i64 1, ptr @active seq_cst, align 8
+  %asleep = atomicrmw xchg ptr @asleep, i64 0 seq_cst
+  br label %some
+some:
   %n = phi i64 [ 0, %wake ], [ %m, %post ]
+  %more = icmp ult i64 %n, %asleep
+  br i1 %more, label %post, label %out
+post:
   %r = call i32 @sem_post(ptr @sleepers)
   %m = add i64 %n, 1
-  %more = icmp ult i64 %m, %helpers
-  br i1 %more, label %post, label %out
+  br label %some
 out:
   ret i64 1
 alone:
@@ -187,7 +199,8 @@ class Pool:
 
     def __init__(self, helpers: int) -> None:
         pause = "call void @llvm.x86.sse2.pause()" if os.uname().machine in ("x86_64", "AMD64") else ""
-        text = TEXT.replace("PAUSE", pause).replace("DECLARED", pause.replace("call", "declare"))
+        text = TEXT.replace("LINGER", str(tuning.LINGER)).replace("PAUSE", pause)
+        text = text.replace("DECLARED", pause.replace("call", "declare"))
         self._compiled = CompiledModule(text)
         self._compiled.function("setup")(None, None)
         self.addresses = {name: self._compiled.address(name.removeprefix("unroll_pool_")) for name in NAMES}

@@ -44,3 +44,13 @@ WAKE_UP_FACTOR = 16
 """How much more work must be that is done once, not at every step: to wake a thread takes as long as much of it."""
 MAX_THREADS = 8
 """Threads at most: beyond, the waits at the end of each product cost more than a share saves."""
+MAX_BYTES_COPIED = 2**12
+"""Bytes of an array that are copied in less time than it takes Python to ask for its address."""
+MAX_BYTES_SPARE = 2**20
+"""Bytes of a workspace that whoever calls again and again may keep to himself."""
+LINGER = 2**12
+"""Looks of a thread that helped whether there is more to do, until it sleeps: about a tenth of a millisecond."""
+MIN_BYTES_ALONE = 2**21
+"""Bytes of a packed matrix that the cache of one core holds: to read more takes so long that sharing it always pays."""
+MIN_BYTES_BACKWARDS = 2**19
+"""Bytes of a packed matrix that may not stay in a core's nearer caches from one product to the next."""

@@ -80,22 +80,28 @@ def guards(side: str) -> Iterator[list[int]]:
             self.results = {n: self.arrays[x.host][x.part(r, numbers)] for n, (x, r) in places.items()}
             count.append(len(self.rooms))
 
-    before, call = native.Workspace, native.NativeExecutable.__call__
+    class HeldArrays(native.HeldArrays):
+        """As it is without guards, with the constants in places of their own."""
+
+        def __init__(self, run: Any, held: Mapping[str, Any]) -> None:
+            run.constants = {n: copied(a, side) for n, a in run.constants.items()}
+            super().__init__(run, held)
+
+    before, call, unguarded = native.Workspace, native.NativeExecutable.__call__, native.HeldArrays
+    small, native.tuning.MAX_BYTES_COPIED = native.tuning.MAX_BYTES_COPIED, -1  # into no place without guards
 
     def guarded_call(self: Any, values: Mapping[str, Any], lengths: Mapping[str, int], batch: int) -> Any:
         kinds = {n: kind for n, kind in self.borrowed.items() if n in values}
         given = {n: copied(np.ascontiguousarray(values[n], kind), side) for n, kind in kinds.items()}
-        constants, self.constants = self.constants, {n: copied(a, side) for n, a in self.constants.items()}
-        try:
-            return call(self, {**values, **given}, lengths, batch)
-        finally:
-            self.constants = constants
+        return call(self, {**values, **given}, lengths, batch)
 
     native.Workspace, native.NativeExecutable.__call__ = Workspace, guarded_call  # type: ignore[misc, method-assign]
+    native.HeldArrays = HeldArrays  # type: ignore[misc]
     try:
         yield count
     finally:
         native.Workspace, native.NativeExecutable.__call__ = before, call  # type: ignore[misc, method-assign]
+        native.HeldArrays, native.tuning.MAX_BYTES_COPIED = unguarded, small  # type: ignore[misc]
 
 
 def collection() -> Iterator[tuple[str, Callable[[], None]]]:

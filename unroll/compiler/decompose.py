@@ -297,27 +297,27 @@ def _one_hot(s: Decomposition) -> tuple[Nest, ...]:
 
 def _along(s: Decomposition) -> tuple[Nest, ...]:
     """Elements of each row by integer index."""
-    *rows, _ = s.place
-    return s.stored(Load(s.args[0], (*rows, Clamp(s.read(1, s.place), s.shapes[0][-1]))))
+    *rows, _ = s.position
+    return s.stored(Load(s.args[0], (*rows, Clamp(s.read(1, s.position), s.shapes[0][-1]))))
 
 
 def _put_along(s: Decomposition) -> tuple[Nest, ...]:
     """Values added up where the indices of their row say."""
     loops = tuple(s.loop(n) for n in s.shapes[0])
-    place = tuple(map(at, loops))
+    position = tuple(map(at, loops))
     lead = tuple(at(loop) for loop in s.loops[: len(s.out) - len(s.result)])
-    index: Indices = (*lead, *place[:-1], Clamp(s.read(1, place), s.result[-1]))
+    index: Indices = (*lead, *position[:-1], Clamp(s.read(1, position), s.result[-1]))
     around = s.loops[: len(lead)]
-    return (*s.stored(_number(0.0)), Nest((*around, *loops), index, s.read(0, place), meets=True))
+    return (*s.stored(_number(0.0)), Nest((*around, *loops), index, s.read(0, position), meets=True))
 
 
 def _ranked(s: Decomposition) -> tuple[Nest, ...]:
     """How many of a row come before each; a nan comes after all numbers, and of equals the first comes first."""
-    *rows, own = s.place
+    *rows, own = s.position
     loop = s.loop(s.shapes[0][-1])
     other = at(loop)
     assert isinstance(own, AffineIndex)
-    x, y = s.read(0, s.place), s.read(0, (*rows, other))
+    x, y = s.read(0, s.position), s.read(0, (*rows, other))
     x_nan, y_nan = _apply("not_equal", x, x), _apply("not_equal", y, y)
     descending = bool(s.attrs.get("descending"))
     apart = _apply("greater" if descending else "less", y, x)

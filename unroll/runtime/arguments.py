@@ -269,6 +269,10 @@ class Binder:
             values[name] = self.backend.supply(decl, steps, batch, precise(decl, self.dtype), seed or 0, start, ends)
         return values
 
+    def looks_at(self, decl: Decl) -> bool:
+        """Whether the values of an input are checked at each call."""
+        return bool(self.limits.get(decl.name)) or isinstance(decl.detail, Interval)
+
     def _inside(self, decl: Decl, array: Array) -> None:
         """The values of an input lie where it says they do."""
         if isinstance(decl.detail, Interval) and array.size:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..backends.base import AbstractExecutable
+from ..backends.base import AbstractExecutable, Session
 from ..compiler.report import Costs
 from ..errors import LabelError
 from ..ir.axes import Axis, running
@@ -74,10 +74,14 @@ class Checked(AbstractExecutable):
         """The results, without the count."""
         results = self.run(values, lengths, batch)
         if results.pop(COUNT) != 0:
-            raise self._first(values, lengths, batch).error()
+            raise self.first(values, lengths, batch).error()
         return results
 
-    def _first(self, values: Mapping[str, Any], lengths: Mapping[str, int], batch: int) -> Outside:
+    def session(self, held: Mapping[str, Any], state: Mapping[str, Any]) -> Session:
+        """Calls one after another, each checked."""
+        return CheckedSession(self, self.run.session(held, state), held)
+
+    def first(self, values: Mapping[str, Any], lengths: Mapping[str, int], batch: int) -> Outside:
         """The first label that lies outside."""
         outputs = {n: Ref(n, tuple(running(a) for a in self.system.decls[n].axes)) for n in self.held}
         arrays = self.again(replace(self.system, outputs=outputs, loss=None, stop=None))(values, lengths, batch)
@@ -94,3 +98,26 @@ class Checked(AbstractExecutable):
                 example = where[len(axes)] if batch > 1 and self.system.decls[name].batched else None
                 return Outside(self.system, lookup, int(array[tuple(where)]), at, example)
         return Outside(self.system, self.found[0])
+
+
+class CheckedSession(Session):
+    """A session whose computed labels are checked."""
+
+    executable: Checked
+
+    def __init__(self, run: Checked, inner: Session, held: Mapping[str, Any]) -> None:
+        self.executable, self._inner, self._held = run, inner, held
+        self.read, self.write = inner.read, inner.write  # type: ignore[method-assign]
+
+    def __call__(self, values: Mapping[str, Any], lengths: Mapping[str, int], batch: int) -> dict[str, Any]:
+        """The next call. Raises LabelError."""
+        before = self.read()
+        results = self._inner(values, lengths, batch)
+        if results.pop(COUNT) != 0:
+            self.write(before)
+            raise self.executable.first({**self._held, **before, **values}, lengths, batch).error()
+        return results
+
+    def copy(self) -> Session:
+        """Another that goes on from here."""
+        return CheckedSession(self.executable, self._inner.copy(), self._held)

@@ -384,7 +384,7 @@ class Net(Described):
 
     def _how(self) -> dict[str, Any]:
         """The options that it was made with."""
-        how = {n: v for n, v in asdict(self._options).items() if n != "averaged"}
+        how = {n: v for n, v in asdict(self._options).items() if n not in ("averaged", "held", "carried")}
         return {**how, "batch_first": self.batch_first, **self._devices}
 
 

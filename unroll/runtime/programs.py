@@ -140,9 +140,9 @@ class Programs:
         decls = {n: d for n, d in system.decls.items() if n in kept}
         return expand(replace(system, name=self.system.name, decls=decls))
 
-    def build(self, system: System) -> AbstractExecutable:
-        """Compile what `needed` returned."""
-        return self._checked(system, (), ())[1]
+    def build(self, system: System, held: Sequence[str] = (), carried: Sequence[str] = ()) -> AbstractExecutable:
+        """Compile what `needed` returned, for sessions: see `unroll.backends.base.Session`."""
+        return self._checked(system, (), replace(self.options, held=tuple(held), carried=tuple(carried)))[1]
 
     def binder(
         self,
@@ -169,14 +169,15 @@ class Programs:
         """
         system = lifted(system, each) if each else system
         given = {name: system.decls[name] for name in directions}
+        options = replace(self.options, averaged=averaged)
         asked, whole = tuple(system.outputs.values()), self.needed(system)
 
         @cache
         def specialised(empty: frozenset[str]) -> AbstractExecutable:
-            return self._checked(self.needed(without_steps(whole, dict.fromkeys(empty, 0))), short, averaged)[1]
+            return self._checked(self.needed(without_steps(whole, dict.fromkeys(empty, 0))), short, options)[1]
 
         try:
-            system, executable = self._checked(whole, short, averaged)
+            system, executable = self._checked(whole, short, options)
         except NoOrder:
             if not short:
                 raise
@@ -190,25 +191,27 @@ class Programs:
             ) from None
         return Compiled(system, executable, self.binder(self.system, system, given, asked), averaged, specialised)
 
-    def _checked(
-        self, system: System, short: tuple[Axis, ...], averaged: tuple[str, ...]
-    ) -> tuple[System, AbstractExecutable]:
+    def _checked(self, system: System, short: tuple[Axis, ...], options: Options) -> tuple[System, AbstractExecutable]:
         """A system as it is compiled, and the executable, which checks the labels that the system computes."""
         own = [n for n, d in self.system.decls.items() if d.kind == "input" and not d.automatic]
         found = lookups(system, own) if self.backend.waits else []
         if not found:
-            return self._executable(system, short, averaged)
+            return self._executable(system, short, options)
         whole, held = counted(system, found)
-        made, run = self._executable(self.needed(whole), short, averaged)
-        return made, Checked(run, whole, found, held, lambda again: self._executable(self.needed(again), short, ())[1])
+        made, run = self._executable(self.needed(whole), short, options)
+
+        def again(system: System) -> AbstractExecutable:
+            return self._executable(self.needed(system), short, self.options)[1]
+
+        return made, Checked(run, whole, found, held, again)
 
     def _executable(
-        self, system: System, short: tuple[Axis, ...], averaged: tuple[str, ...]
+        self, system: System, short: tuple[Axis, ...], options: Options
     ) -> tuple[System, AbstractExecutable]:
         if short:
             system = self.needed(ragged(system, short, self.options.debug_nans))
         with self.backend.quiet():
-            return system, self.backend.build(system, replace(self.options, averaged=averaged))
+            return system, self.backend.build(system, options)
 
     def _lifting(self, each: tuple[Axis, ...]) -> tuple[Axis, ...]:
         """Those axes, where what runs along one has a value for each example for that alone; none where all has."""

@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..ir.system import System
+from ..ir.system import Ref, System
 from ..types import Array, Outputs
 from .arguments import Bound
 from .queries import Key, gradients
+
+
+def layout(system: System, ref: Ref, unbatched: bool, batch_first: bool) -> Callable[[Array], Array]:
+    """What gives an output its batch axis where the inputs have theirs: first, after the steps, or nowhere."""
+    axes = sum(i.runs for i in ref.index)
+    if not system.decls[ref.name].batched:
+        return _as_it_is
+    if unbatched:
+        return lambda value: value.squeeze(axes)
+    if batch_first and axes:
+        return lambda value: value.transpose(axes, *range(axes), *range(axes + 1, value.ndim))
+    return _as_it_is
+
+
+def _as_it_is(value: Array) -> Array:
+    return value
 
 
 @dataclass(frozen=True)
@@ -27,16 +43,9 @@ class Results:
     batch_first: bool
 
     def __getitem__(self, name: object) -> Array:
-        """An output with its batch axis where the inputs have theirs: first, after the steps, or nowhere."""
-        value, ref = self.values[name], self.system.outputs[name]
-        if not self.system.decls[ref.name].batched:
-            return value
-        axes = sum(i.runs for i in ref.index)
-        if self.bound.unbatched:
-            return value.reshape(value.shape[:axes] + value.shape[axes + 1 :])
-        if self.batch_first and axes:
-            return value.transpose(axes, *range(axes), *range(axes + 1, value.ndim))
-        return value
+        """An output in the user's layout."""
+        place = layout(self.system, self.system.outputs[name], self.bound.unbatched, self.batch_first)
+        return place(self.values[name])
 
     def asked(self, names: Iterable[Any], single: bool) -> Outputs:
         """Outputs as a dict, or the first alone where one was asked for by itself."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-from ..errors import ArrayError, LabelError, LengthError, NonFiniteError, from_call
+from ..backends.base import Session
+from ..errors import ArrayError, LabelError, LengthError, NonFiniteError, UnrollError, from_call, located
 from ..ir.axes import TIME
 from ..ir.generated_inputs import Noise
 from ..ir.system import System, visible
@@ -15,9 +16,9 @@ from ..transform.simplify import reduced
 from ..transform.step_split import cut
 from ..types import Array, Outputs, Params, Seed
 from .arguments import Bound, Extras
-from .array_conversion import called, convert
+from .array_conversion import called, convert, precise
 from .programs import Programs
-from .results import Results
+from .results import layout
 
 STEPS = "steps"
 """The entry of a state that counts the steps so far."""
@@ -40,7 +41,9 @@ class Stepper:
         self.user, self.backend, self.batch_first = programs.system, programs.backend, programs.batch_first
         self.step, self.states, self.dtype = step, parts.states, programs.options.dtype
         self.first = programs.build(programs.needed(replace(context, outputs=made))) if made else None
-        self.run = programs.build(step)
+        carried = tuple(parts.states.values())
+        held = [n for n, d in step.decls.items() if d.given and TIME not in d.axes and n not in carried]
+        self.run = programs.build(step, held, carried)
         self.once = programs.binder(self.user, context).only(lambda d: TIME not in d.axes)
         along = {n: d for n, d in self.user.decls.items() if d.kind == "input" and TIME in d.axes and not d.automatic}
         chunk = replace(step, decls={**along, **step.decls})
@@ -50,6 +53,46 @@ class Stepper:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return self.origin
+
+
+@dataclass(frozen=True)
+class Form:
+    """What calls with arrays of the same names and shapes have in common.
+
+    arrays  of each its name, its type, its dtype, its shape as given, and the shape that the program takes it in
+    steps   that they have
+    """
+
+    arrays: tuple[tuple[str, type[Any], Any, tuple[int, ...], tuple[int, ...]], ...]
+    steps: int
+
+    @staticmethod
+    def of(arrays: Mapping[str, Any], bound: Bound, made: Stepper) -> Form | None:
+        """That of a call; None where the values must be looked at, or an array lies otherwise than it is read."""
+        found = []
+        for name, array in arrays.items():
+            decl, value = made.inputs.inputs.get(name), bound.values.get(name)
+            if decl is None or value is None or made.inputs.looks_at(decl):
+                return None
+            kind = precise(decl, made.inputs.dtype)
+            if not made.backend.fits(array, kind) or not made.backend.fits(value, kind):
+                return None
+            found.append((name, type(array), array.dtype, array.shape, value.shape))
+        return Form(tuple(found), bound.lengths[TIME.end])
+
+    def values(self, arrays: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The arrays of a call as the program takes them; None where it has another form."""
+        if len(arrays) != len(self.arrays):
+            return None
+        values = {}
+        for name, kind, dtype, given, shape in self.arrays:
+            if name not in arrays:
+                return None
+            array = arrays[name]
+            if type(array) is not kind or array.dtype != dtype or array.shape != given or not array.flags.c_contiguous:
+                return None
+            values[name] = array if given == shape else array.reshape(shape)
+        return values
 
 
 class Stream:
@@ -93,34 +136,49 @@ class Stream:
         bound = stepper.once(params, arrays, None, Extras(self._seed, batch=batch))
         self._context = replace(bound, values={name: array.copy() for name, array in bound.values.items()})
         given = [d for n, d in stepper.once.inputs.items() if n in bound.values]
+        self._layouts: dict[Any, Callable[[Array], Array]] = {}
         self.batched = batch is not None or not bound.unbatched
         self._fixed: dict[str, Any] = {}
         self._initial: dict[str, Any] = {}
-        self._state: dict[str, Any] | None = None
+        self._session: Session | None = None
         self._rows: Sequence[int] | None = None
+        self._form: Form | None = None
+        self._lengths: Mapping[str, int] = {}
         self.steps = 0
         if self.batched or any(d.batched for d in given):
             self.begin()
 
     def __copy__(self) -> Stream:
-        """One that goes on from where this one is; no array of either ever changes, so they may share them."""
+        """One that goes on from where this one is."""
         made = Stream.__new__(Stream)
         made.__dict__.update(self.__dict__)
+        made._session = self._session and self._session.copy()
         return made
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is pickled: the state, and not how a backend keeps it."""
+        return {**self.__dict__, "_session": None if self._session is None else self._session.read()}
+
+    def __setstate__(self, kept: dict[str, Any]) -> None:
+        self.__dict__.update(kept)
+        if kept["_session"] is not None:
+            self._session = self.stepper.run.session(self._fixed, kept["_session"])
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Stream:
         return self.__copy__()
 
     def begin(self) -> None:
         """Compute what no step changes and the initial state, once."""
-        if self._state is not None:
+        if self._session is not None:
             return
         made, bound = self.stepper, self._context
+        shown = {n: r for n, r in made.step.outputs.items() if n not in made.states.values()}
+        self._layouts = {n: layout(made.step, r, not self.batched, made.batch_first) for n, r in shown.items()}
         values = {**bound.values, **made.once.drawn(bound.lengths, bound.batch, Extras(self._seed))}
         if made.first is not None:
             values.update(made.first(values, bound.lengths, bound.batch))
         self._initial = {name: values.pop(name) for name in made.states.values()}
-        self._fixed, self._state = values, self._initial
+        self._fixed, self._session = values, made.run.session(values, self._initial)
 
     @property
     def batch(self) -> int:
@@ -134,17 +192,16 @@ class Stream:
             decl = made.user.decls.get(name)
             if decl is not None and decl.kind == "input" and TIME not in decl.axes:
                 raise ArrayError(f"input {name} has no steps: pass it once, net.stream(params, {name}=...)")
-        size = context.batch if self._state is not None else None
+        size = context.batch if self._session is not None else None
         bound = made.inputs({}, {**context.lengths, **arrays}, None, Extras(batch=size))
         others = {end: steps for end, steps in bound.lengths.items() if end != TIME.end}
-        if self._state is None:
+        if self._session is None:
             self.batched = not bound.unbatched
-            self._context = replace(context, batch=bound.batch, lengths=others)
+            self._context, self._lengths = replace(context, batch=bound.batch, lengths=others), {}
         elif others != context.lengths:
-            self._context = replace(context, lengths=others)
+            self._context, self._lengths = replace(context, lengths=others), {}
         return bound
 
-    @from_call
     def __call__(self, /, **arrays: Array) -> Outputs:
         """The next steps.
 
@@ -153,31 +210,47 @@ class Stream:
         Returns a dict of arrays by name, or one array where the stream was made for one name: ``(T, B, *shape)``.
         Raises ArrayError, LengthError.
         """
-        bound = self.bind(arrays)
-        self.begin()
-        return self.shown(self.advance(bound.values, bound.lengths[TIME.end]))
+        try:  # as `from_call` does, which a short step would feel
+            form = self._form
+            values = form.values(arrays) if form is not None else None
+            if form is None or values is None:
+                bound = self.bind(arrays)
+                self.begin()
+                self._form = Form.of(arrays, bound, self.stepper)
+                return self.shown(self.advance(bound.values, bound.lengths[TIME.end]))
+            return self.shown(self.advance(values, form.steps))
+        except UnrollError as error:
+            if (told := located(error)) is error:
+                raise
+            raise told from None
 
     def advance(self, values: Mapping[str, Any], steps: int) -> dict[str, Any]:
         """Run `steps` steps on arrays in the backend's own layout; returns the outputs in that layout."""
-        made, batch = self.stepper, self.batch
-        lengths = {**self._context.lengths, TIME.end: steps}
-        noise = made.noise.drawn(lengths, batch, Extras(self._seed, self.steps))
-        along = self._followed({**values, **noise})
+        made, context, session = self.stepper, self._context, self._session
+        assert session is not None, "begin first"
+        lengths = self._lengths
+        if lengths.get(TIME.end) != steps:
+            lengths = self._lengths = {**context.lengths, TIME.end: steps}
+        if made.noise.automatic:
+            values = {**values, **made.noise.drawn(lengths, context.batch, Extras(self._seed, self.steps))}
+        if self._rows is not None:
+            values = self._followed(values)
         try:
-            results = made.run({**self._fixed, **self.carried, **along}, lengths, batch)
+            results = session(values, lengths, context.batch)
         except NonFiniteError as error:
             since = f"\nSteps are counted from the start of this call, before which {self.steps} had run."
             raise NonFiniteError(f"{error}{since if self.steps else ''}") from None
         except LabelError as error:
             raise error.found.moved(TIME, self.steps, self._rows).error() from None
-        self._state = {name: results.pop(name) for name in made.states.values()}
         self.steps += steps
         return results
 
     def follow(self, rows: Sequence[int]) -> None:
         """From here on the place of each example computes what the place ``rows[b]`` does, which keeps its own."""
         self._rows = rows
-        self._fixed, self._state = self._followed(self._fixed), self._followed(self.carried)
+        state = self._followed(self.carried)
+        self._fixed = self._followed(self._fixed)
+        self._session = self.stepper.run.session(self._fixed, state)
 
     def _followed(self, arrays: Mapping[str, Any]) -> dict[str, Any]:
         """Arrays that the steps read, with the rows that are followed."""
@@ -190,16 +263,18 @@ class Stream:
 
     def shown(self, results: Mapping[str, Any]) -> Outputs:
         """Outputs in the user's layout."""
-        bound = replace(self._context, unbatched=not self.batched)
-        made = self.stepper
-        return Results(made.step, bound, results, made.batch_first).asked(results, self._single)
+        places = self._layouts
+        if self._single:
+            ((name, array),) = results.items()
+            return places[name](array)
+        return {name: places[name](array) for name, array in results.items()}
 
     @property
     def carried(self) -> Mapping[str, Any]:
         """The arrays that the next call starts from. Raises ArrayError before the batch size is known."""
-        if self._state is None:
+        if self._session is None:
             raise ArrayError("the number of examples is not known yet: give net.stream(..., batch=), or run a step")
-        return self._state
+        return self._session.read()
 
     @property
     def state(self) -> dict[str, Any]:
@@ -229,12 +304,14 @@ class Stream:
         steps = integer(state[STEPS])
         if steps is None or steps < 0:
             raise ArrayError(f"state {STEPS!r} is {state[STEPS]!r}: steps are counted by an integer from 0 up")
-        self._state, self.steps = new, steps
+        assert self._session is not None
+        self._session.write(new)
+        self.steps = steps
 
     def reset(self) -> None:
         """Back to the initial state, before step 1."""
-        if self._state is not None:
-            self._state = self._initial
+        if self._session is not None:
+            self._session.write(self._initial)
         self.steps = 0
 
     def __repr__(self) -> str:

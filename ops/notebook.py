@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import linecache
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from types import FrameType
 from typing import Protocol
 
@@ -48,7 +50,7 @@ def run_of_cell() -> Run | None:
         return None
     parent = _mapping(getattr(found, "parent_header", None))
     request = _mapping(parent.get("header")).get("msg_id", "")
-    cell = _mapping(parent.get("metadata")).get("cellId") or _text(found)
+    cell = _mapping(parent.get("metadata")).get("cellId") or _by_text(found)
     return Run(str(cell), f"{request} {found.execution_count}") if cell else None
 
 
@@ -56,14 +58,22 @@ def _mapping(value: object) -> Mapping[str, object]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _text(found: Shell) -> str:
-    """The text of the cell that calls."""
+def _by_text(found: Shell) -> str:
+    """What tells the text of the cell that calls from that of others; "" where no cell does."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
-        if frame.f_globals is found.user_ns and frame.f_code.co_name.startswith(("<module>", "<cell")):
-            return "".join(linecache.getlines(frame.f_code.co_filename))
+        cell = frame.f_globals is found.user_ns and frame.f_code.co_name.startswith(("<module>", "<cell"))
+        if cell and (told := _digest(frame.f_code.co_filename)):  # what a magic runs has no text of its own
+            return told
         frame = frame.f_back
     return ""
+
+
+@lru_cache(maxsize=256)
+def _digest(file: str) -> str:
+    """That of the text of a cell, whose file no other text has; its number in IPython is no part of the text."""
+    text = "".join(linecache.getlines(file))
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest() if text else ""
 
 
 def cell_name(file: str) -> str:

@@ -362,6 +362,7 @@ class Template(Display):
         return system_text(self._frozen[1] if done and self._frozen else self._settled().freeze())
 
     def __repr__(self) -> str:
-        decls = [d for n, d in self._builder.decls.items() if n in self._builder.present()]
+        present = self._builder.present()
+        decls = [d for n, d in self._builder.decls.items() if n in present]
         counts = {kind: sum(d.kind == kind for d in decls) for kind in ("input", "param", "variable")}
         return f"<Template {visible(self.name)}: " + ", ".join(f"{n} {kind}s" for kind, n in counts.items()) + ">"

@@ -8,6 +8,7 @@ from .cumulative import cumprod, cumsum, prod
 from .errors import DifferentiationError, DTypeError, ShapeError, UnrollError
 from .hints import PUBLIC
 from .likelihoods import normal_log_prob, poisson_log_prob, student_log_prob
+from .linalg import cholesky, solve, solve_triangular
 from .pointwise import (
     abs,
     cast,
@@ -78,6 +79,7 @@ __all__ = [
     "cast",
     "categorical",
     "ceil",
+    "cholesky",
     "clip",
     "composite",
     "concat",
@@ -147,6 +149,8 @@ __all__ = [
     "sin",
     "softmax",
     "softplus",
+    "solve",
+    "solve_triangular",
     "sort",
     "sqrt",
     "stack",

@@ -118,6 +118,20 @@ MORE: dict[str, list[Case]] = {
     "pick": [Case("vector", ((3,), _ints(2))), Case("matrix", ((2, 3), _ints(0, 2)))],
     "cross_entropy": [Case("vector", ((4,), _ints(1))), Case("matrix", ((2, 3), _ints(2, 0)))],
     "one_hot": [Case("one", (_ints(1),), {"size": 3}), Case("many", (_ints([[0, 2]]),), {"size": 3})],
+    "cholesky": [
+        Case("three", (np.array([[2.0, 0.3, -0.5], [0.3, 1.5, 0.4], [-0.5, 0.4, 1.1]]),)),
+        Case("not-symmetric", (np.array([[2.0, 0.7, -0.5], [0.3, 1.5, 0.4], [-0.5, 0.9, 1.1]]),)),
+        Case("one", (np.array([[0.7]]),)),
+    ],
+    "solve": [
+        Case("pivots", (np.array([[0.0, 2.0, 1.0], [1.0, -0.5, 0.3], [3.0, 0.2, -1.0]]), (3, 2))),
+        Case("one", (np.array([[-0.7]]), (1,))),
+    ],
+    "solve_triangular": [
+        Case("lower", (np.array([[1.2, 9.0], [0.4, -0.8]]), (2, 3)), {"lower": True}),
+        Case("upper", (np.array([[1.2, 0.3], [9.0, -0.8]]), (2,))),
+        Case("one", (np.array([[-0.7]]), (1,))),
+    ],
     "rank": [
         Case("ties", (np.array([[1.0, 0.0, 1.0, -2.0, 0.0]]),)),
         Case("ties-descending", (np.array([[1.0, 0.0, 1.0, -2.0, 0.0]]),), {"descending": True}),

@@ -20,6 +20,16 @@ def fixed(*values: Any) -> Callable[[np.random.Generator], np.ndarray]:
     return lambda rng: np.array(values)
 
 
+def definite(n: int) -> Callable[[np.random.Generator], np.ndarray]:
+    """A symmetric positive definite matrix."""
+
+    def draw(rng: np.random.Generator) -> np.ndarray:
+        a = rng.standard_normal((n, n))
+        return a @ a.T + np.eye(n)
+
+    return draw
+
+
 x, y = drawn((4,)), drawn((4,))
 SPREAD = fixed(-1000.0, -40.0, -1.0, -0.0, 0.3, 40.0, 1000.0)
 COMPOSITES: dict[str, tuple[Callable[..., Any], Callable[..., Any], tuple[Any, ...]]] = {
@@ -82,6 +92,24 @@ COMPOSITES: dict[str, tuple[Callable[..., Any], Callable[..., Any], tuple[Any, .
     ),
     "top_k": (lambda a: ops.top_k(a, 3), lambda torch, a: torch.topk(a, 3).values, (drawn((2, 7)),)),
     "top_k-axis": (lambda a: ops.top_k(a, 2, 0), lambda torch, a: torch.topk(a, 2, 0).values, (drawn((4, 3)),)),
+    "cholesky": (ops.cholesky, lambda torch, a: torch.linalg.cholesky((a + a.T) / 2), (definite(4),)),
+    "solve": (ops.solve, lambda torch, a, b: torch.linalg.solve(a, b), (drawn((5, 5)), drawn((5, 2)))),
+    "solve-vector": (ops.solve, lambda torch, a, b: torch.linalg.solve(a, b), (drawn((3, 3)), drawn((3,)))),
+    "solve-pivots": (
+        lambda b: ops.solve(np.array([[0.0, 1.0], [2.0, 3.0]]), b),
+        lambda torch, b: torch.linalg.solve(torch.tensor([[0.0, 1.0], [2.0, 3.0]], dtype=b.dtype), b),
+        (drawn((2,)),),
+    ),
+    "solve_triangular": (
+        lambda a, b: ops.solve_triangular(a, b, lower=True),
+        lambda torch, a, b: torch.linalg.solve_triangular(torch.tril(a), b, upper=False),
+        (definite(3), drawn((3, 2))),
+    ),
+    "whitened": (
+        lambda a, b: ops.sum(ops.solve_triangular(ops.cholesky(a), b, lower=True) ** 2),
+        lambda torch, a, b: (b * torch.linalg.solve((a + a.T) / 2, b)).sum(),
+        (definite(3), drawn((3,))),
+    ),
     "huber": (
         lambda a, b: ops.huber(a, b, delta=0.7),
         lambda torch, a, b: torch.nn.functional.huber_loss(a, b, delta=0.7),

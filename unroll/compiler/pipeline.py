@@ -7,10 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 from ..ir.names import renamed
-from ..ir.system import Const, Equation, Operand, Ref, System
+from ..ir.system import Const, Equation, Label, Operand, Ref, System
 from ..language.builder import Builder
 from ..language.expression import Expr
 from ..ops.core import acting_for
+from ..printing.plain import EquationWriter
 from ..transform.verify import check_pass
 from .fuse import fuse
 from .lower import lower
@@ -71,17 +72,19 @@ def expand(system: System) -> System:
     while any(_opens(e) for e in system.equations):
         builder = Builder.extend(system)
         builder.equations = []
+        writer = EquationWriter(system, inline=False)
         for equation in system.equations:
-            builder.equations += _opened(builder, equation) if _opens(equation) else [equation]
+            builder.equations += _opened(builder, equation, writer) if _opens(equation) else [equation]
         opened = renamed(builder.draft())
         check_pass("expand", system, opened)
         system = opened
     return system
 
 
-def _opened(builder: Builder, e: Equation) -> list[Equation]:
-    """An equation whose operation is written out; what that takes besides is added to the builder."""
+def _opened(builder: Builder, e: Equation, writer: EquationWriter) -> list[Equation]:
+    """An equation whose operation is written out, under its name; what that takes besides is added to the builder."""
     assert e.operation.body is not None
+    label = e.label or Label(e.op, e.args, tuple(writer.attributes(e)))
     shape = builder.decls[e.out.name].shape
     with builder.within(e.domain, e.source):
         args = [_expression(builder, a) for a in e.args]
@@ -91,8 +94,8 @@ def _opened(builder: Builder, e: Equation) -> list[Equation]:
     alike = (value.shape, e.domain, e.batched)
     if made is not None and made.out == value.operand and (shape, made.domain, made.batched) == alike:
         builder.equations.pop()  # the last step of the body makes the result itself
-        return [replace(e, op=made.op, args=made.args, attrs=made.attrs, label=None)]
-    return [replace(e, op="copy", args=(value.operand,), attrs=(), label=None)]
+        return [replace(e, op=made.op, args=made.args, attrs=made.attrs, label=label)]
+    return [replace(e, op="copy", args=(value.operand,), attrs=(), label=label)]
 
 
 def _expression(builder: Builder, operand: Operand) -> Expr:

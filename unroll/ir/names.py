@@ -80,8 +80,8 @@ def renamed(system: System) -> System:
     """
     serves: dict[str, str] = {}
     for equation in reversed(system.equations):
-        out = equation.out.name
-        served = serves.get(out) or (None if system.decls[out].kind == "temporary" else out)
+        out, decl = equation.out.name, system.decls[equation.out.name]
+        served = decl.of or serves.get(out) if decl.kind == "temporary" else out
         if served is None:
             continue
         for ref in equation.refs:

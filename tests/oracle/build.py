@@ -11,7 +11,14 @@ import numpy as np
 from .trees import AT, END, RUN, Node, Step, System, shared
 
 INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "pow": "**", "matmul": "@", "less": "<", "less_equal": "<="}
-INFIX |= {"greater": ">", "greater_equal": ">=", "logical_and": "&", "logical_or": "|"}
+INFIX |= {
+    "greater": ">",
+    "greater_equal": ">=",
+    "logical_and": "&",
+    "logical_or": "|",
+    "floor_divide": "//",
+    "remainder": "%",
+}
 PREFIX = {"neg": "-", "logical_not": "~"}
 TAKEN = {"g", "t", "T", "np", "ops", "unroll", "Template", "params", "net", "abs"}
 

@@ -237,7 +237,7 @@ class Grower:
             return self.leaf(shape, "int", labels)
         how = self.pick(["argmax", "where", "clip", "maximum", "index", "arithmetic", "leaf"])
         if how == "argmax":
-            return make("argmax", self.real((*shape, labels), depth - 1))
+            return make(self.pick(["argmax", "argmax", "argmin"]), self.real((*shape, labels), depth - 1))
         if how == "where":
             b = self.label(shape, depth - 1, labels)
             return make("where", self.truth(self.smaller(shape), depth - 1), *self.either(const(labels - 1), b))
@@ -270,7 +270,7 @@ class Grower:
         if how == "not":
             return make("logical_not", self.truth(shape, depth - 1))
         if how == "isfinite":
-            return make("isfinite", self.real(shape, depth - 1))
+            return make(self.pick(["isfinite", "isnan", "isinf"]), self.real(shape, depth - 1))
         return make(self.pick(["equal", "not_equal"]), *self.either(self.leaf(shape, "bool"), self.leaf(shape, "bool")))
 
     def mixed(self, shape: Shape, depth: int) -> Node:

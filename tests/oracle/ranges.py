@@ -111,6 +111,87 @@ def _bce_range(args: list[Range], shapes: list[Shape], attrs: Attrs) -> Range:
     return -reach, reach
 
 
+def _quotient(args: list[Range], shapes: list[Shape], attrs: Attrs) -> Range:
+    low, high = _divided(args, shapes, attrs)
+    return (low, high) if math.isinf(low) or math.isinf(high) else (math.floor(low), math.floor(high))
+
+
+def _size(bounds: Range) -> float:
+    return max(abs(bounds[0]), abs(bounds[1]))
+
+
+def _count(shapes: list[Shape], attrs: Attrs) -> int:
+    if attrs.get("over") is not None:
+        return NOMINAL ** len(attrs["over"])
+    return math.prod(shapes[0][a] for a in reduced_axes(shapes[0], attrs["axis"]))
+
+
+def _running(args: list[Range], shapes: list[Shape], attrs: Attrs) -> Range:
+    (low, high), n = args[0], _count(shapes, attrs)
+    return min(low, low * n), max(high, high * n)
+
+
+def _power_of_all(args: list[Range], shapes: list[Shape], attrs: Attrs) -> Range:
+    size = _size(args[0])
+    reach = max(size, size ** _count(shapes, attrs))
+    return -reach, reach
+
+
+def _variance(args: list[Range], shapes: list[Shape], attrs: Attrs) -> Range:
+    return 0.0, (args[0][1] - args[0][0]) ** 2 / 2
+
+
+def _gamma(args: list[Range], shapes: list[Shape], attrs: Attrs) -> Range:
+    (low, high) = args[0]
+    return (-0.13, max(math.lgamma(low), math.lgamma(high), -0.12)) if low > 0 else (-math.inf, math.inf)
+
+
+def _digamma(args: list[Range], shapes: list[Shape], attrs: Attrs) -> Range:
+    (low, high) = args[0]
+    return (math.log(low) - 1 / low, math.log(high)) if low > 0 else (-math.inf, math.inf)
+
+
+def _polygamma(args: list[Range], shapes: list[Shape], attrs: Attrs) -> Range:
+    n, x = int(args[0][0]), args[1][0]
+    if x <= 0:
+        return -math.inf, math.inf
+    reach = math.factorial(n - 1) / x**n + math.factorial(n) / x ** (n + 1)
+    return (0.0, reach) if n % 2 else (-reach, 0.0)
+
+
+def _solved(args: list[Range], shapes: list[Shape], attrs: Attrs) -> Range:
+    reach = 2 * _size(args[1])  # of a matrix whose diagonal outweighs the rest, as the grower makes them
+    return -reach, reach
+
+
+def _normal(args: list[Range], shapes: list[Shape], attrs: Attrs) -> Range:
+    apart = max(abs(args[0][0] - args[1][1]), abs(args[0][1] - args[1][0]))
+    low, high = args[2]
+    if low <= 0:
+        return -math.inf, math.inf
+    return -((apart / low) ** 2) / 2 - math.log(high) - 0.92, -math.log(low) - 0.91
+
+
+def _poisson(args: list[Range], shapes: list[Shape], attrs: Attrs) -> Range:
+    (least, most), (_, high) = args
+    if least < 0:
+        return -math.inf, math.inf
+    reach = _size(_products(args[0], args[1]))
+    return -reach - _exp(high) - max(math.lgamma(most + 1), 0.0), reach + 0.13
+
+
+def _student(args: list[Range], shapes: list[Shape], attrs: Attrs) -> Range:
+    apart = max(abs(args[0][0] - args[2][1]), abs(args[0][1] - args[2][0]))
+    degrees, (low, high) = args[1][0], args[3]
+    if degrees < 0.3 or low <= 0:
+        return -math.inf, math.inf
+    return -2 - math.log(high) - (apart / low) ** 2 * (0.5 + 0.5 / degrees), -0.9 - math.log(low)
+
+
+def _huber(args: list[Range], shapes: list[Shape], attrs: Attrs) -> Range:
+    return 0.0, max(abs(args[0][0] - args[1][1]), abs(args[0][1] - args[1][0])) ** 2 / 2
+
+
 _RANGES: dict[str, Callable[[list[Range], list[Shape], Attrs], Range]] = {
     "exp": _monotone(_exp),
     "expm1": _monotone(lambda x: math.expm1(min(x, 700.0))),
@@ -150,6 +231,34 @@ _RANGES: dict[str, Callable[[list[Range], list[Shape], Attrs], Range]] = {
     "nll": lambda a, s, t: (-a[0][1], -a[0][0]),
     "mse": lambda a, s, t: (0.0, max(abs(a[0][0] - a[1][1]), abs(a[0][1] - a[1][0])) ** 2),
     "bce_with_logits": _bce_range,
+    "floor": _monotone(math.floor),
+    "ceil": _monotone(math.ceil),
+    "round": _monotone(round),
+    "floor_divide": _quotient,
+    "remainder": lambda a, s, t: (0.0, a[1][1]),
+    "fmod": lambda a, s, t: (-a[1][1], a[1][1]),
+    "silu": lambda a, s, t: (min(a[0][0], -0.28), max(a[0][1], 0.0)),
+    "logsigmoid": _monotone(lambda x: -_softplus(-x)),
+    "erf": _monotone(math.erf),
+    "logaddexp": lambda a, s, t: (max(a[0][0], a[1][0]), max(a[0][1], a[1][1]) + 0.7),
+    "lgamma": _gamma,
+    "digamma": _digamma,
+    "polygamma": _polygamma,
+    "cumsum": _running,
+    "cumprod": _power_of_all,
+    "prod": _power_of_all,
+    "var": _variance,
+    "std": lambda a, s, t: (0.0, math.sqrt(_variance(a, s, t)[1])),
+    "norm": lambda a, s, t: (0.0, math.sqrt(_count(s, t)) * _size(a[0])),
+    "argmin": lambda a, s, t: (0.0, float(s[0][-1] - 1)),
+    **dict.fromkeys(("solve", "solve_triangular"), _solved),
+    "cholesky": lambda a, s, t: (-1.3, 1.3),
+    "normal_log_prob": _normal,
+    "poisson_log_prob": _poisson,
+    "student_log_prob": _student,
+    "huber": _huber,
+    **dict.fromkeys(("isnan", "isinf"), lambda a, s, t: (0.0, 1.0)),
+    **dict.fromkeys(("sort", "top_k", "take_along"), lambda a, s, t: a[0]),
     **dict.fromkeys(("sin", "cos", "sign"), lambda a, s, t: (-1.0, 1.0)),
     **dict.fromkeys((*COMPARISONS, *LOGICAL, "isfinite", "one_hot", "softmax"), lambda a, s, t: (0.0, 1.0)),
     **dict.fromkeys(("batch_mean", "stop_gradient", "cast", "take", "pick", *LAYOUT), lambda a, s, t: a[0]),
@@ -159,8 +268,16 @@ _RANGES: dict[str, Callable[[list[Range], list[Shape], Attrs], Range]] = {
 def inside(op: str, args: Sequence[Range]) -> bool:
     """True if an operation and its derivative are defined wherever its operands may be."""
     low = args[0][0]
-    if op in ("log", "sqrt"):
+    if op in ("log", "sqrt", "lgamma", "digamma"):
         return low > 0
+    if op == "polygamma" or op in ("floor_divide", "remainder", "fmod"):
+        return args[1][0] > 0
+    if op in ("normal_log_prob", "student_log_prob"):
+        return args[-1][0] > 0 and (op == "normal_log_prob" or args[1][0] >= 0.3)
+    if op == "poisson_log_prob":
+        return low >= 0
+    if op in ("solve", "solve_triangular", "cholesky"):
+        return low >= -0.51 and args[0][1] <= 1.51
     if op == "log1p":
         return low > -1
     if op == "div":

@@ -15,7 +15,8 @@ REDUCED = {"sum", "mean", "max", "min", "logsumexp"}
 NOMINAL = 10  # steps that a range assumes where a sum goes over a time axis
 
 FLOAT_UNARY = ("exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "tanh", "sigmoid", "softplus", "relu", "gelu")
-FLOAT_UNARY += ("elu", "leaky_relu", "stop_gradient")
+FLOAT_UNARY += ("elu", "leaky_relu", "stop_gradient", "floor", "ceil", "round", "silu", "logsigmoid", "erf")
+FLOAT_UNARY += ("lgamma", "digamma")
 NUMBER_UNARY = ("neg", "abs", "sign", "clip")
 ARITHMETIC = ("add", "sub", "mul", "maximum", "minimum")
 COMPARISONS = ("less", "less_equal", "greater", "greater_equal", "equal", "not_equal")
@@ -34,7 +35,7 @@ def labels(op: str, shapes: Sequence[Shape], attrs: Attrs) -> int | None:
         return int(attrs["size"])
     if op == "take":
         return shapes[0][0]
-    return shapes[0][-1] if op in ("pick", "nll", "cross_entropy") else None
+    return shapes[0][-1] if op in ("pick", "nll", "cross_entropy", "take_along") else None
 
 
 def _need(condition: bool, what: str) -> None:
@@ -234,6 +235,49 @@ def _bce(shapes: list[Shape], kinds: list[str], attrs: Attrs) -> tuple[Shape, st
     return _broadcast(*shapes), "float"
 
 
+def _floats_together(shapes: list[Shape], kinds: list[str], attrs: Attrs) -> tuple[Shape, str]:
+    _floats(kinds)
+    return _broadcast(*shapes), "float"
+
+
+def _poisson(shapes: list[Shape], kinds: list[str], attrs: Attrs) -> tuple[Shape, str]:
+    _need(kinds[0] in ("int", "float") and kinds[1] == "float", "a count and the logarithm of a rate")
+    return _broadcast(*shapes), "float"
+
+
+def _along(shapes: list[Shape], kinds: list[str], attrs: Attrs) -> tuple[Shape, str]:
+    _floats(kinds)
+    (axis,) = reduced_axes(shapes[0], attrs["axis"])
+    if "k" not in attrs:
+        return shapes[0], "float"
+    _need(attrs["k"] <= shapes[0][axis], "fewer than k")
+    return tuple(attrs["k"] if place == axis else n for place, n in enumerate(shapes[0])), "float"
+
+
+def _polygamma(shapes: list[Shape], kinds: list[str], attrs: Attrs) -> tuple[Shape, str]:
+    _need(kinds == ["int", "float"] and shapes[0] == (), "an order and floats")
+    return shapes[1], "float"
+
+
+def _take_along(shapes: list[Shape], kinds: list[str], attrs: Attrs) -> tuple[Shape, str]:
+    _need(kinds == ["float", "int"] and len(shapes[0]) > 0, "take_along: values and labels")
+    _need(shapes[0][:-1] == shapes[1][:-1] and len(shapes[1]) > 0, "take_along: row by row")
+    return shapes[1], "float"
+
+
+def _solve(shapes: list[Shape], kinds: list[str], attrs: Attrs) -> tuple[Shape, str]:
+    _floats(kinds)
+    _need(len(shapes[0]) == 2 and shapes[0][0] == shapes[0][1], "solve: a square matrix")
+    _need(shapes[1][:1] == shapes[0][:1] and len(shapes[1]) in (1, 2), "solve: sizes differ")
+    return shapes[1], "float"
+
+
+def _cholesky(shapes: list[Shape], kinds: list[str], attrs: Attrs) -> tuple[Shape, str]:
+    _floats(kinds)
+    _need(len(shapes[0]) == 2 and shapes[0][0] == shapes[0][1], "cholesky: a square matrix")
+    return shapes[0], "float"
+
+
 _TYPES: dict[str, Callable[[list[Shape], list[str], Attrs], tuple[Shape, str]]] = {
     **dict.fromkeys(FLOAT_UNARY, _unary),
     **dict.fromkeys(NUMBER_UNARY, _number),
@@ -262,6 +306,18 @@ _TYPES: dict[str, Callable[[list[Shape], list[str], Attrs], tuple[Shape, str]]] 
     "outer": _outer,
     "einsum": _einsum,
     "argmax": _argmax,
+    "argmin": _argmax,
+    **dict.fromkeys(("floor_divide", "remainder"), _elementwise),
+    **dict.fromkeys(("fmod", "logaddexp", "normal_log_prob", "student_log_prob"), _floats_together),
+    **dict.fromkeys(("isnan", "isinf"), lambda s, k, a: (_unary(s, k, a)[0], "bool")),
+    **dict.fromkeys(("cumsum", "cumprod", "sort", "top_k"), _along),
+    **dict.fromkeys(("prod", "var", "std", "norm"), _reduce),
+    "poisson_log_prob": _poisson,
+    "polygamma": _polygamma,
+    "take_along": _take_along,
+    **dict.fromkeys(("solve", "solve_triangular"), _solve),
+    "cholesky": _cholesky,
+    "huber": _mse,
     "take": _take,
     "pick": _pick,
     "nll": _pick,

@@ -9,11 +9,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from . import growers, patterns
+from . import growers, more_growers, patterns
 from .grow import CALM, Grower, Scope, Sketch
 from .trees import AT, END, RUN, Decl, Node, Statement, Step, System, const, make, pruned, read
 
-assert growers.GROWERS
+assert growers.GROWERS is more_growers.GROWERS
 Targets = tuple[tuple[str, tuple[Step, ...]], ...]
 
 

@@ -12,30 +12,10 @@ from typing import Any
 
 import torch
 
+from . import torch_more
+from .torch_margin import Margin, number, together
+
 Tensor = torch.Tensor
-
-
-class Margin:
-    """The least distance from a kink, a tie or a jump that a run came across; exact ones of plain reads don't count."""
-
-    def __init__(self) -> None:
-        self.least = math.inf
-
-    def note(self, distance: Tensor) -> None:
-        """Take in how far some elements are from where the operation is not smooth."""
-        if distance.numel():
-            near = torch.nan_to_num(distance.detach(), nan=math.inf).min().item()
-            self.least = min(self.least, near)
-
-
-def number(x: Tensor, dtype: torch.dtype) -> Tensor:
-    """A tensor of labels or bools as floats; floats as they are."""
-    return x if x.is_floating_point() else x.to(dtype)
-
-
-def together(args: list[Tensor], dtype: torch.dtype) -> list[Tensor]:
-    """Numbers of one kind: all labels, or all floats."""
-    return args if all(a.dtype == torch.int64 for a in args) else [number(a, dtype) for a in args]
 
 
 def apart(values: Tensor, axis: int, margin: Margin) -> None:
@@ -112,6 +92,8 @@ def over(op: str, stacked: Tensor, margin: Margin, exact: bool) -> Tensor:
         return logsumexp(stacked, (0,), False)
     if op == "softmax":
         return softmax(stacked, (0,))
+    if op in ("var", "std", "norm"):
+        return torch_more.spread(op, stacked, (0,), 0, margin, exact)
     if op == "log_softmax":
         return stacked - logsumexp(stacked, (0,), True) if stacked.shape[0] else stacked
     return extreme(stacked, (0,), False, margin, exact, 1 if op == "max" else -1)
@@ -237,6 +219,10 @@ def _argmax(args: list[Tensor], attrs: dict[str, Any], margin: Margin, exact: bo
     return args[0].argmax(-1)
 
 
+def _argmin(args: list[Tensor], attrs: dict[str, Any], margin: Margin, exact: bool, dtype: torch.dtype) -> Tensor:
+    return _argmax([-args[0]], attrs, margin, exact, dtype)
+
+
 def _pick(values: Tensor, index: Tensor) -> Tensor:
     return torch.gather(values, -1, index.unsqueeze(-1)).squeeze(-1)
 
@@ -261,6 +247,7 @@ def _take(table: Tensor, index: Tensor) -> Tensor:
 
 
 OPS: dict[str, Callable[..., Tensor]] = {
+    **torch_more.OPS,
     **{op: _plain(getattr(torch, op)) for op in ("exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "tanh")},
     **{op: _plain(getattr(torch, op)) for op in ("sigmoid", "isfinite", "outer", "dot")},
     **{op: _plain(getattr(torch, op)) for op in ("logical_and", "logical_or", "logical_not")},
@@ -299,6 +286,7 @@ OPS: dict[str, Callable[..., Tensor]] = {
     "matmul": _plain(torch.matmul),
     "einsum": lambda args, attrs, margin, exact, dtype: torch.einsum(attrs["spec"], *args),
     "argmax": _argmax,
+    "argmin": _argmin,
     "take": _plain(_take),
     "pick": _plain(_pick),
     "nll": _plain(lambda values, index: -_pick(values, index)),

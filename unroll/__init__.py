@@ -31,6 +31,7 @@ from .template import Template  # noqa: E402
 
 if _TYPE_CHECKING:
     from . import analysis, endings, flow, initializers, optim, schedules
+    from .backends.native.num_threads import get_num_threads, set_num_threads
     from .runtime.net import Net
     from .runtime.stream import Stream
 
@@ -48,13 +49,20 @@ __all__ = [
     "cells",
     "endings",
     "flow",
+    "get_num_threads",
     "initializers",
     "ops",
     "optim",
     "schedules",
+    "set_num_threads",
     "t",
 ]
-_LATE = {"Net": ".runtime.net", "Stream": ".runtime.stream"}
+_LATE = {
+    "Net": ".runtime.net",
+    "Stream": ".runtime.stream",
+    "get_num_threads": ".backends.native.num_threads",
+    "set_num_threads": ".backends.native.num_threads",
+}
 _LATE |= dict.fromkeys(("analysis", "endings", "flow", "initializers", "optim", "schedules"), "")
 """Imported when first asked for: they take longer than the rest, or need NumPy."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -24,6 +25,7 @@ from ..common.symbolic_size import BATCH_END
 from ..numpy.backend import alone, instead
 from . import runtime_library, tuning
 from .emit import emit, unsupported
+from .interruptible_call import InterruptibleCall
 from .ir_builder import Code
 from .jit import CompiledModule, vector_bytes
 from .products import anticipate
@@ -89,7 +91,13 @@ class Workspace:
         places = {name: (layout.host, layout.part(ref, numbers)) for name, (layout, ref) in found.items()}
         self.results = {name: self.arrays[host][part] for name, (host, part) in places.items() if host in self.arrays}
         self.passed = {name: place for name, place in places.items() if name not in self.results}
-        self.pointers = ctypes.c_void_p(self.table.ctypes.data), ctypes.c_void_p(self.numbers.ctypes.data)
+        self.stop = ctypes.c_int64(0)
+        self.pointers = (
+            ctypes.c_void_p(self.table.ctypes.data),
+            ctypes.c_void_p(self.numbers.ctypes.data),
+            ctypes.c_void_p(ctypes.addressof(self.stop)),
+        )
+        self.work = max(math.prod(numbers.values()), 1)
 
     def _copied(self, run: NativeExecutable, numbers: Mapping[str, int]) -> dict[str, Any]:
         """Places for small arrays of the user's, which are copied in less time than it takes to ask where they lie."""
@@ -102,16 +110,16 @@ class Workspace:
                 self.table[n] = found[host].ctypes.data
         return found
 
-    def run(self, function: Callable[..., None], values: Mapping[str, Any]) -> dict[str, Any]:
+    def run(self, function: InterruptibleCall, values: Mapping[str, Any]) -> dict[str, Any]:
         """Run on arrays; returns what is not carried."""
         for host, place in self.given.items():
             place[...] = values[host]
+        kept = []  # what the table points to
         if self.pointed:
-            kept = []  # what the table points to
             for n, host, kind in self.pointed:
                 kept.append(np.ascontiguousarray(values[host], kind))
                 self.table[n] = address(kept[-1])
-        function(*self.pointers)
+        function(self.pointers, self.work, (self, kept))
         results = {}
         for name, part in self.results.items():
             results[name] = part.copy()
@@ -149,7 +157,8 @@ class HeldArrays:
         if run.once is not None:
             table, numbers = np.zeros(len(names), np.uintp), np.zeros(1 + len(run.system.axes), np.int64)
             table[self.places] = self.addresses
-            run.once(table.ctypes.data, numbers.ctypes.data)
+            stop = ctypes.c_int64(0)
+            run.once(table.ctypes.data, numbers.ctypes.data, ctypes.addressof(stop))
 
     def space(self, run: NativeExecutable, lengths: Mapping[str, int], batch: int) -> Workspace:
         """Memory for a run with these arrays."""
@@ -231,8 +240,8 @@ class NativeExecutable(AbstractExecutable):
         compiled = self._callable()
         system = self.program.system  # with the names that the passes made
         self._arena = "arena" not in options.without
-        self.run, self._idle = compiled.function("run"), Idle()
-        self.once = compiled.function("once") if self.sizes_once() else None
+        self.run, self._idle = InterruptibleCall(compiled.function("run", 3)), Idle()
+        self.once = compiled.function("once", 3) if self.sizes_once() else None
         self.borrowed = {
             n: self.kind(d.dtype) for n, d in system.decls.items() if d.given and n not in self.program.buffers
         }

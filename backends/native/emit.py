@@ -66,7 +66,9 @@ def emit(
     held: Sequence[str] = (),
     carried: Sequence[str] = (),
 ) -> Emitted:
-    """The function ``run(pointers, sizes)``: a pointer per host, then the batch size and the length of each axis.
+    """The function ``run(pointers, sizes, stop)``: a pointer per host; the batch size, the length of each axis; a word.
+
+    Where the word is set while it runs it ends early, and nothing that it has written means anything.
 
     helpers  threads that may take a share of a product, a kernel or a loop
     panels   whether matrices that stay the same in a loop are packed before it
@@ -140,9 +142,10 @@ class _Emitter:
 
     @contextmanager
     def function(self, name: str) -> Iterator[None]:
-        """Write a function of the module that is called with the table of pointers and the sizes."""
-        with self.c.function_named(name, [POINTER, POINTER], "external") as function:
-            self.enter(*function.args)
+        """Write a function that is called with the table of pointers, the sizes and the word of a stop."""
+        with self.c.function_named(name, [POINTER, POINTER, POINTER], "external") as function:
+            table, sizes, self.c.stop = function.args
+            self.enter(table, sizes)
             self.sharing.begin()
             yield
             self.sharing.end()
@@ -155,7 +158,8 @@ class _Emitter:
             for host in self.hosts:
                 if self.live.first[host] == number:
                     self.clear(host)
-            self.step(self.program.steps[number], ())
+            with self.c.going():
+                self.step(self.program.steps[number], ())
             self.flush()
 
     def carry(self, ref: Ref, target: Value) -> None:
@@ -217,9 +221,12 @@ class _Emitter:
         lo, hi = (self.memory.step(i, Where({}, (), False)) for i in loop.steps)
         start, end = (lo, hi) if loop.direction > 0 else (hi, lo)
         steps = c.b.add(c.b.sub(hi, lo), c.i64(1))
-        with self.sharing.loop(steps), c.loop(start, c.b.add(end, c.i64(loop.direction)), loop.direction) as i:
+        outside, c.bounded = c.bounded, True
+        past, direction = c.b.add(end, c.i64(loop.direction)), loop.direction
+        with self.sharing.loop(steps), c.loop(start, past, direction, long=True) as i:
             for inner in loop.body:
                 self.step(inner, (*loops, (loop, i)))
+        c.bounded = outside
 
     def divided(self, loop: Repeat) -> None:
         """A loop over steps, its examples divided between the threads where they are many and never meet in it."""
@@ -261,7 +268,7 @@ class _Emitter:
             self.examples = BATCH
             self.table, self.memory.pointers, self.sharing.state = saved
 
-        table, sizes = c.function.args
+        table, sizes, _ = c.function.args
         self.sharing.run((table, sizes, helped), (shares,), shares, large, write)
 
     def work(self, step: Compute) -> int:

@@ -114,19 +114,22 @@ class _Share:
             with direct:
                 panels = c.moved(self.y, "float", c.b.mul(first, c.i64(c.width)))
                 some = c.b.select(c.b.icmp_signed(">", self.k, c.i64(0)), self.k, c.i64(1))  # zeros are written too
-                with c.loop(c.i64(0), some, tuning.MAX_K_UNPACKED) as k:
+                with c.loop(c.i64(0), some, tuning.MAX_K_UNPACKED, long=True) as k:
                     address = c.moved(panels, "float", c.b.mul(k, self.apart))
                     count = c.least(c.i64(tuning.MAX_K_UNPACKED), c.b.sub(self.k, k))
                     self._rows((address, c.i64(c.width), self.apart), (first, past), self.rows, k, count)
             with packed:
                 some = c.b.select(c.b.icmp_signed(">", self.k, c.i64(0)), self.k, c.i64(1))  # zeros are written too
-                with c.loop(first, past, tuning.BLOCK_N_VECTORS) as j, c.loop(c.i64(0), some, self.block) as k:
+                with (
+                    c.loop(first, past, tuning.BLOCK_N_VECTORS) as j,
+                    c.loop(c.i64(0), some, self.block, long=True) as k,
+                ):
                     end = c.least(c.b.add(j, c.i64(tuning.BLOCK_N_VECTORS)), past)
                     count = c.least(c.i64(self.block), c.b.sub(self.k, k))
                     source = c.moved(self.y, "float", c.b.mul(k, self.apart))
                     pack(c, [self.panels, source, self.step, self.apart, self.n, count, j, end])
                     packs = self.panels, c.b.mul(c.i64(c.width), count), c.i64(0)
-                    with c.loop(*self.rows, tuning.BLOCK_M_ROWS) as i:
+                    with c.loop(*self.rows, tuning.BLOCK_M_ROWS, long=True) as i:
                         stop = c.least(c.b.add(i, c.i64(tuning.BLOCK_M_ROWS)), self.rows[1])
                         self._turned(packs, (j, end), (i, stop), k, count)
 

@@ -9,6 +9,7 @@ from functools import reduce
 from math import gcd
 
 from ..common.symbolic_size import ONE, ZERO, Dims, Key, Size
+from . import tuning
 from .llvm_builder import InstructionBuilder
 from .llvm_ir import (
     DOUBLE,
@@ -70,7 +71,11 @@ class Point:
 
 
 class Code:
-    """A module under construction, and the function of it that is being written."""
+    """A module under construction, and the function of it that is being written.
+
+    stop     where it stands that the run is to end early; None in a function that takes little time
+    bounded  whether what is being written takes little time, for it is one step of many
+    """
 
     def __init__(self, dtype: str, vector_bytes: int) -> None:
         self.dtype, self.vector_bytes = dtype, vector_bytes
@@ -83,6 +88,8 @@ class Code:
         self._symbols: dict[tuple[str, int], Value] = {}
         self._sizes: dict[Size, Value] = {}
         self.inputs: dict[str, Value] = {}
+        self.stop: Value | None = None
+        self.bounded = False
 
     def text(self) -> str:
         """The text of the module."""
@@ -93,15 +100,15 @@ class Code:
         self, name: str, kinds: Sequence[Type] = (POINTER, I64), linkage: str = "internal"
     ) -> Iterator[Function]:
         """Write a function of the module, then go on with the one that was being written."""
-        saved = self.function, self.entry, self.b, self._symbols, self._sizes, self.inputs
+        saved = self.function, self.entry, self.b, self._symbols, self._sizes, self.inputs, self.stop
         function = Function(self.module, name, VOID, kinds)
         function.linkage = linkage
-        self.function, self._symbols, self._sizes = function, {}, {}
+        self.function, self._symbols, self._sizes, self.stop = function, {}, {}, None
         self.entry, self.b = InstructionBuilder(function.block()), InstructionBuilder(function.block())
         yield function
         self.b.ret_void()
         self.entry.branch(function.blocks[1])
-        self.function, self.entry, self.b, self._symbols, self._sizes, self.inputs = saved
+        self.function, self.entry, self.b, self._symbols, self._sizes, self.inputs, self.stop = saved
 
     @contextmanager
     def task(self, name: str) -> Iterator[Function]:
@@ -191,8 +198,8 @@ class Code:
     # -- control ---------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def loop(self, start: Value, stop: Value, step: int = 1) -> Iterator[Value]:
-        """``for i in range(start, stop, step)``."""
+    def loop(self, start: Value, stop: Value, step: int = 1, long: bool = False) -> Iterator[Value]:
+        """``for i in range(start, stop, step)``; a long one stops where the run is to end early."""
         first, past = number(start), number(stop)
         if first is not None and past is not None and len(range(first, past, step)) == 1:
             yield start
@@ -203,7 +210,10 @@ class Code:
         self.b.branch(test)
         self.b.position_at_end(test)
         i = self.b.load(counter, I64)
-        self.b.cbranch(self.b.icmp_signed("<" if step > 0 else ">", i, stop), body, end)
+        more = self.b.icmp_signed("<" if step > 0 else ">", i, stop)
+        if long and self.stop is not None:
+            more = self.b.and_(more, self.b.unset(self.stop))
+        self.b.cbranch(more, body, end)
         self.b.position_at_end(body)
         yield i
         self.b.store(self.b.add(i, self.i64(step)), counter)
@@ -225,6 +235,15 @@ class Code:
         with self.when(self.b.select(condition, FALSE, TRUE)):
             yield
 
+    @contextmanager
+    def going(self) -> Iterator[None]:
+        """Unless the run is to end early: what is left out then is never read by anybody."""
+        if self.stop is None:
+            yield
+            return
+        with self.when(self.b.unset(self.stop)):
+            yield
+
     def nest(
         self,
         dims: Dims,
@@ -237,7 +256,14 @@ class Code:
 
         part  of a nest of one dimension, the first step and past the last: the first a multiple of the widest vector
         """
-        self._level(dims, tuple(o.pointer for o in operands), operands, body, wide, {}, part)
+        pointers = tuple(o.pointer for o in operands)
+        if self.stop is None or self.bounded or part or not dims or dims[0][1].known:
+            self._level(dims, pointers, operands, body, wide, {}, part)
+            return
+        stop, chunk = self.size(dims[0][1]), self.i64(_chunk(dims, wide))
+        with self.loop(self.i64(0), stop, _chunk(dims, wide), long=True) as first:
+            past = self.least(self.b.add(first, chunk), stop)
+            self._level(dims, pointers, operands, body, wide, {}, (first, past))
 
     def lanes(self, extent: Size, wide: bool) -> list[int]:
         """The widths of vectors that cover a dimension: as many of the first as fit, then of the last what is left.
@@ -268,7 +294,7 @@ class Code:
         (key, extent), *rest = dims
         first, stop = part or (self.i64(0), self.size(extent))
         if rest:
-            with self.loop(self.i64(0), stop) as i:
+            with self.loop(first, stop) as i:
                 moved = self._at(pointers, operands, key, i)
                 self._level(rest, moved, operands, body, wide, {**index, key: i})
             return
@@ -327,6 +353,13 @@ class Code:
         if width == 1:
             return self.b.extract_element(value, constant(I32, first))
         return self.b.shuffle_vector(value, value, lanes(vector(I32, width), range(first, first + width)))
+
+
+def _chunk(dims: Dims, wide: bool) -> int:
+    """Steps of the outermost dimension that take some milliseconds at most, a multiple of the widest vector."""
+    if len(dims) == 1:
+        return tuning.CHUNK if wide else tuning.CHUNK_ROWS
+    return tuning.CHUNK_ROWS if all(extent.known for _, extent in dims[1:]) else 1
 
 
 def collapsed(

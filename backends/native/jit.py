@@ -67,9 +67,9 @@ class CompiledModule:
         self._engine.finalize_object()
         self._machine = machine
 
-    def function(self, name: str) -> Callable[..., Any]:
-        """A function ``(void *, void *)`` of the module; called without the interpreter's lock."""
-        made = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(self.address(name))
+    def function(self, name: str, pointers: int = 2) -> Callable[..., Any]:
+        """A function ``(void *, void *)`` of the module, or of so many; called without the interpreter's lock."""
+        made = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * pointers)(self.address(name))
         made.owner = self  # type: ignore[attr-defined]
         return made
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-from .llvm_ir import I1, POINTER, VOID, Block, Phi, Signature, Type, Value, constant, number, vector
+from .llvm_ir import I1, I64, POINTER, VOID, Block, Phi, Signature, Type, Value, constant, number, vector
 
 COMPARE: dict[str, tuple[str, Callable[[Any, Any], bool]]] = {
     "<": ("lt", operator.lt), "<=": ("le", operator.le), ">": ("gt", operator.gt), ">=": ("ge", operator.ge),
@@ -166,6 +166,11 @@ class InstructionBuilder:
 
     def load(self, pointer: Value, type: Type, align: int = 0) -> Value:
         return self.made(type, f"load {type.text}, ptr {pointer.text}" + (f", align {align}" if align else ""))
+
+    def unset(self, pointer: Value) -> Value:
+        """Whether no other thread has set a word, looked up anew each time."""
+        word = self.made(I64, f"load atomic i64, ptr {pointer.text} monotonic, align 8")
+        return self.icmp_signed("==", word, constant(I64, 0))
 
     def store(self, value: Value, pointer: Value, align: int = 0) -> None:
         self.put(f"store {value.type.text} {value.text}, ptr {pointer.text}" + (f", align {align}" if align else ""))

@@ -20,11 +20,13 @@ def multiply(c: Code, args: Sequence[Value]) -> None:
     they are packed); x and its steps from row to row and along the inner dimension; z and its step from row to row;
     rows, columns and inner size of the whole; first, past; whether z is added to; whether the last panel comes first
     """
-    kinds = [POINTER, POINTER, I64, I64, POINTER, I64, I64, POINTER, I64, I64, I64, I64, I64, I64, I1, I1]
-    c.b.call(runtime_library.function(c, "multiply", kinds, _multiply), args)
+    assert c.stop is not None, "a task knows where to look"
+    kinds = [POINTER, POINTER, I64, I64, POINTER, I64, I64, POINTER, I64, I64, I64, I64, I64, I64, I1, I1, POINTER]
+    c.b.call(runtime_library.function(c, "multiply", kinds, _multiply), [*args, c.stop])
 
 
 def _multiply(c: Code, args: Sequence[Value]) -> None:
+    *args, c.stop = args
     table, base, step, apart, x, across, along, z, down, rows, columns, deep, first, past, adds, backwards = args
     lanes, packed = c.i64(c.width), c.b.icmp_signed("==", apart, c.i64(0))
     left = c.b.add(c.b.srem(c.b.sub(columns, c.i64(1)), lanes), c.i64(1))
@@ -113,7 +115,7 @@ def _over(
     twos = c.b.add(threes, c.b.and_(c.b.sub(vectors, threes), c.i64(-2)))
     ends = [first, c.b.add(first, threes), c.b.add(first, twos), past]
     for count, start, stop in zip((3, 2, 1), ends, ends[1:], strict=False):
-        with c.loop(start, stop, count) as k:
+        with c.loop(start, stop, count, long=True) as k:
             v = c.b.select(backwards, c.b.sub(c.b.add(start, c.b.sub(stop, c.i64(count))), k), k)
             end = c.b.mul(c.b.add(v, c.i64(count)), c.i64(c.width))
             write(v, count, c.b.icmp_signed(">", end, columns))

@@ -93,6 +93,7 @@ class Blocks:
         c = self.c
         (key, extent), *inner = dims
         target, steps = operands[-1], c.size(extent)
+        outside, c.bounded = c.bounded, True
         memory = self.room(elements * Size(2))
         one, two = memory, c.moved(memory, "float", c.size(elements))
         self._set(two, elements)
@@ -102,7 +103,7 @@ class Blocks:
                 self._set(one, elements)
             into = c.b.select(first, target.pointer, one)
             stop = c.least(c.b.add(start, c.i64(tuning.SUM_BLOCK)), steps)
-            with c.loop(start, stop) as n:
+            with c.loop(start, stop, long=True) as n:
                 here = [replace(o, pointer=c.moved(o.pointer, o.kind, c.times(n, o.along(key)))) for o in operands[:-1]]
                 nest(inner, [*here, replace(target, pointer=into)])
             with c.unless(first):
@@ -113,6 +114,7 @@ class Blocks:
                 self._set(two, elements)
         with c.when(c.b.icmp_signed(">", steps, c.i64(tuning.SUM_BLOCK))):
             self._add(two, target.pointer, elements)
+        c.bounded = outside
 
     def _set(self, address: Value, elements: Size) -> None:
         """Zeros."""

@@ -15,7 +15,7 @@ _SERIAL = count(1)
 
 
 class Task:
-    """The inside of a function ``(arguments, number of the share)``.
+    """The inside of a function ``(arguments, number of the share)``; the first argument says where to look for a stop.
 
     sizes  what they are to the caller: what is known is not among the arguments
     """
@@ -23,12 +23,13 @@ class Task:
     def __init__(self, code: Code, args: Sequence[Value], pointers: int, sizes: Sequence[Size | Value | None]) -> None:
         self.c = code
         self.table, self.share = args
-        self.pointers = [self.argument(n, POINTER) for n in range(pointers)]
-        places = count(pointers)
+        code.stop = self.argument(0, POINTER)
+        self.pointers = [self.argument(n, POINTER) for n in range(1, pointers + 1)]
+        places = count(pointers + 1)
         self.sizes = [_constant(s) or self.argument(next(places), I64) for s in sizes]
 
     def argument(self, n: int, kind: Type) -> Value:
-        """What stands at an index among the arguments: the pointers, then the sizes."""
+        """What stands at an index among the arguments: the word of the stop, the pointers, the sizes."""
         return self.c.entry.load(self.c.entry.gep(self.table, self.c.i64(n), I64), kind)
 
 
@@ -114,6 +115,8 @@ class TaskBuilder:
     ) -> None:
         """Call ``function(arguments, number of the share)`` once for each share."""
         c = self.c
+        assert c.stop is not None, "a program knows where to look"
+        pointers = (c.stop, *pointers)
         table = self.table(len(pointers) + len(sizes))
         numbers = (c.size(s) if isinstance(s, Size) else s for s in sizes)
         for n, value in enumerate((*(c.b.ptrtoint(p, I64) for p in pointers), *numbers)):

@@ -2,34 +2,33 @@
 
 A product is cut into chunks that whoever comes first takes, by one atomic word that holds a generation, how many chunks
 there are and which is next; so a helper that is late costs nothing, and which thread computes a chunk changes no bit.
-Helpers spin while a loop runs and for a moment afterwards, since one run often follows another; then they sleep on a
-semaphore. One that falls asleep while a run begins may miss it, which then is done without.
+Helpers spin while a loop runs and for a moment afterwards, since one run often follows another; then each sleeps on a
+semaphore of its own, so that those wake that may come. One that falls asleep while a run begins may miss it, which then
+is done without.
 """
 
 from __future__ import annotations
 
 import os
-import sys
 import threading
 from contextlib import suppress
-from functools import cache
 
 from ..common.forks import after_fork
 from . import runtime_library, tuning
 from .jit import CompiledModule
-
-LIMITS = ("UNROLL_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-"""Environment variables that say how many threads to use, the first that is set."""
+from .num_threads import THREADS
+from .threadpoolctl_api import know_pool
 
 TEXT = """
 @ticket = internal global i64 0, align 128
 @done = internal global i64 0, align 128
 @owner = internal global i64 0, align 128
 @active = internal global i64 0, align 128
-@asleep = internal global i64 0, align 128
+@limit = internal global i64 0, align 128
 @job = internal global ptr null, align 128
 @arguments = internal global ptr null, align 8
-@sleepers = internal global [64 x i8] zeroinitializer, align 128
+@asleep = internal global [MOST x [16 x i64]] zeroinitializer, align 128
+@semaphores = internal global [MOST x [128 x i8]] zeroinitializer, align 128
 
 declare i32 @sem_init(ptr, i32, i32)
 declare i32 @sem_post(ptr)
@@ -38,7 +37,16 @@ declare i32 @sched_yield()
 DECLARED
 
 define void @setup(ptr %0, ptr %1) {
-  %r = call i32 @sem_init(ptr @sleepers, i32 0, i32 0)
+start:
+  br label %next
+next:
+  %n = phi i64 [ 0, %start ], [ %m, %next ]
+  %semaphore = getelementptr [128 x i8], ptr @semaphores, i64 %n
+  %r = call i32 @sem_init(ptr %semaphore, i32 0, i32 0)
+  %m = add i64 %n, 1
+  %more = icmp ult i64 %m, MOST
+  br i1 %more, label %next, label %out
+out:
   ret void
 }
 
@@ -68,13 +76,20 @@ none:
 
 define void @helper(ptr %0, ptr %1) {
 start:
+  %number = ptrtoint ptr %0 to i64
+  %asleep = getelementptr [16 x i64], ptr @asleep, i64 %number
+  %semaphore = getelementptr [128 x i8], ptr @semaphores, i64 %number
   br label %sleep
 sleep:
-  %a = atomicrmw add ptr @asleep, i64 1 seq_cst
-  %r = call i32 @sem_wait(ptr @sleepers)
+  store atomic i64 1, ptr %asleep seq_cst, align 8
+  %r = call i32 @sem_wait(ptr %semaphore)
   br label %spin
 spin:
-  %n = phi i64 [ LINGER, %sleep ], [ LINGER, %spin ], [ %m, %linger ]
+  %n = phi i64 [ LINGER, %sleep ], [ LINGER, %help ], [ %m, %linger ]
+  %limit = load atomic i64, ptr @limit acquire, align 8
+  %may = icmp slt i64 %number, %limit
+  br i1 %may, label %help, label %sleep
+help:
   call void @work()
   PAUSE
   %on = load atomic i64, ptr @active acquire, align 8
@@ -86,22 +101,41 @@ linger:
   br i1 %more, label %spin, label %sleep
 }
 
-define internal i64 @begin(i64 %helpers) {
+define void @limited(ptr %0, ptr %1) {
+  %n = ptrtoint ptr %0 to i64
+  store atomic i64 %n, ptr @limit release, align 8
+  ret void
+}
+
+define internal i64 @begin(i64 %0) {
+  %limit = load atomic i64, ptr @limit acquire, align 8
+  %fewer = icmp slt i64 %limit, %0
+  %helpers = select i1 %fewer, i64 %limit, i64 %0
+  %any = icmp sgt i64 %helpers, 0
+  br i1 %any, label %ask, label %alone
+ask:
   %swap = cmpxchg ptr @owner, i64 0, i64 1 acq_rel acquire
   %mine = extractvalue { i64, i1 } %swap, 1
   br i1 %mine, label %wake, label %alone
 wake:
   store atomic i64 1, ptr @active seq_cst, align 8
-  %asleep = atomicrmw xchg ptr @asleep, i64 0 seq_cst
-  br label %some
-some:
-  %n = phi i64 [ 0, %wake ], [ %m, %post ]
-  %more = icmp ult i64 %n, %asleep
-  br i1 %more, label %post, label %out
+  br label %next
+next:
+  %n = phi i64 [ 0, %wake ], [ %m, %following ]
+  %more = icmp ult i64 %n, %helpers
+  br i1 %more, label %look, label %out
+look:
+  %flag = getelementptr [16 x i64], ptr @asleep, i64 %n
+  %was = atomicrmw xchg ptr %flag, i64 0 seq_cst
+  %sleeps = icmp ne i64 %was, 0
+  br i1 %sleeps, label %post, label %following
 post:
-  %r = call i32 @sem_post(ptr @sleepers)
+  %semaphore = getelementptr [128 x i8], ptr @semaphores, i64 %n
+  %r = call i32 @sem_post(ptr %semaphore)
+  br label %following
+following:
   %m = add i64 %n, 1
-  br label %some
+  br label %next
 out:
   ret i64 1
 alone:
@@ -181,47 +215,44 @@ out:
 """
 
 
-def threads() -> int:
-    """How many threads a product may use, this one included."""
-    for name in LIMITS:
-        value = os.environ.get(name, "").split(",")[0]
-        if value.isdecimal() and int(value) > 0:
-            return min(int(value), tuning.MAX_THREADS)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, tuning.MAX_THREADS)
-
-
 NAMES = ("unroll_pool_run", "unroll_pool_end")
 
 
 class Pool:
-    """The helpers of this process."""
+    """The helpers of this process, as many as programs may use; how many of them come is a word of its own."""
 
-    def __init__(self, helpers: int) -> None:
+    def __init__(self) -> None:
         pause = "call void @llvm.x86.sse2.pause()" if os.uname().machine in ("x86_64", "AMD64") else ""
-        text = TEXT.replace("LINGER", str(tuning.LINGER)).replace("PAUSE", pause)
-        text = text.replace("DECLARED", pause.replace("call", "declare"))
+        text = TEXT
+        limits = {"LINGER": str(tuning.LINGER), "MOST": str(tuning.MAX_THREADS)}
+        for word, value in {**limits, "PAUSE": pause, "DECLARED": pause.replace("call", "declare")}.items():
+            text = text.replace(word, value)
         self._compiled = CompiledModule(text)
         self._compiled.function("setup")(None, None)
         self.addresses = {name: self._compiled.address(name.removeprefix("unroll_pool_")) for name in NAMES}
-        helper = self._compiled.function("helper")
+        self._helper, self._limit = self._compiled.function("helper"), self._compiled.function("limited")
+        self._made = 0
+        self.tell()
+
+    def tell(self) -> None:
+        """Let there be as many helpers as programs may use, and no more come than may."""
+        self._limit(THREADS.limit - 1, None)
         with suppress(RuntimeError):  # no more threads can be had: who does the work does it with fewer
-            for _ in range(helpers):
-                threading.Thread(target=helper, args=(None, None), name="unroll helper", daemon=True).start()
-
-
-@cache
-def _helpers(process: int) -> int:
-    return threads() - 1 if sys.platform == "linux" else 0
+            while self._made < helpers():
+                number = self._made, None
+                threading.Thread(target=self._helper, args=number, name="unroll helper", daemon=True).start()
+                self._made += 1
 
 
 def helpers() -> int:
-    """How many threads help this one."""
-    return _helpers(os.getpid())
+    """How many threads may help this one in a program that is compiled now."""
+    return THREADS.most - 1
 
 
 def _make() -> tuple[object, dict[str, int]]:
-    made = Pool(helpers())
+    made = Pool()
+    THREADS.tell = made.tell
+    know_pool()
     return made, made.addresses
 
 
@@ -234,4 +265,5 @@ def start() -> None:
 @after_fork
 def _none_came() -> None:
     """A fork has helpers of its own; programs compiled before it do their work alone."""
+    THREADS.tell = None
     runtime_library.forget(NAMES)

@@ -32,6 +32,14 @@ MIN_ELEMENTS_PACKING = 64
 """Elements of a matrix worth packing."""
 SWITCH_INTERVAL = 0.0002
 """Seconds until the thread that writes a program lets one that compiles go on."""
+LONG = 0.05
+"""Seconds of a call worth making in another thread, so that Ctrl-C can end it."""
+PATIENCE = 0.1
+"""Seconds after which the thread that waits for a call looks whether there was a signal, where nothing wakes it."""
+CHUNK = 2**16
+"""Elements side by side until a look whether the run is to end."""
+CHUNK_ROWS = 2**6
+"""Rows until such a look; a multiple of the widest vector, too."""
 SUM_BLOCK = 128
 """Steps in a block: to add a block up once more costs as much as one of them."""
 SUM_BLOCKS = 32

@@ -23,7 +23,7 @@ PACKAGES = (
     "cupy-cuda12x",
     "cupy-cuda13x",
 )
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+THREADS = ("UNROLL_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def rows() -> list[tuple[str, str]]:

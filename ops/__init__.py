@@ -1,7 +1,7 @@
 """The operations of the template language, as functions: `ops.tanh`, `ops.sum`, and `define` for one of your own."""
 
 from .batch import batch_mean, batch_norm
-from .composite import bce_with_logits, cross_entropy, huber, layer_norm, mse, nll
+from .composite import bce_with_logits, cross_entropy, huber, layer_norm, mse, nll, observed
 from .contract import dot, einsum, matmul, outer
 from .core import OPS, Notation, Op, Symbolic, composite, define, infix, undefined
 from .cumulative import cumprod, cumsum, prod
@@ -132,6 +132,7 @@ __all__ = [
     "normal",
     "normal_log_prob",
     "not_equal",
+    "observed",
     "one_hot",
     "outer",
     "pick",

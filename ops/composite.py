@@ -1,4 +1,4 @@
-"""Losses and normalisation, written from the other operations; no derivative rule stands here."""
+"""Losses, normalisation and missing data, written from the other operations; no derivative rule stands here."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from .core import Array, Operand, Symbolic, composite
 from .errors import DTypeError, ShapeError
-from .pointwise import clip, softplus, sqrt
+from .pointwise import clip, isfinite, softplus, sqrt, where
 from .reduce import as_symbol, cross_entropy_op, log_softmax, mean, sum
 from .shape_ops import pick
 
@@ -84,3 +84,30 @@ def layer_norm(
     y = centred * (1 / sqrt(mean(centred * centred, axis, keepdims=True) + eps))
     y = y if gain is None else y * gain
     return y if bias is None else y + bias
+
+
+@composite
+def observed(value: Operand, otherwise: Operand) -> Symbolic:
+    """The value where it is finite, `otherwise` where it is missing: nan or infinite, element by element.
+
+    Shapes as for `where`. What is computed from the result has no nan in it, and neither have gradients, since missing
+    numbers go no further: give it the data themselves. (The gradient of ``where(isfinite(y), (y - m)**2, 0)`` by m is
+    0 * nan.) With a prediction for `otherwise` the residual ``observed(y, m) - m`` is 0 where y is missing, and so is
+    its gradient: a loss of residuals leaves these out. With a draw for it missing values are drawn.
+
+    Raises DTypeError for labels, of which none is nan.
+
+    >>> from unroll import Template, ops, t
+    >>> g = Template("gaps"); y, a, z = g.input("y"), g.param("a"), g.variable("z", ())
+    >>> z[0] = 0
+    >>> z[t] = ops.observed(y[t], a * z[t-1])
+    >>> g.loss = ops.sum((z[t] - a * z[t-1])**2, over=t)
+    >>> loss, grads = g.compile("numpy").value_and_grad({"a": 0.5}, y=[1.0, float("nan"), 1.25])
+    >>> float(loss), float(grads["a"])      # 1, 0 and 1 for the steps; a counts twice in the last
+    (2.0, -2.0)
+    """
+    value = as_symbol(value)
+    if value.dtype != "float":
+        what = f"observed takes numbers, which may be nan, and these are {value.dtype}"
+        raise DTypeError(f"{what}; say which are there yourself, where(seen, value, otherwise)")
+    return where(isfinite(value), value, otherwise)

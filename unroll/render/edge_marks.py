@@ -115,7 +115,7 @@ def switches(system: System) -> dict[str, frozenset[str]]:
             (equation,) = inner
         ways = equation.args[1:]
         if equation.op == "where" and all(isinstance(a, Ref) and not is_hidden(a.name) for a in ways):
-            found[name] = _made_of(system, equation.args[0])
+            found[name] = _made_of(system, equation.args[0]) - {r.name for r in equation.refs[1:]}
     return found
 
 

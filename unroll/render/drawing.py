@@ -125,7 +125,7 @@ class Drawing:
         """
         return svg_text(self.picture, prefix)
 
-    def save(self, target: Target, *, format: str | None = None, dpi: float | None = None) -> None:
+    def save(self, path: Target, *, format: str | None = None, dpi: float | None = None) -> None:
         """Write the diagram to a path, or to a file that is open for bytes, such as ``io.BytesIO()``.
 
         format  "svg", "png", "pdf", "dot" or "gv"; by default the suffix names it
@@ -133,7 +133,7 @@ class Drawing:
 
         Raises RenderError.
         """
-        Output(target, format, dpi).write(self)
+        Output(path, format, dpi).write(self)
 
     def encoded(self, form: str, dpi: float = DPI) -> bytes:
         """The diagram as the bytes of a file of this format. Raises RenderError where no engine makes it."""

@@ -13,18 +13,18 @@ from ..compiler.pipeline import compile_system
 from ..compiler.program import Program
 from ..compiler.report import Report, explain
 from ..errors import from_call
-from ..ir.names import LOSS, TANGENT
+from ..ir.names import LOSS
 from ..ir.system import Ref, System, visible
-from ..transform.higher_order import hessian_system, tangent_system
 from ..transform.intervention import clamped
 from ..types import Array, ExampleLengths, Outputs, Params, Seed
 from ..unfold.lengths import batch_size, length, used_ends
 from .arguments import Extras
+from .derivatives import Derivatives
 from .described import Described
 from .generate import Generated, generate, stops
 from .initializers import check_picklable, initial
 from .programs import Compiled, Programs
-from .queries import Key, Names, Queries, instances, one, second
+from .queries import Key, Names, Queries, instances
 from .sequence_lengths import LengthReader
 from .stream import Stepper, Stream
 
@@ -32,7 +32,7 @@ CLAMPED = 64
 """Sets of instances to clamp for which a net keeps what it compiled."""
 
 
-class Net(Described):
+class Net(Derivatives, Described):
     """A template ready to run; made by `Template.compile`.
 
     Arrays are time-first, ``(T, B, ...)``, or ``(B, T, ...)`` with ``batch_first=True``; the batch axis may be left
@@ -227,97 +227,6 @@ class Net(Described):
         results = built.call(params, given.arrays, extras=Extras(seed, ends=given.ends))
         value, grads = results.values[LOSS][()], results.gradients(names)
         return (value, grads) if outputs == () else (value, grads, results.asked(wanted, single=False))
-
-    @from_call
-    def jvp(
-        self,
-        params: Params | None,
-        tangents: Mapping[str, Any] | None = None,
-        of: str = "loss",
-        /,
-        *,
-        lengths: ExampleLengths = None,
-        seed: Seed = None,
-        **arrays: Array,
-    ) -> Outputs:
-        """The value of the loss (or of a variable `of`) and its derivative along `tangents`.
-
-        tangents  arrays like the params or inputs they are directions of, by name; the rest stay fixed
-
-        Forward mode, obtained as the adjoint of the adjoint by its seed (the adjoint is linear in it).
-        """
-        tangents = second(tangents, "jvp", "tangents")
-        names = tuple(sorted(tangents))
-        if one(of, "jvp") == "loss":
-            self._programs.need_loss()
-        self._names.need(names, "tangent")
-        given = self._lengths(lengths, arrays, tangents)
-        directions = {f"{n}~tangent": given.directions[n] for n in names}
-        key, made = ("jvp", of, *names), lambda: tangent_system(self._programs.simple, names, of)
-        built = self._programs.get(key, made, tuple(directions), given.along)
-        results = built.call(params, given.arrays, directions, Extras(seed, ends=given.ends))
-        value, tangent = results[of], results[TANGENT]
-        if of == "loss" and value.ndim:
-            return self.backend.mean(value), self.backend.mean(tangent)
-        return value, tangent
-
-    @from_call
-    def vjp(
-        self,
-        params: Params | None,
-        cotangents: Mapping[str, Any] | None = None,
-        /,
-        wrt: Names = None,
-        *,
-        lengths: ExampleLengths = None,
-        seed: Seed = None,
-        **arrays: Array,
-    ) -> tuple[dict[str, Any], dict[Any, Any]]:
-        """The values of variables, and the gradient of their products with `cotangents`, added up.
-
-        cotangents  arrays like the variables, by name
-        wrt         as for `value_and_grad`; a param's gradient is a sum over the batch, not an average
-
-        With a cotangent of one 1 and else 0 it is a row of a Jacobian: ``dh[t]/dh[s]`` for every s at once.
-        """
-        cotangents = second(cotangents, "vjp", "cotangents")
-        names, of = self._names.wrt(wrt), self._names.whole(cotangents)
-        wanted = self._names.wanted(of)
-        seeds = {n: f"{n}~seed" for n in of}
-        given = self._lengths(lengths, arrays, cotangents)
-        directions = {seeds[n]: given.directions[n] for n in of}
-        key, made = ("vjp", of, names), lambda: self._programs.adjoint(names, wanted, seeds)
-        built = self._programs.get(key, made, tuple(directions), given.along)
-        results = built.call(params, given.arrays, directions, Extras(seed, ends=given.ends))
-        return results.asked(of, single=False), results.gradients(names)
-
-    @from_call
-    def hessian_vector(
-        self,
-        params: Params | None,
-        vector: Mapping[str, Any] | None = None,
-        /,
-        *,
-        lengths: ExampleLengths = None,
-        seed: Seed = None,
-        **arrays: Array,
-    ) -> dict[str, Any]:
-        """The Hessian of the batch-averaged loss by the params, times `vector`: the adjoint of the adjoint.
-
-        vector  arrays like the params, by name; names left out count as zero
-        """
-        self._programs.need_loss()
-        vector = second(vector, "hessian_vector", "vector")
-        names = tuple(sorted(vector))
-        self._names.need(names, "vector")
-        given = self._lengths(lengths, arrays, vector)
-        directions = {f"{n}~vector": given.directions[n] for n in names}
-        key, made = ("hessian", *names), lambda: hessian_system(self._programs.simple, names)
-        built = self._programs.get(key, made, tuple(directions), given.along)
-        results = built.call(params, given.arrays, directions, Extras(seed, ends=given.ends))
-        scale = results.bound.batch if self._programs.per_example(given.along) else 1
-        with self.backend.quiet():
-            return {name: value / scale for name, value in results.values.items()}
 
     @from_call
     def program(self, names: Names = None, *, grad: bool = False) -> Program:

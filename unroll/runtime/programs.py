@@ -21,9 +21,10 @@ from ..transform.label_checks import counted, lookups
 from ..transform.no_steps import without_steps
 from ..transform.ragged import lifted, ragged
 from ..transform.simplify import reduced
+from ..transform.two_halves import Halves, halved
 from ..transform.verify import check_results
 from ..types import Params
-from .arguments import PLAIN, Binder, Extras
+from .arguments import PLAIN, Binder, Bound, Extras
 from .checked_labels import Checked
 from .queries import Key, gradients, instance_at, parted
 from .results import Results
@@ -51,13 +52,25 @@ class Compiled:
         extras: Extras = PLAIN,
     ) -> Results:
         """Check the arrays and run."""
-        bound = self.binder(params, arrays, directions, extras)
+        return self.run(self.binder(params, arrays, directions, extras))
+
+    def run(self, bound: Bound) -> Results:
+        """Run on arrays that are bound."""
         run = self.executable
         if not self.binder.steps.plain(bound.lengths):
             run = self.specialised(frozenset(end for end, n in bound.lengths.items() if n == 0))
         values = run(bound.values, bound.lengths, bound.batch)
         check_results(self.system, values, bound.lengths, bound.batch, self.averaged[:1])
         return Results(self.system, bound, values, self.binder.batch_first)
+
+
+@dataclass(frozen=True)
+class CompiledHalves:
+    """A forward pass and its backward pass, and the outputs of the first by the inputs of the second."""
+
+    first: Compiled
+    then: Compiled
+    kept: Mapping[str, str]
 
 
 class Programs:
@@ -72,6 +85,7 @@ class Programs:
         self.system, self.backend, self.options, self.batch_first = system, backend, options, batch_first
         self.simple = reduced(system, _roots(system))
         self.compiled: dict[Any, Compiled] = {}
+        self._halves: dict[Any, Halves] = {}
         self._lifted: dict[tuple[Axis, ...], tuple[Axis, ...]] = {(): ()}
 
     def forward(self, wanted: Mapping[Key, Ref], along: Along = EQUAL) -> Compiled:
@@ -88,6 +102,24 @@ class Programs:
             return self.adjoint(names, {LOSS: Ref("loss"), **wanted})
 
         return self.get(("grad", names, *wanted), make, (), along, means)
+
+    def two_halves(
+        self, of: Sequence[str], wanted: Mapping[Key, Ref], names: tuple[Key, ...], along: Along = EQUAL
+    ) -> CompiledHalves:
+        """The program of outputs, and that of the gradients of their products with ``n~seed`` for each n of `of`."""
+        each = self._lifting(along.each)
+        seeds = {n: f"{n}~seed" for n in of}
+        key = (tuple(wanted), names, each)
+        found = self._halves.get(key)
+        if found is None:
+            whole = self.adjoint(names, wanted, seeds)
+            whole = lifted(whole, each) if each else whole
+            found = self._halves[key] = halved(
+                self.needed(whole), tuple(wanted), {s: whole.decls[s] for s in seeds.values()}
+            )
+        first = self.get(("first", *wanted, None, *names), lambda: found.first, (), along)
+        then = self.get(("then", *wanted, None, *names), lambda: found.then, tuple(seeds.values()), along)
+        return CompiledHalves(first, then, found.kept)
 
     def get(
         self,

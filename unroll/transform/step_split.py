@@ -47,9 +47,9 @@ def cut(system: System, axis: Axis = TIME) -> Cut:
     outputs = {key: needs.freed_ref(ref) for key, ref in system.outputs.items()}
     asked = [r.name for r in outputs.values()]
     read = [n for n in dict.fromkeys((*asked, *(r.name for e in steps for r in e.refs))) if n in free]
-    given = {n: _running(free[n]) for n in read if free[n].kind in ("input", "param")}
+    given = {n: whole_of(free[n]) for n in read if free[n].kind in ("input", "param")}
     written = [e.out for n in read for e in once if e.out.name == n]
-    passed = {needs.name(out) if out != _running(free[out.name]) else out.name: out for out in written}
+    passed = {needs.name(out) if out != whole_of(free[out.name]) else out.name: out for out in written}
     first = {needs.name(ref): needs.freed_ref(ref) for ref in states}
     context = replace(
         system, decls=free, equations=tuple(once), outputs={**first, **passed, **given}, loss=None, stop=None
@@ -58,28 +58,29 @@ def cut(system: System, axis: Axis = TIME) -> Cut:
     decls.update({n: free[n] if n in given or n in decls else replace(free[n], kind="variable") for n in read})
     for key, ref in (*passed.items(), *((needs.name(ref), ref) for ref in states)):
         decl = free.get(ref.name) or system.decls[ref.name]
-        decls[key] = _input(replace(decl, name=key, axes=ref.running))
+        decls[key] = as_input(replace(decl, name=key, axes=ref.running))
         if key != ref.name:
-            steps.append(_boundary(ref, decls[key]))
+            steps.append(boundary(ref, decls[key]))
     after = {needs.name(ref): needs.at_the_end(ref) for ref in states}
     step = replace(system, decls=decls, equations=tuple(steps), outputs={**outputs, **after}, loss=None, stop=None)
     return Cut(context, tuple(given), step, {str(ref): needs.name(ref) for ref in states})
 
 
-def _running(decl: Decl) -> Ref:
+def whole_of(decl: Decl) -> Ref:
+    """All steps 1..T of a name."""
     return Ref(decl.name, tuple(map(running, decl.axes)))
 
 
-def _input(decl: Decl) -> Decl:
+def as_input(decl: Decl) -> Decl:
     """The declaration of what is passed to the steps; one value for all examples and steps is as good as a param."""
     alone = not decl.batched and not decl.axes and decl.dtype == "float"
     return replace(decl, kind="param" if alone else "input", of=None, detail=None)
 
 
-def _boundary(ref: Ref, given: Decl) -> Equation:
+def boundary(ref: Ref, given: Decl) -> Equation:
     """`ref`, which stands outside the steps 1..T of some axis, takes the value of an input."""
     domain = tuple(map(whole, given.axes))
-    return Equation(ref, "copy", (_running(given),), (), domain, given.batched, "sum", given.source)
+    return Equation(ref, "copy", (whole_of(given),), (), domain, given.batched, "sum", given.source)
 
 
 class _Needs:

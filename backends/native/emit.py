@@ -93,7 +93,7 @@ class _Emitter:
         self.memory = Memory(self.c, self.layouts, {})
         self.packs: list[tuple[str, Size, int]] = []
         self.tasks: list[CompiledModule] = []
-        self.examples = BATCH
+        self.examples, self.number = BATCH, 0
         self.statements = Statements(self.memory, self.sums)
         self.nests = Nests(self.statements)
         self.sharing = TaskBuilder(self.c, helpers)

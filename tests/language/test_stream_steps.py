@@ -29,10 +29,12 @@ def samples(steps: int, *batch: int) -> Any:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("cell", [cells.lstm, cells.gru, cells.mgu])
+@pytest.mark.parametrize("cell", [cells.elman, cells.lstm, cells.gru, cells.mgu])
+@pytest.mark.parametrize("units", [5, 65])
 @pytest.mark.parametrize("batch", [(), (1,), (4,)])
-def test_a_sample_at_a_time_is_one_run(backend: str, cell: Any, batch: tuple[int, ...]) -> None:
-    made, x = net(backend, cell), samples(9, *batch)
+def test_a_sample_at_a_time_is_one_run(backend: str, cell: Any, units: int, batch: tuple[int, ...]) -> None:
+    """With weights that are joined before they are packed, and with one that is packed as it is."""
+    made, x = net(backend, cell, units), samples(9, *batch)
     params = made.init(seed=0)
     stream = made.stream(params, "h")
     got = [stream(x=x[k : k + 1]) for k in range(9)]

@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..dependence.flows import operations
-from ..dependence.loop_order import plan
+from ..dependence.analysis import analysis
 from ..errors import NonFiniteError
 from ..ir.axes import Axis
 from ..ir.system import Const, Equation, Operand, Ref, System
@@ -31,7 +30,7 @@ class ReferenceExecutable(AbstractExecutable):
     """
 
     def __init__(self, system: System, options: Options) -> None:
-        plan(operations(system), system.axes)
+        _ = analysis(system).order
         self.system = system
         self.options = options
         self.dtype = np.dtype(options.dtype)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from functools import wraps
+from functools import cached_property, wraps
 from inspect import Parameter, Signature
 from keyword import iskeyword
 from typing import Any, NoReturn, ParamSpec, TypeVar, cast
@@ -84,18 +84,20 @@ class Op:
     def __repr__(self) -> str:
         return f"<op {self.name}>"
 
+    @cached_property
+    def letters(self) -> tuple[str, ...]:
+        """The kind letter of each operand; of those of which there may be any number, the one letter and ``*``."""
+        return tuple(self.kinds.split("->")[0].split(","))
+
     def operand_kinds(self, count: int) -> tuple[str, ...]:
         """The kind letter of each of `count` operands; a trailing ``*`` repeats."""
-        letters = self.kinds.split("->")[0].split(",")
-        if letters[-1].endswith("*"):
-            letters = [letters[0][:1]] * count
-        return tuple(letters)
+        return (self.letters[0][:1],) * count if self.letters[-1].endswith("*") else self.letters
 
     def rule(self, position: int) -> Rule | None:
         """The derivative rule of one operand; variadic operations share one rule, which gets `position`."""
         if self.operand_kinds(position + 1)[min(position, len(self.vjp) - 1)] in "ib" and len(self.vjp) > position:
             return None
-        if self.kinds.split("->")[0].endswith("*"):
+        if self.letters[-1].endswith("*"):
             shared = self.vjp[0]
             return None if shared is None else lambda g, y, *args, **attrs: shared(position, g, y, *args, **attrs)
         return self.vjp[position]
@@ -190,6 +192,15 @@ class Notation:
     text: str
     strength: int
     operands: tuple[int, ...]
+
+    @cached_property
+    def signs(self) -> tuple[str, ...]:
+        """What stands before each operand, and behind the last."""
+        found, rest = [], self.text
+        for position in range(len(self.operands)):
+            before, _, rest = rest.partition(f"{{{position}}}")
+            found.append(before)
+        return (*found, rest)
 
 
 def infix(symbol: str, strength: int) -> Notation:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Literal
 
 from .core import Op
@@ -19,6 +20,11 @@ def result_kind(op: Op, kinds: Sequence[Dtype], weak: Sequence[bool]) -> tuple[D
     `kinds` are the operands' kinds; `weak` marks Python numbers, which take the kind of what they meet.
     Raises DTypeError, naming the operand by position.
     """
+    return _result_kind(op, tuple(kinds), tuple(weak))
+
+
+@lru_cache(1024)  # the same few for thousands of operations
+def _result_kind(op: Op, kinds: tuple[Dtype, ...], weak: tuple[bool, ...]) -> tuple[Dtype, tuple[Dtype, ...]]:
     letters = op.operand_kinds(len(kinds))
     if len(letters) != len(kinds):
         raise DTypeError(f"{op.name} takes {len(letters)} operands, got {len(kinds)}")

@@ -35,6 +35,8 @@ def size(shape: Shape) -> int:
 
 def broadcast(shapes: Sequence[Shape], attrs: Attrs | None = None) -> Shape:
     """The common shape under NumPy's rule: aligned at the right, size 1 stretches."""
+    if shapes and all(s == shapes[0] for s in shapes):
+        return tuple(shapes[0])
     rank = max((len(s) for s in shapes), default=0)
     result = []
     for position in range(rank):

@@ -208,8 +208,8 @@ class Template(Display):
         """A copy of the builder in which every variable has its axes."""
         copy = self._builder.copy()
         for name, decl in copy.decls.items():
-            axes = tuple(TIME if a.name == "?" else a for a in decl.axes)
-            copy.decls[name] = replace(decl, axes=axes)
+            if any(a.name == "?" for a in decl.axes):
+                copy.decls[name] = replace(decl, axes=tuple(TIME if a.name == "?" else a for a in decl.axes))
         return copy
 
     @from_call

@@ -6,12 +6,13 @@ Of each access the elements before the first, those from one step to the next, a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ...compiler.nests import ZERO, AffineIndex, Coordinate, Digit
 from ...compiler.statements import Access, View
 from ...ir.axes import Index, Range
 from ...ops.shapes import as_slice
+from ...records import record
 from .memory_layout import Layout
 from .symbolic_size import EXAMPLES, Key, Size
 
@@ -19,7 +20,7 @@ Move = tuple[Index, Index, Size]
 """A step, the one that the memory begins with, and the elements from one to the next."""
 
 
-@dataclass(frozen=True)
+@record
 class Located:
     """What an access reads in memory, seen through its views: where it begins, and the strides from there.
 

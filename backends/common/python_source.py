@@ -39,25 +39,27 @@ class Names:
         return made
 
 
+DERIVATIVE = re.compile(r"(.*?)~(\d*)(\.\d+)?$")
+OTHERS = re.compile(r"[^A-Za-z0-9]+")
+
+
 def _plain(name: str) -> str:
     base, marks = name, ""
-    while match := re.match(r"(.*?)~(\d*)(\.\d+)?$", base):
+    while "~" in base and (match := DERIVATIVE.match(base)):
         marks = f"d{match[2]}_{marks}"
         base = match[1] + (match[3] or "")
-    return re.sub(r"[^A-Za-z0-9]+", "_", marks + base).strip("_")
+    return OTHERS.sub("_", marks + base).strip("_")
 
 
 def linear(terms: Mapping[str, int], constant: int) -> str:
     """A sum such as ``T - 1`` or ``t``, written as a person would."""
     parts = [name if factor == 1 else f"{factor} * {name}" for name, factor in terms.items() if factor > 0]
-    minus = [name if factor == -1 else f"{-factor} * {name}" for name, factor in terms.items() if factor < 0]
-    text = " + ".join(parts) or ("" if minus else str(constant))
-    if not parts and not minus:
-        return str(constant)
-    if minus and not parts:
-        text = str(constant)
-        constant = 0
-    text += "".join(f" - {m}" for m in minus)
+    if not parts:
+        parts, constant = [str(constant)], 0
+    text = " + ".join(parts)
+    for name, factor in terms.items():
+        if factor < 0:
+            text += f" - {name}" if factor == -1 else f" - {-factor} * {name}"
     if constant:
         text += f" + {constant}" if constant > 0 else f" - {-constant}"
     return text
@@ -65,17 +67,16 @@ def linear(terms: Mapping[str, int], constant: int) -> str:
 
 def difference(index: Index, base: Index, running: Mapping[Axis, tuple[str, int]]) -> tuple[dict[str, int], int]:
     """``index - base`` as a sum; `running` says which loop variable, and offset, a running step is."""
-    terms: dict[str, int] = {}
-    constant = index.shift - base.shift
-    if index.runs and index.axis is not None:
+    name, constant = index.anchor, index.shift - base.shift
+    if index.axis is not None and index.runs:
         name, offset = running[index.axis]
-        terms[name] = 1
         constant += offset
-    elif index.anchor:
-        terms[index.anchor] = 1
+    if name == base.anchor:
+        return {}, constant
+    terms = {name: 1} if name else {}
     if base.anchor:
-        terms[base.anchor] = terms.get(base.anchor, 0) - 1
-    return {name: factor for name, factor in terms.items() if factor}, constant
+        terms[base.anchor] = -1
+    return terms, constant
 
 
 def load(text: str, name: str, scope: dict[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ def unsupported(system: System, known: Collection[str]) -> str:
 
 def spans(system: System, e: Equation, loops: Collection[Axis]) -> tuple[Range, ...]:
     """The ranges of a domain along which no loop runs, in the order of the system's axes."""
-    return tuple(r for a in system.axes for r in e.domain if r.axis == a and a not in loops)
+    return tuple([e.ranges[a] for a in system.axes if a in e.ranges and a not in loops])
 
 
 def conditional(body: Sequence[Compute], loops: Sequence[Repeat]) -> tuple[Guard, list[Compute]]:

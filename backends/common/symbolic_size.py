@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from ...ir.axes import Axis, Range
+from ...records import record
 
 Symbol = tuple[str, int]
 """An end and what is added to it, ``("T", 1)``, never below 0; or ``(BATCH_END, 0)``, the batch size."""
 
 
-@dataclass(frozen=True)
+@record
 class Size:
     """``factor`` times a product of symbols, in sorted order."""
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import reduce
 from math import gcd
 
+from ...records import record
 from ..common.symbolic_size import ONE, ZERO, Dims, Key, Size
 from . import tuning
 from .llvm_builder import InstructionBuilder
@@ -34,7 +35,7 @@ from .llvm_ir import (
 )
 
 
-@dataclass(frozen=True)
+@record
 class Strided:
     """Elements in memory along named dimensions; a dimension it lacks has stride 0.
 
@@ -53,7 +54,7 @@ class Strided:
         return self.strides.get(key, ZERO)
 
 
-@dataclass(frozen=True)
+@record
 class Point:
     """Where a loop nest stands: one point, or `width` neighbours along the innermost dimension.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import reduce
 
 from ...compiler.decompose import decomposed
@@ -11,6 +11,7 @@ from ...compiler.nests import Nest
 from ...compiler.statements import Access, Argument, Compute
 from ...ir.axes import Axis, Index, Range
 from ...ir.system import Const
+from ...records import record
 from ..common.addressing import located
 from ..common.memory_layout import Layout
 from ..common.statement_queries import of_nothing
@@ -24,7 +25,7 @@ from .sums import Blocks, long, reduced, region
 Wide = Callable[[Dims, Sequence[Strided]], bool]
 
 
-@dataclass(frozen=True)
+@record
 class Combine:
     """How several values of one left-hand side join, and the number that changes nothing."""
 
@@ -65,7 +66,7 @@ class Partial:
         return reduce(join, (self.c.total(self.c.b.load(s, kinds[w]), join) for w, s in self.slots.items()))
 
 
-@dataclass(frozen=True)
+@record
 class Operand:
     """A view of a name's memory where a statement reads it: strides by dimension, per-example axes in order."""
 
@@ -85,7 +86,7 @@ class Operand:
         return Strided(self.pointer, strides, self.kind, fresh)
 
 
-@dataclass(frozen=True)
+@record
 class Where:
     """The loops around a statement (axis -> its running step here), the ranges that it spans at once, the examples."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from ...compiler.statements import Access, Fuse, access_shape
-from ...ir.axes import Range, fixed, last
+from ...ir.axes import Range
 from . import tuning
 from .source_writer import COUNT, SourceWriter, count
 
@@ -36,11 +36,9 @@ def local(writer: SourceWriter, step: Fuse) -> dict[str, str]:
 
 def _follows(writer: SourceWriter, access: Access, span: Range) -> bool:
     """True if a step of the span stands at a known position, counted from the beginning of the buffer."""
-    buffer, axes = writer.buffers.get(access.ref.name), writer.system.decls[access.ref.name].axes
-    kept = {r.axis: r for r in buffer.axes} if buffer else {a: Range(a, fixed(1), last(a)) for a in axes}
-    for index, axis in zip(access.ref.index, axes, strict=True):
-        if index.runs and index.axis == span.axis and axis in kept:
-            first = kept[axis].lo
-            if first.anchor or span.lo.shift + index.shift < first.shift:
-                return False
+    for n, held in writer.stored(access.ref.name).steps:
+        index, first = access.ref.index[n], held.lo
+        moves = index.runs and held.axis == span.axis
+        if moves and (first.anchor or span.lo.shift + index.shift < first.shift):
+            return False
     return True

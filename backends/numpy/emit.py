@@ -14,6 +14,7 @@ from ...compiler.statements import Access, Compute, Fuse, Repeat, Step, View, gu
 from ...ir.axes import Axis, Index, Range, fixed, last
 from ...ir.system import Ref
 from ..common.python_source import difference, linear
+from ..common.statement_queries import spans
 from .blocks import blocks, local
 from .operand import Where
 from .scan import call, recurrence
@@ -208,6 +209,8 @@ class Emitter:
         """The names, and what lies in the same memory as they do."""
         found = set(names)
         hosts = {b.inside[0] for n in found if (b := self.writer.buffers[n]).inside is not None}
+        if not hosts:
+            return frozenset(found)
         return frozenset(
             found | hosts | {n for n, b in self.writer.buffers.items() if b.inside and b.inside[0] in hosts}
         )
@@ -222,11 +225,12 @@ class Emitter:
         e, offsets = step.equation, dict(step.offsets)
         where = Where(
             {axis: (name, offsets[axis]) for axis, (name, _) in loops.items()},
-            tuple(r for a in self.system.axes for r in e.domain if r.axis == a and a not in loops),
+            spans(self.system, e, loops),
             e.batched,
             changing,
-            block=block,
-            exists=not step.exists,
+            self.writer.gates(step),
+            block,
+            not step.exists,
         )
         outside = [
             f"{loops[of][0] if isinstance(of, Axis) else linear(*difference(of, fixed(0), {}))} {sign} "
@@ -259,13 +263,16 @@ class Emitter:
 
 def _direct(program: Program) -> dict[str, Access]:
     """What is asked for and is a part of something else: copied out of that, without memory of its own."""
+    slices = [s for s in program.steps if isinstance(s, Compute) and s.equation.op == "slice"]
+    if not slices:
+        return {}
     asked = [r.name for r in program.system.outputs.values()]
     read = {
         a.ref.name for _, s in walk(program.steps) if isinstance(s, Compute) for a in s.args if isinstance(a, Access)
     }
     found = {}
-    for step in program.steps:
-        if not isinstance(step, Compute) or step.equation.op != "slice" or step.equation.out.index:
+    for step in slices:
+        if step.equation.out.index:
             continue  # of one with steps, a slice may be one of them
         name, arg = step.equation.out.name, step.args[0]
         alone = len(program.system.writers[name]) == 1 and asked.count(name) == 1 and name not in read

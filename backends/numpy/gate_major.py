@@ -6,7 +6,7 @@ slower than on one piece. Stored as (gates, batch, size), every gate is one piec
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import gcd
 
 from ...compiler.program import Program
@@ -31,7 +31,15 @@ def piece(access: Access, size: int) -> Piece | None:
 
 def units(program: Program) -> dict[str, int]:
     """By name, the size of the gates of every buffer that is stored gate by gate."""
-    found = _Units(program)
+    decls = program.system.decls
+    size = {
+        n: decls[n].shape[0]
+        for n in program.buffers
+        if decls[n].batched and not decls[n].given and len(decls[n].shape) == 1 and decls[n].shape[0]
+    }
+    if not size:
+        return {}
+    found = _Units(program, size)
     worth = {found.group.root(name) for name in found.parted if found.may(name)}
     return {name: unit for name, unit in found.unit.items() if found.group.root(name) in worth and found.may(name)}
 
@@ -39,17 +47,13 @@ def units(program: Program) -> dict[str, int]:
 class _Units:
     """One size of gates for all vectors that meet in a statement or share their memory.
 
+    size    of every vector that may be stored so
     parted  the vectors of which parts are read
     apart   the buffers of which some use cannot be made gate by gate
     """
 
-    def __init__(self, program: Program) -> None:
-        self.program, decls = program, program.system.decls
-        self.size = {
-            n: decls[n].shape[0]
-            for n in program.buffers
-            if decls[n].batched and not decls[n].given and len(decls[n].shape) == 1 and decls[n].shape[0]
-        }
+    def __init__(self, program: Program, size: Mapping[str, int]) -> None:
+        self.program, self.size = program, size
         self.unit = dict(self.size)
         self.uses: list[tuple[Compute, list[tuple[str, Piece | None]]]] = []
         for _, step in walk(program.steps):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from ...ir.axes import Axis, Range
 from ...ops.shapes import as_slice
+from ...records import lazy, record
 from ..common.symbolic_size import Key
 from .products import flipped
 
@@ -17,7 +18,7 @@ FEATURES: Key = "features"
 """The axis of gates, in a statement that computes several of them (see `gate_major`)."""
 
 
-@dataclass(frozen=True)
+@record
 class Operand:
     """A view of a buffer, or a number.
 
@@ -48,7 +49,7 @@ class Operand:
 
     def aligned(self, lead: Sequence[Key], rank: int) -> str:
         """The text with size-1 axes put in, so that it broadcasts against `lead` and `rank` per-example axes."""
-        if self.number or (not self.lead and self.rank <= rank):
+        if self.number or (not self.lead and self.rank <= rank) or (self.lead == lead and self.rank == rank):
             return self.text
         ordered = self.ordered(lead)
         missing = [axis not in self.lead for axis in lead]
@@ -61,6 +62,8 @@ class Operand:
 
     def ordered(self, lead: Sequence[Key]) -> Operand:
         """The operand with its leading axes in the order of `lead`."""
+        if len(self.lead) < 2:
+            return self
         want = [axis for axis in lead if axis in self.lead]
         if want == list(self.lead):
             return self
@@ -70,7 +73,7 @@ class Operand:
         return replace(self, text=text, lead=tuple(want), whole=frozenset())
 
 
-@dataclass(frozen=True)
+@record
 class Where:
     """Where one statement stands: loop variables around it, the axes it spans at once, and names that change there.
 
@@ -89,7 +92,12 @@ class Where:
     block: tuple[str, str] | None = None
     exists: bool = True
 
-    @property
+    @lazy
+    def ranges(self) -> Mapping[Axis, Range]:
+        """What it spans, by axis."""
+        return {r.axis: r for r in self.spans}
+
+    @lazy
     def lead(self) -> tuple[Key, ...]:
         """The leading axes of what the statement computes."""
         return (

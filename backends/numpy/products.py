@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from ...records import record
 from ..common.symbolic_size import Key
 
 Letters = tuple[Key, ...]
 
 
-@dataclass(frozen=True)
+@record
 class EinsumOperand:
     """One operand: its text, the name of each of its axes in order, and whether it changes in the loops around."""
 
@@ -19,7 +19,7 @@ class EinsumOperand:
     moving: bool
 
 
-@dataclass(frozen=True)
+@record
 class ProductSource:
     """Source of one product.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from ...dependence.scc import components
 from ...ir.axes import Axis, Range, running
 from ...ir.coverage import within
 from ...ir.system import Ref, System
+from ...records import record
 from ...types import Array
 from . import tuning
 from .operand import GATES, Where
@@ -91,7 +92,7 @@ def _lost(sizes: Array, coefficient: Array, carry: Array, result: Array) -> bool
     return bool((small & (start > 1) & (np.abs(result) * normal.eps < normal.tiny * start)).any())
 
 
-@dataclass(frozen=True)
+@record
 class Recurrence:
     """A loop that may run as a scan over `steps` of one name.
 
@@ -166,6 +167,8 @@ def _in_order(statements: Sequence[Compute]) -> tuple[Compute, ...] | None:
         if names[n] in read:
             return None
         edges += [(m, n) for m, name in enumerate(names) if name in read or (name == names[n] and m < n)]
+    if not edges:
+        return tuple(statements)
     groups = components(range(len(statements)), edges)
     return None if any(len(g) > 1 for g in groups) else tuple(statements[n] for (n,) in groups)
 
@@ -182,7 +185,7 @@ def _fed(mine: Sequence[Compute], body: Sequence[Compute], names: Set[str]) -> s
 
 
 def _moved(s: Compute, axis: Axis) -> bool:
-    return bool(dict(s.offsets)[axis] or s.equation.out.shift(axis))
+    return bool(s.offset(axis) or s.equation.out.shift(axis))
 
 
 def _whole(program: Program, reader: Compute, refs: Sequence[Ref], state: str) -> bool:
@@ -220,7 +223,7 @@ def call(writer: SourceWriter, found: Recurrence) -> str | None:
     state = writer.view(Access(found.state), where)
     before = writer.view(Access(found.state.substitute({axis: edge})), at_once)
     read = [f for f in (*_all(found.coefficient), *_all(found.rest)) if not isinstance(f, FormNode)]
-    if any(GATES in x.lead for x in (state, *(writer.operand(f, where) for f in read))):
+    if writer.units and any(GATES in x.lead for x in (state, *(writer.operand(f, where) for f in read))):
         return None
     texts = [_text(writer, form, where, len(decl.shape), axis) for form in (found.coefficient, found.rest)]
     numbers = " * ".join([COUNT] * decl.batched + [str(math.prod(decl.shape))])

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ...compiler.program import Program
 from ...compiler.statements import Access, Argument, Compute
-from ...ir.axes import Axis, Range, fixed, last
-from ...ir.system import Const, Equation
+from ...ir.axes import Range, whole
+from ...ir.system import Const, Decl, Equation, Ref
 from ...printing.plain import EquationWriter
+from ...records import record
 from ..common.python_source import Names, difference, linear
 from ..common.symbolic_size import Key
 from .gate_major import piece, units
@@ -19,11 +20,28 @@ from .operand import BATCH, FEATURES, GATES, Operand, Where, gated, viewed
 
 ROW: Key = "row"
 """The time axis of a buffer that is read row by row in a loop."""
+WORDS, SIGNS = re.compile(r"[^\W\d]\w*|\d+"), re.compile(r"[^0-9a-z]")
 COUNT = "examples"
 """The batch size in generated text: in lower case, as no end of an axis is."""
 
 
-@dataclass
+@record
+class _Stored:
+    """A name's array as text sees it.
+
+    held      True for a buffer, False for what a user gives
+    steps     the positions of the brackets along which there are several steps in memory, and which those are
+    unit      of what is stored gate by gate, the size of a gate
+    enclosed  True where a neighbour's elements lie between its steps
+    """
+
+    decl: Decl
+    held: bool
+    steps: Sequence[tuple[int, Range]]
+    unit: int | None
+    enclosed: bool
+
+
 class _Brackets:
     """The inside of the brackets behind a buffer's name.
 
@@ -34,17 +52,16 @@ class _Brackets:
     looped how many parts are a step of a loop, and whether the first is one
     """
 
-    moving: bool
-    parts: list[str] = field(default_factory=list)
-    lead: list[Key] = field(default_factory=list)
-    whole: set[Key] = field(default_factory=set)
-    apart: bool = False
-    looped: int = 0
-    first: bool = False
+    def __init__(self, moving: bool) -> None:
+        self.moving, self.apart, self.looped, self.first = moving, False, 0, False
+        self.parts: list[str] = []
+        self.lead: list[Key] = []
+        self.whole: set[Key] = set()
 
     def end(self, key: Key) -> None:
         """An axis that is shown as it is."""
-        self.whole |= set() if self.apart else {key}
+        if not self.apart:
+            self.whole.add(key)
         self.apart = False
 
     def text(self, name: str, shape: bool) -> str:
@@ -74,6 +91,7 @@ class SourceWriter:
         self.before: list[str] = []
         self.views: list[str] = []
         self.prepared: dict[str, str] = {}
+        self.beforehand: set[str] = set()
         self.functions: set[str] = set()
         self.depth = 2
         self.memory: list[tuple[str, str, str]] = []
@@ -82,6 +100,7 @@ class SourceWriter:
         self.buffers = dict(program.buffers)
         self.units = {} if debug else units(program)
         self.local: dict[str, str] = {}
+        self._stored: dict[str, _Stored] = {}
         self._writer = EquationWriter(self.system, inline=False)
 
     def kind(self, dtype: str) -> str:
@@ -113,18 +132,11 @@ class SourceWriter:
 
     def view(self, access: Access, where: Where) -> Operand:
         """The instances that an access names, as a view of their buffer."""
-        ref, decl = access.ref, self.system.decls[access.ref.name]
-        buffer, unit = self.buffers.get(ref.name), self.units.get(ref.name)
-        kept = {r.axis: r for r in buffer.axes} if buffer else {a: Range(a, fixed(1), last(a)) for a in decl.axes}
-        at = self._steps(access, kept, where)
+        x = self.stored(access.ref.name)
+        decl, unit, kept = x.decl, x.unit, x.held and where.exists
+        at = self._steps(access.ref, x, where)
         row, varies = None, at.looped > 0
-        if (
-            buffer is not None
-            and where.exists
-            and at.looped == 1
-            and at.first
-            and (decl.batched or decl.shape or at.lead)
-        ):
+        if kept and at.looped == 1 and at.first and (decl.batched or decl.shape or at.lead):
             row, at.parts[0] = at.parts[0], ":"
             at.lead.insert(0, ROW)
         views, shape = access.views, decl.shape
@@ -140,45 +152,50 @@ class SourceWriter:
             at.lead.append(BATCH)
             at.end(BATCH)
         at.end(FEATURES)
-        if unit or (buffer is not None and buffer.inside is not None):
-            at.whole.clear()  # its neighbours' elements lie between its steps
+        merges = () if x.enclosed else at.whole
         found = Operand(
-            at.text(self.names(ref.name), bool(shape)), tuple(at.lead), shape, at.moving, frozenset(at.whole)
+            at.text(self.names(access.ref.name), bool(shape)), tuple(at.lead), shape, at.moving, frozenset(merges)
         )
         for view in views:
             found = viewed(found, view.op, dict(view.attrs))
         if where.gates and not unit and found.shape == (where.gates[0] * where.gates[1],):
             sizes = self.sizes(where)
             if row is not None:
-                sizes[ROW] = count(next(iter(kept.values())))
+                sizes[ROW] = count(x.steps[0][1])
             found = gated(found, *where.gates, sizes)
-        return self._in_loop(found, row, varies) if where.loops and buffer and where.exists else found
+        return self._in_loop(found, row, varies) if where.loops and kept else found
 
-    def _steps(self, access: Access, kept: Mapping[Axis, Range], where: Where) -> _Brackets:
-        """The steps that an access names, along the time axes that its buffer keeps."""
-        ref, decl = access.ref, self.system.decls[access.ref.name]
-        spans = {r.axis: r for r in where.spans}
-        at = _Brackets(moving=ref.name in where.changing)
-        for index, axis in zip(ref.index, decl.axes, strict=True):
-            if axis not in kept:
-                continue
-            first, final = kept[axis].lo, kept[axis].hi
-            if not index.runs or index.axis is None or index.axis not in spans:
+    def stored(self, name: str) -> _Stored:
+        """The array of a name."""
+        found = self._stored.get(name)
+        if found is None:
+            decl, buffer, unit = self.system.decls[name], self.buffers.get(name), self.units.get(name)
+            steps = [(decl.axes.index(r.axis), r) for r in (buffer.axes if buffer else map(whole, decl.axes))]
+            enclosed = unit is not None or (buffer is not None and buffer.inside is not None)
+            found = self._stored[name] = _Stored(decl, buffer is not None, steps, unit, enclosed)
+        return found
+
+    def _steps(self, ref: Ref, x: _Stored, where: Where) -> _Brackets:
+        """The steps that a ref names, along the time axes that its buffer keeps."""
+        at = _Brackets(ref.name in where.changing)
+        for position, held in x.steps:
+            index, axis, first = ref.index[position], held.axis, held.lo
+            r = where.ranges.get(axis) if index.runs else None
+            if r is None:
                 at.apart = bool(at.lead)  # other steps lie between those of the axis before and what follows
-                if index.runs and index.axis in where.loops:
+                if index.runs and axis in where.loops:
                     at.first, at.looped, at.moving = at.first or not at.parts, at.looped + 1, True
                 at.parts.append(linear(*difference(index, first, where.loops)))
                 continue
-            r = spans[index.axis]
             lo, hi = r.lo + index.shift, r.hi + index.shift
-            if where.block and index.axis == where.spans[0].axis:
+            if where.block and axis == where.spans[0].axis:
                 at.parts.append(self._block(ref.name, where.block, linear(*difference(lo, first, {}))))
-            elif lo == first and hi == final:
+            elif lo == first and hi == held.hi:
                 at.parts.append(":")
-                at.whole |= set() if at.apart else {index.axis}
+                at.end(axis)
             else:
                 at.parts.append(span(difference(lo, first, {}), difference(hi + 1, first, {})))
-            at.lead.append(index.axis)
+            at.lead.append(axis)
             at.apart = False
         return at
 
@@ -196,7 +213,8 @@ class SourceWriter:
         varies  whether its text has the step of a loop
         """
         if row is not None:
-            return replace(x, text=f"{self._viewed(f'rows({x.text})', x.text, 't')}[{row}]", lead=x.lead[1:])
+            text = f"{self._viewed(f'rows({x.text})', x.text, 't')}[{row}]"
+            return Operand(text, x.lead[1:], x.shape, x.moving, x.whole)
         if varies or x.text.isidentifier() or not (x.moving or x.rank < 2):
             return x
         return replace(x, text=self._viewed(x.text, x.text, "v"))
@@ -205,21 +223,24 @@ class SourceWriter:
         """A name for a view made once for each workspace, like what it shows."""
         if text in self.prepared:
             return self.prepared[text]
-        return self.prepare(text, "_".join([*re.findall(r"[^\W\d]\w*|\d+", shown.partition(".")[0]), mark]))
+        return self.prepare(text, "_".join([*WORDS.findall(shown.partition(".")[0]), mark]))
 
     def stays(self, text: str) -> bool:
         """True for a view made beforehand: an assignment goes into it, and must not take its place."""
-        return text.partition("[")[0] in self.prepared.values()
+        return text.partition("[")[0] in self.beforehand
 
     def prepare(self, text: str, wish: str) -> str:
         """A name for what is made once for each workspace."""
         if text not in self.prepared:
             name = self.prepared[text] = self.names.fresh(wish)
+            self.beforehand.add(name)
             self.views.append(f"    {name} = {text}")
         return self.prepared[text]
 
     def gates(self, step: Compute) -> tuple[int, int] | None:
         """Number and size of the gates in a statement that computes several."""
+        if not self.units:
+            return None
         for access in (Access(step.equation.out), *(a for a in step.args if isinstance(a, Access))):
             unit, shape = self.units.get(access.ref.name), self.system.decls[access.ref.name].shape
             if unit:
@@ -235,7 +256,7 @@ class SourceWriter:
 
     def constant(self, text: str) -> str:
         """A number as an array, which saves its conversion at every call."""
-        return self.prepare(f"np.array({text}, {self.dtype!r})", f"n{re.sub(r'[^0-9a-z]', '_', text)}")
+        return self.prepare(f"np.array({text}, {self.dtype!r})", f"n{SIGNS.sub('_', text)}")
 
     def sizes(self, where: Where) -> dict[Key, str]:
         """The number of elements along each leading axis of a statement, as text."""

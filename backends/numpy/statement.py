@@ -31,19 +31,17 @@ class StatementWriter:
     """Writes one equation."""
 
     def __init__(self, writer: SourceWriter, step: Compute, where: Where) -> None:
-        gates = writer.gates(step)
-        where = replace(where, gates=gates)
         self.writer, self.step, self.where = writer, step, where
         self.e = step.equation
         self.attrs = dict(self.e.attrs)
         self.decl = writer.system.decls[self.e.out.name]
-        if gates:
-            self.decl = replace(self.decl, shape=gates[1:])
+        if where.gates:
+            self.decl = replace(self.decl, shape=where.gates[1:])
         self.args = [writer.operand(a, where) for a in step.args]
-        self.summed = tuple(x for x in where.lead if not self._kept(x))
-        target = replace(where, batched=self.decl.batched)
+        self.summed = tuple([x for x in where.lead if not self._kept(x)])
+        target = where if where.batched == self.decl.batched else replace(where, batched=self.decl.batched)
         self.target = writer.view(Access(self.e.out), target).ordered(where.lead)
-        self.lead = tuple(x for x in where.lead if x not in self.summed)
+        self.lead = tuple([x for x in where.lead if x not in self.summed])
 
     def _kept(self, axis: Key) -> bool:
         if axis == BATCH:

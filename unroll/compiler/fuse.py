@@ -14,7 +14,7 @@ from dataclasses import replace
 from ..ir.axes import Axis
 from ..ir.system import Ref, System
 from .program import Program
-from .statements import Access, Compute, Fuse, Repeat, guard, row, walk
+from .statements import Access, Compute, Fuse, Repeat, Row, guard, row, walk
 
 Step = Compute | Fuse | Repeat
 Space = tuple[object, ...]
@@ -46,20 +46,24 @@ class _Arranger:
         for n, earlier in enumerate(before):
             for m in earlier:
                 after[m].append(n)
-        spaces = [_space(self.system, s, loops) if isinstance(s, Compute) else None for s in steps]
+        same: dict[Space, int] = {}  # a number for each, which is quicker to compare
+        rows = [row(self.system, s) if isinstance(s, Compute) else None for s in steps]
+        found = [_space(self.system, s, r, loops) for s, r in zip(steps, rows, strict=True)]
+        spaces = [None if space is None else same.setdefault(space, len(same)) for space in found]
         ready = dict.fromkeys(n for n, w in enumerate(waiting) if not w)
         result: list[Step] = []
         while ready:
             first = self._next(ready, spaces)
-            kernel = _Kernel(self.system, loops, self.parts)
+            kernel = _Kernel(loops, self.parts)
             pending = [first]
             while pending:
                 n = pending.pop(0)
                 step = steps[n]
-                if n != first and not (isinstance(step, Compute) and kernel.takes(step)):
+                width = r.reads if (r := rows[n]) is not None else 1
+                if n != first and not (isinstance(step, Compute) and kernel.takes(step, width)):
                     continue
                 del ready[n]
-                kernel.add(step)
+                kernel.add(step, width)
                 for m in after[n]:
                     waiting[m] -= 1
                     if not waiting[m]:
@@ -69,7 +73,7 @@ class _Arranger:
             result.append(kernel.step())
         return tuple(result)
 
-    def _next(self, ready: Mapping[int, None], spaces: Sequence[Space | None]) -> int:
+    def _next(self, ready: Mapping[int, None], spaces: Sequence[int | None]) -> int:
         """What cannot be fused goes first, so that kernels wait until they are large."""
         alone = [n for n in ready if spaces[n] is None]
         return min(alone) if alone else min(ready)
@@ -94,12 +98,13 @@ class _Arranger:
     def _touched(self, step: Step) -> tuple[dict[str, None], dict[str, None]]:
         reads: dict[str, None] = {}
         writes: dict[str, None] = {}
-        for s in (s for _, s in walk((step,)) if isinstance(s, Compute)):
-            for arg in s.args:
-                if isinstance(arg, Access):
-                    reads.update(dict.fromkeys((arg.ref.name, *self.parts.get(arg.ref.name, ()))))
-            name = s.equation.out.name
-            writes.update(dict.fromkeys((name, *self.parts.get(name, ()))))
+        for _, s in walk((step,)):
+            if isinstance(s, Compute):
+                reads.update(dict.fromkeys([a.ref.name for a in s.args if isinstance(a, Access)]))
+                writes[s.equation.out.name] = None
+        if self.parts:
+            for names in (reads, writes):
+                names.update(dict.fromkeys([part for name in names for part in self.parts.get(name, ())]))
         return reads, writes
 
 
@@ -121,19 +126,22 @@ def _overlaps(program: Program) -> dict[str, list[str]]:
 class _Kernel:
     """Statements gathered so far."""
 
-    def __init__(self, system: System, loops: tuple[Repeat, ...], parts: Mapping[str, Sequence[str]]) -> None:
-        self.system, self.loops, self.parts = system, loops, parts
+    def __init__(self, loops: tuple[Repeat, ...], parts: Mapping[str, Sequence[str]]) -> None:
+        self.loops, self.parts = loops, parts
         self.body: list[Step] = []
         self.written: dict[str, Ref] = {}
         self.read: dict[str, list[Access]] = {}
         self.guards: dict[object, None] = {}
         self.width = 1
 
-    def takes(self, step: Compute) -> bool:
-        """True if the statement touches what the kernel touches at the same point only, and few guards are needed."""
+    def takes(self, step: Compute, width: int) -> bool:
+        """True if the statement touches what the kernel touches at the same point only, and few guards are needed.
+
+        width  the elements of a row that it reads
+        """
         if len({*self.guards, guard(step, self.loops)} - {()}) > VARIANTS:
             return False
-        if len({self.width, _width(self.system, step), 1}) > 2:
+        if len({self.width, width, 1}) > 2:
             return False
         out, looped = step.equation.out, {axis for axis, _ in step.offsets}
         for arg in step.args:
@@ -149,11 +157,11 @@ class _Kernel:
         reads = (a for a in self.read.get(out.name, ()) if not _apart(a.ref, out, looped))
         return all(a.ref == out and not a.views for a in reads)
 
-    def add(self, step: Step) -> None:
+    def add(self, step: Step, width: int) -> None:
         self.body.append(step)
         if isinstance(step, Compute):
             self.guards[guard(step, self.loops)] = None
-            self.width = max(self.width, _width(self.system, step))
+            self.width = max(self.width, width)
             self.written[step.equation.out.name] = step.equation.out
             for arg in step.args:
                 if isinstance(arg, Access):
@@ -173,20 +181,16 @@ def _apart(a: Ref, b: Ref, looped: set[Axis]) -> bool:
     )
 
 
-def _space(system: System, step: Compute, loops: tuple[Repeat, ...]) -> Space | None:
-    """The points or rows of a statement that a kernel may hold, as a key; None for any other statement."""
-    e, found = step.equation, row(system, step)
-    if found is None or (found.reads != found.writes and found.reads not in ROWS):
+def _space(system: System, step: Step, found: Row | None, loops: tuple[Repeat, ...]) -> Space | None:
+    """The points or rows of a statement that a kernel may hold, as a key; None for any other step."""
+    if not isinstance(step, Compute) or found is None:
         return None
-    looped = {loop.axis for loop in loops}
+    if found.reads != found.writes and found.reads not in ROWS:
+        return None
+    e, looped = step.equation, {loop.axis for loop in loops}
     spans = tuple(r for r in e.domain if r.axis not in looped)
     rows = found.reads == 1 or found.reads in ROWS
     return spans, tuple(step.offsets), e.batched, rows, found.lead if rows else system.decls[e.out.name].shape
-
-
-def _width(system: System, step: Step) -> int:
-    found = row(system, step) if isinstance(step, Compute) else None
-    return found.reads if found else 1
 
 
 def _forgotten(program: Program) -> Program:
@@ -206,17 +210,17 @@ def _forgotten(program: Program) -> Program:
             kernels.append(step)
         seen: dict[str, Ref] = {}
         for s in step.body if isinstance(step, Fuse) else (step,):
+            when, out = guard(s, loops), s.equation.out
             for arg in s.args:
                 if isinstance(arg, Access):
-                    guards.setdefault(arg.ref.name, set()).add(guard(s, loops))
-                    users.setdefault(arg.ref.name, set()).add(number)
-                    plain[arg.ref.name] = plain.get(arg.ref.name, True) and seen.get(arg.ref.name) == arg.ref
-                    plain[arg.ref.name] = plain[arg.ref.name] and not arg.views
-            name = s.equation.out.name
-            guards.setdefault(name, set()).add(guard(s, loops))
-            users.setdefault(name, set()).add(number)
-            plain[name] = plain.get(name, True) and (name in seen or s.mode == "set")
-            seen[name] = s.equation.out
+                    name = arg.ref.name
+                    guards.setdefault(name, set()).add(when)
+                    users.setdefault(name, set()).add(number)
+                    plain[name] = plain.get(name, True) and not arg.views and seen.get(name) == arg.ref
+            guards.setdefault(out.name, set()).add(when)
+            users.setdefault(out.name, set()).add(number)
+            plain[out.name] = plain.get(out.name, True) and (out.name in seen or s.mode == "set")
+            seen[out.name] = out
     asked = {r.name for r in program.system.outputs.values()}
     hosts = {b.inside[0] for b in program.buffers.values() if b.inside is not None}
     shared = asked | hosts | {b.name for b in program.buffers.values() if b.inside is not None}
@@ -232,7 +236,8 @@ def _told(steps: tuple[Step, ...], inner: set[str]) -> tuple[Step, ...]:
     result: list[Step] = []
     for step in steps:
         if isinstance(step, Repeat):
-            result.append(replace(step, body=_told(step.body, inner)))
+            body = _told(step.body, inner)
+            result.append(step if body == step.body else replace(step, body=body))
         elif isinstance(step, Fuse):
             names = dict.fromkeys(s.equation.out.name for s in step.body if s.equation.out.name in inner)
             result.append(replace(step, inner=tuple(names)))

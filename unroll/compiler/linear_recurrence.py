@@ -8,15 +8,16 @@ by side; the result is that of the loop within rounding.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from typing import TypeGuard
 
 from ..ir.coverage import within
 from ..ir.system import Const, Ref
+from ..records import record
 from .program import Program
 from .statements import Access, Argument, Compute, Fuse, Repeat, access_shape
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class FormNode:
     """``op`` of forms; "later" is its operand `by` steps later. `size` counts it and all below it."""
 
@@ -31,9 +32,11 @@ Form = Argument | FormNode
 Past = tuple[str, int]
 """A name that the loop writes, and how many of the loop's steps ago."""
 ONE, ZERO = Const(1), Const(0)
+AFFINE = {"copy", "stop_gradient", "neg", "add", "sub", "mul", "div", "where"}
+"""Operations that are affine in an operand, the others given: see `_combined`."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Affine:
     """A value as the sum of its `past`, each times its coefficient, and `rest`; None is zero."""
 
@@ -43,9 +46,12 @@ class Affine:
 
 def affine(program: Program, loop: Repeat) -> dict[str, Affine] | None:
     """What each name that the loop writes is made of; None unless all of them are affine, element by element."""
-    reader = _Reader(program, loop)
-    if reader.nested or not loop.through:
+    if not loop.through or any(isinstance(s, Repeat) for s in loop.body):
         return None
+    reader = _Reader(program, loop)
+    if reader.bends():
+        return None
+    reader.note()
     for step in reader.body:
         name = step.equation.out.name
         found = reader.affine(step)
@@ -60,7 +66,6 @@ class _Reader:
 
     def __init__(self, program: Program, loop: Repeat) -> None:
         self.system, self.axis, self.direction = program.system, loop.axis, loop.direction
-        self.nested = any(isinstance(s, Repeat) for s in loop.body)
         self.body: list[Compute] = []
         for step in loop.body:
             self.body += [step] if isinstance(step, Compute) else step.body if isinstance(step, Fuse) else ()
@@ -70,19 +75,33 @@ class _Reader:
         self.storage, self.hosts = program.storage, {program.storage(name)[0] for name in self.by}
         self.known: dict[str, Affine] = {}
         self.here: dict[str, Affine] = {}  # made of values at the same point, with no past of its own
-        for s in () if self.nested else self.body:
-            self._note(s)
 
-    def _note(self, s: Compute) -> None:
-        """Enter a statement into `here`, where that is what it is."""
-        name = s.equation.out.name
-        own = [a for a in s.args if isinstance(a, Access) and self._own(a)]
-        alone = len(self.by[name]) == len(self.system.writers[name]) == 1 and s.mode == "set"
-        if not alone or not own or any(a.views or self._ago(s, a.ref) != 0 for a in own):
-            return
-        made = self._made(s, [self._same(a) for a in s.args])
-        if made is not None:
-            self.here[name] = made
+    def bends(self) -> bool:
+        """True where something is made of the past by an operation that is affine in no operand: most loops."""
+        past: set[str] = set()
+        written: set[str] = set()
+        for s in self.body:
+            name = s.equation.out.name
+            if any(a.ref.name in past or a.ref.name not in written for a in s.args if self._own(a)):
+                if s.equation.op not in AFFINE:
+                    return True
+                past.add(name)
+            elif s.mode == "set":
+                past.discard(name)
+            written.add(name)
+        return False
+
+    def note(self) -> None:
+        """Enter into `here` the statements that are that."""
+        for s in self.body:
+            name = s.equation.out.name
+            own = [a for a in s.args if self._own(a)]
+            alone = len(self.by[name]) == len(self.system.writers[name]) == 1 and s.mode == "set"
+            if not alone or not own or any(a.views or self._ago(s, a.ref) != 0 for a in own):
+                continue
+            made = self._made(s, [self._same(a) for a in s.args])
+            if made is not None:
+                self.here[name] = made
 
     def affine(self, s: Compute) -> Affine | None:
         """The value of a statement's left-hand side once it has run."""
@@ -113,13 +132,13 @@ class _Reader:
 
     def _same(self, arg: Argument) -> Affine:
         """An operand at the same point."""
-        if not isinstance(arg, Access) or not self._own(arg):
+        if not self._own(arg):
             return _given(arg)
         return self.here.get(arg.ref.name, Affine({(arg.ref.name, 0): ONE}, None))
 
     def _read(self, s: Compute, arg: Argument) -> Affine | None:
         """An operand in terms of the past."""
-        if not isinstance(arg, Access) or not self._own(arg):
+        if not self._own(arg):
             return _given(arg)
         name, ago = arg.ref.name, self._ago(s, arg.ref)
         if arg.views or ago is None or ago < 0:
@@ -132,21 +151,22 @@ class _Reader:
             return Affine(past, None if value.rest is None else _later(value.rest, by))
         return Affine({(name, ago): ONE}, None)
 
-    def _own(self, access: Access) -> bool:
+    def _own(self, arg: Argument) -> TypeGuard[Access]:
         """True for what the loop writes, be it as parts that lie side by side."""
-        return self.storage(access.ref.name)[0] in self.hosts
+        return isinstance(arg, Access) and self.storage(arg.ref.name)[0] in self.hosts
 
     def _ago(self, s: Compute, ref: Ref) -> int | None:
         """How many of the loop's steps before `s` what it reads was written; None where no one number tells."""
-        found = set()
+        read, found = ref.shift(self.axis), set()
         for w in self.by.get(ref.name, ()):
-            wrote, read = w.equation.out.shift(self.axis), ref.shift(self.axis)
+            out = w.equation.out
+            wrote = out.shift(self.axis)
             if wrote is None or read is None:
                 return None
-            pairs = zip(w.equation.out.index, ref.index, strict=True)
-            if any(i != j for i, j in pairs if i.axis != self.axis or j.axis != self.axis):
+            pairs = zip(out.index, ref.index, strict=True)
+            if any(i != j for i, j in pairs if not i.axis == j.axis == self.axis):
                 return None
-            found.add(self.direction * (wrote + dict(w.offsets)[self.axis] - read - dict(s.offsets)[self.axis]))
+            found.add(self.direction * (wrote + w.offset(self.axis) - read - s.offset(self.axis)))
         return found.pop() if len(found) == 1 else None
 
 

@@ -9,7 +9,7 @@ from itertools import accumulate
 from ..dependence.analysis import analysis
 from ..dependence.flows import Flow
 from ..dependence.loop_order import Loop, Once, Plan
-from ..ir.axes import Axis, Index, Range, fixed, last
+from ..ir.axes import Axis, Index, Range, fixed, last, whole
 from ..ir.coverage import steps_of, within
 from ..ir.system import Equation, Operand, Ref, System, visible
 from ..ops.contract import PRODUCTS
@@ -78,14 +78,14 @@ class _Work:
         """What must hold of the lengths for every step that equation `n` touches, and that does not run, to exist."""
         found: dict[tuple[Index, str, Index], None] = {}
         for ref in (self.system.equations[n].out, *(a.ref for a in self.arguments[n] if isinstance(a, Access))):
-            axes = self.system.decls[ref.name].axes
-            held = self.held.get(ref.name) or {a: Range(a, fixed(1), last(a)) for a in axes}
-            for index, axis in zip(ref.index, axes, strict=True):
-                if index.runs or axis not in held:
+            for position, index in enumerate(ref.index):
+                if index.runs:
                     continue
-                lo, hi = held[axis].lo, held[axis].hi
-                found.update({(index, ">=", lo): None} if not lo.never_after(index) else {})
-                found.update({(index, "<=", hi): None} if not index.never_after(hi) else {})
+                axis, held = self.system.decls[ref.name].axes[position], self.held.get(ref.name)
+                r = held.get(axis) if held else whole(axis)
+                if r is not None:
+                    found.update({(index, ">=", r.lo): None} if not r.lo.never_after(index) else {})
+                    found.update({(index, "<=", r.hi): None} if not index.never_after(r.hi) else {})
         return tuple(found)
 
 
@@ -166,9 +166,9 @@ def _kept(
 ) -> tuple[tuple[Range, ...], set[Axis]]:
     """The steps of a name that are written or read along each of its axes, and the axes where one slot is enough."""
     system, decl = work.system, work.system.decls[name]
-    spans: list[tuple[tuple[Index, Index], ...]] = [
-        tuple(system.equations[w].written(p) for p in range(len(decl.axes))) for w in writers
-    ]
+    if not decl.axes:
+        return (), set()
+    spans = [system.equations[w].writes for w in writers]
     if decl.kind == "cotangent":
         spans += [system.reads(system.equations[n], ref) for n, ref in reads]
         spans += [_asked(r, decl.axes) for r in system.outputs.values() if r.name == name]
@@ -181,10 +181,8 @@ def _kept(
         ]
     elif decl.given:
         spans.append(tuple((fixed(1), last(a)) for a in decl.axes))
-    ranges = tuple(
-        Range(axis, _lowest([s[p][0] for s in spans]), _highest([s[p][1] for s in spans]))
-        for p, axis in enumerate(decl.axes)
-    )
+    along = zip(decl.axes, *spans, strict=True)
+    ranges = tuple([Range(axis, _lowest([lo for lo, _ in s]), _highest([hi for _, hi in s])) for axis, *s in along])
     return ranges, _contracted(work, name, writers, reads)
 
 
@@ -251,6 +249,8 @@ def _asked(ref: Ref, axes: tuple[Axis, ...]) -> tuple[tuple[Index, Index], ...]:
 
 def _lowest(indices: list[Index]) -> Index:
     """The first step to keep: no later than any of them, whatever the length."""
+    if all(i is indices[0] for i in indices):
+        return indices[0]
     plain = [i for i in indices if not i.anchor]
     if not plain:
         return min(indices, key=lambda i: i.shift)
@@ -259,6 +259,8 @@ def _lowest(indices: list[Index]) -> Index:
 
 def _highest(indices: list[Index]) -> Index:
     """The last step to keep: no earlier than any of them, whatever the length at which that step exists."""
+    if all(i is indices[0] for i in indices):
+        return indices[0]
     ends = [i for i in indices if i.anchor]
     if not ends:
         return max(indices, key=lambda i: i.shift)
@@ -303,12 +305,12 @@ def _clearing(work: _Work, name: str, writers: list[int], ranges: tuple[Range, .
     first, *rest = writers
     equation = equations[first]
     modes = {first: "set", **dict.fromkeys(rest, "add")}
-    written = [Range(r.axis, *equation.written(p)) for p, r in enumerate(ranges)]
-    whole = all(w.lo == r.lo and w.hi == r.hi for w, r in zip(written, ranges, strict=True))
+    written = [Range(r.axis, lo, hi) for r, (lo, hi) in zip(ranges, equation.writes, strict=True)]
+    complete = written == list(ranges)
     same_step = all(
         o == offset for w in rest for number, _, o in places[w] for other, _, offset in places[first] if number == other
     )
-    if whole and not in_loop[0] and same_step:
+    if complete and not in_loop[0] and same_step:
         work.modes.update(modes)
         return None
     settled = same_step and not in_loop[0] if places[first] else True

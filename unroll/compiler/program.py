@@ -9,11 +9,12 @@ from typing import Any
 from ..ir.axes import Range
 from ..ir.system import System
 from ..printing.plain import EquationWriter
+from ..records import record
 from . import nest_text
 from .statements import Fuse, Repeat, Step, by_points, row, shown, walk
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Buffer:
     """The memory of one name: the steps it holds along each axis kept, and what is cleared before the run.
 

@@ -6,7 +6,7 @@ rounding, of sums with more than two terms. Nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ..dependence.analysis import analysis
@@ -56,7 +56,7 @@ def reassociate(system: System) -> System:
 
 
 def _terms(
-    system: System, root: Equation, writers: Mapping[str, list[Equation]], readers: dict[str, int]
+    system: System, root: Equation, writers: Mapping[str, Sequence[Equation]], readers: dict[str, int]
 ) -> tuple[list[Operand], list[Equation]]:
     """The summands of a chain of additions over one domain, and the additions between."""
     terms: list[Operand] = []

@@ -15,7 +15,7 @@ from ..dependence.analysis import analysis
 from ..ir.axes import running
 from ..ir.coverage import steps_of, within
 from ..ir.names import is_cotangent, primal
-from ..ir.rewrite import live
+from ..ir.rewrite import live, with_equations
 from ..ir.system import Decl, Domain, Equation, Ref, System, exact
 from ..ops.core import OPS
 
@@ -186,7 +186,7 @@ def _invariants(system: System) -> dict[str, Equation | None]:
 
 def split(system: System) -> System:
     """The system with products taken apart, and einsum written as a product of a matrix where it is one."""
-    system = replace(system, equations=tuple(_plain(e) if e.op == "einsum" else e for e in system.equations))
+    system = with_equations(system, [_plain(e) if e.op == "einsum" else e for e in system.equations])
     return _narrow(_tile(_apart(system)))
 
 
@@ -211,7 +211,10 @@ def _plain(e: Equation) -> Equation:
 
 def _apart(system: System) -> System:
     """Products with a joined vector, some parts of which recur and others do not."""
-    joined = {n: e for n, e in system.single.items() if e.op == "concat" and len(system.decls[n].shape) == 1}
+    concats = [e.out.name for e in system.equations if e.op == "concat" and len(system.decls[e.out.name].shape) == 1]
+    joined = {name: e for name in concats if (e := system.sole(name)) is not None}
+    if not joined:
+        return system
     draft = Draft(system)
     found = [
         (n, p)
@@ -269,6 +272,8 @@ def _term(draft: Draft, n: int, p: MatrixProduct) -> Ref:
 
 def _tile(system: System) -> System:
     """A cotangent put together of slices that tile it is their concatenation."""
+    if not any(e.op == "unslice" for e in system.equations):
+        return system
     draft = Draft(system)
     numbers = _numbers(system)
     for name, writers in system.writers.items():
@@ -315,6 +320,8 @@ def bounds(system: System, e: Equation) -> tuple[int, int] | None:
 
 def _narrow(system: System) -> System:
     """Slices of a product that leave its loop, or that are not all of it, become products with slices of the matrix."""
+    if not any(e.op == "slice" for e in system.equations):
+        return system
     draft = Draft(system)
     readers: dict[str, list[int]] = {}
     for n, e in enumerate(system.equations):
@@ -324,10 +331,10 @@ def _narrow(system: System) -> System:
     kept = {r.name for r in system.outputs.values()} | {system.loss}
     found = {}
     for name, reading in readers.items():
-        products = [draft.product(system.equations[n]) for n in numbers[name]]
         writing = [system.equations[n] for n in numbers[name]]
         if name in kept or not _sliced(system, name, writing, [system.equations[n] for n in reading]):
             continue
+        products = [draft.product(e) for e in writing]
         if all(p is not None for p in products) and min(len(writing), len(reading)) <= FEW:
             found[name] = products
     if not found:

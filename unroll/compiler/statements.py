@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from ..ir.axes import Axis, Index
@@ -11,9 +11,10 @@ from ..ir.system import Const, Equation, Extent, Operand, Ref, System
 from ..ops.core import OPS
 from ..ops.shapes import elementwise, negative_axes
 from ..printing.plain import view_text
+from ..records import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class View:
     """A rearrangement read in place, without computing: "transpose" or "slice" with its attributes."""
 
@@ -21,7 +22,7 @@ class View:
     attrs: tuple[tuple[str, Any], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Access:
     """A ref as a statement reads it: the instance in memory, then views of it."""
 
@@ -36,7 +37,7 @@ Guard = tuple[tuple[Axis | Index, str, Index], ...]
 """What must hold of the loop variables around a statement, or of the lengths: (axis or step, ">=" or "<=", step)."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Compute:
     """One equation, over every axis of its domain that no loop around it fixes.
 
@@ -52,8 +53,12 @@ class Compute:
     offsets: tuple[tuple[Axis, int], ...] = ()
     exists: Guard = ()
 
+    def offset(self, axis: Axis) -> int:
+        """The k of the loop along an axis."""
+        return next(k for a, k in self.offsets if a == axis)
 
-@dataclass(frozen=True, slots=True)
+
+@record
 class Fuse:
     """A kernel: statements over the same points, all of them computed at one point before the next.
 
@@ -67,7 +72,7 @@ class Fuse:
     inner: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Repeat:
     """`body` once per step of `axis` in `steps`, upwards or downwards.
 
@@ -105,10 +110,9 @@ def shown(step: Compute) -> Equation:
 
 def guard(step: Compute, loops: Sequence[Repeat]) -> Guard:
     """What must hold for a statement to run: `exists`, and that loops stand at steps of the statement's own domain."""
-    offsets = dict(step.offsets)
     found = [] if zero_unless(step) else list(step.exists)
     for loop in loops:
-        r = step.equation.range(loop.axis).shifted(-offsets[loop.axis])
+        r = step.equation.range(loop.axis).shifted(-step.offset(loop.axis))
         found += [(loop.axis, ">=", r.lo)] if r.lo != loop.steps[0] else []
         found += [(loop.axis, "<=", r.hi)] if r.hi != loop.steps[1] else []
     return tuple(found)
@@ -134,7 +138,7 @@ def viewed_shape(access: Access, shape: tuple[int, ...]) -> tuple[int, ...]:
 REDUCTIONS = ("sum", "max", "sum_to")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Row:
     """A statement as a part of a kernel: the per-example axes before the last, elements of it read and written.
 

@@ -60,8 +60,7 @@ class _Packer:
 
     def __init__(self, system: System) -> None:
         self.system, self.draft, self.equations = system, Draft(system), system.equations
-        alone = system.single
-        self.number = {e.out.name: n for n, e in enumerate(self.equations) if alone.get(e.out.name) is e}
+        self.number = {e.out.name: n for n, e in enumerate(self.equations) if system.sole(e.out.name) is e}
         self.makers: dict[str, list[int]] = {}
         self.readers: dict[str, list[int]] = {}
         for n, e in enumerate(self.equations):

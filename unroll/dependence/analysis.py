@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 
+from ..ir.axes import Axis
 from ..ir.system import System
 from .flows import Dependence, Flow, dependences, operations
 from .loop_order import Plan, plan
@@ -11,11 +13,10 @@ from .scc import components
 
 
 class Analysis:
-    """The dependences of one system, one flow an equation; a system is frozen, so that they stay true."""
+    """The dependences between flows over some axes."""
 
-    def __init__(self, system: System) -> None:
-        self.flows: list[Flow] = operations(system)
-        self._axes = system.axes
+    def __init__(self, flows: list[Flow], axes: Sequence[Axis]) -> None:
+        self.flows, self.axes = flows, axes
 
     @cached_property
     def edges(self) -> list[Dependence]:
@@ -30,12 +31,12 @@ class Analysis:
     @cached_property
     def order(self) -> Plan:
         """The loops, and what runs once. Raises NoOrder."""
-        return plan(self.flows, self._axes, self.edges)
+        return plan(self.edges, self.components, self.axes)
 
 
 def analysis(system: System) -> Analysis:
-    """The analysis of a system, which is kept with it."""
+    """That of a system, one flow an equation; it is kept with the system, which is frozen, so that it stays true."""
     known: Analysis | None = vars(system).get("analysis")
     if known is None:
-        known = vars(system)["analysis"] = Analysis(system)
+        known = vars(system)["analysis"] = Analysis(operations(system), system.axes)
     return known

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice, product
 
 from ..errors import BoundaryError, message
-from ..ir.axes import Axis, Index, fixed, last, running
+from ..ir.axes import Axis, Index, fixed, last, running, whole
 from ..ir.system import Decl, Ref, System
 from ..printing.plain import EquationWriter
+from ..records import record
 from .flows import Flow, Read
 
 LISTED = 8
@@ -21,7 +22,7 @@ BEFORE, INSIDE, AFTER = "before", "inside", "after"
 """Where steps lie: at 0, -1, ...; at 1..T, which count as one; at T+1, T+2, ..."""
 
 
-@dataclass(frozen=True)
+@record
 class Box:
     """Steps along each axis: where they lie, and their numbers there."""
 
@@ -91,21 +92,25 @@ Hole = tuple[Flow, Read, Box]
 
 def covered(system: System, flows: list[Flow]) -> None:
     """Every step that is read is defined, whatever the length: what lies before 1 or after T needs a boundary."""
-    written: dict[str, list[Box]] = {}
+    written: dict[str, list[tuple[tuple[Index, Index], ...]]] = {}
     for flow in flows:
-        ends = map(flow.written, range(len(flow.out.index)))
-        written.setdefault(flow.out.name, []).extend(_boxes(ends))
+        written.setdefault(flow.out.name, []).append(flow.equation.writes)
     for name, decl in system.decls.items():
         if decl.given:
-            count = len(decl.axes)
-            written.setdefault(name, []).append(Box((INSIDE,) * count, (range(1),) * count))
+            written.setdefault(name, []).append(tuple([whole(a).ends(0) for a in decl.axes]))
+    boxes: dict[str, list[Box]] = {}
     missing: dict[str, list[Hole]] = {}
     for flow in flows:
         for read in flow.reads:
-            name = read.ref.name
-            if system.decls[name].kind != "cotangent":  # one that is never written is zero
-                left = _left(_boxes(flow.read_steps(read)), written.get(name, ()))
-                missing.setdefault(name, []).extend((flow, read, box) for box in left)
+            name, steps = read.ref.name, flow.read_steps(read)
+            if system.decls[name].kind == "cotangent":
+                continue  # one that is never written is zero
+            holes = missing.setdefault(name, [])
+            if steps in written.get(name, ()):
+                continue
+            if name not in boxes:
+                boxes[name] = [box for ends in written.get(name, ()) for box in _boxes(ends)]
+            holes += [(flow, read, box) for box in _left(_boxes(steps), boxes[name])]
     for name, holes in missing.items():
         if holes:
             raise _refusal(system, system.decls[name], holes)

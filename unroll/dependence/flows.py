@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
 
 from ..ir.axes import Axis, Index, Range, apart, running
 from ..ir.names import is_hidden
 from ..ir.system import Domain, Equation, Ref, System
+from ..records import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Read:
     """One ref read by a flow; `over` are ranges of its own, where a reduction reads many instances."""
 
@@ -18,7 +18,7 @@ class Read:
     over: Domain = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Flow:
     """``out`` is computed from ``reads`` at every point of ``domain``; `equation` is what the user wrote."""
 
@@ -27,23 +27,24 @@ class Flow:
     reads: tuple[Read, ...]
     equation: Equation
 
+    @property
+    def ranges(self) -> Mapping[Axis, Range]:
+        """The domain by axis."""
+        return self.equation.ranges if self.domain is self.equation.domain else {r.axis: r for r in self.domain}
+
     def written(self, position: int) -> tuple[Index, Index]:
         """First and last step written along one bracket."""
         return self.equation.written(position)
 
     def read_steps(self, read: Read) -> tuple[tuple[Index, Index], ...]:
         """First and last step read along each bracket."""
-        plain = self.domain is self.equation.domain and not read.over
-        ranges = self.equation.ranges if plain else {r.axis: r for r in (*self.domain, *read.over)}
-        return tuple(
-            (ranges[i.axis].lo + i.shift, ranges[i.axis].hi + i.shift) if i.axis and i.runs else (i, i)
-            for i in read.ref.index
-        )
+        ranges = {**self.ranges, **{r.axis: r for r in read.over}} if read.over else self.ranges
+        return tuple([ranges[i.axis].ends(i.shift) if i.axis and i.runs else (i, i) for i in read.ref.index])
 
 
 def operations(system: System) -> list[Flow]:
     """One flow per equation."""
-    return [Flow(e.out, e.domain, tuple(Read(r) for r in e.refs), e) for e in system.equations]
+    return [Flow(e.out, e.domain, tuple([Read(r) for r in e.refs]), e) for e in system.equations]
 
 
 def collapsed(system: System) -> list[Flow]:
@@ -94,7 +95,7 @@ def trimmed(read: Read) -> Read:
     return Read(read.ref, tuple(r for r in read.over if r.axis in used))
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Dependence:
     """`consumer` reads what `producer` writes, `distance` steps earlier along each axis where that is one number."""
 
@@ -109,25 +110,24 @@ def dependences(flows: list[Flow]) -> list[Dependence]:
     writers: dict[str, list[int]] = {}
     for number, flow in enumerate(flows):
         writers.setdefault(flow.out.name, []).append(number)
-    return [
-        Dependence(producer, consumer, read, _distance(flows[producer].out, flow, read))
-        for consumer, flow in enumerate(flows)
-        for read in flow.reads
-        for producer in writers.get(read.ref.name, ())
-        if _meet(flows[producer], flow, read)
-    ]
+    found: list[Dependence] = []
+    for consumer, flow in enumerate(flows):
+        inside = flow.ranges
+        for read in flow.reads:
+            if (producers := writers.get(read.ref.name)) is not None:
+                steps = flow.read_steps(read)
+                found += [
+                    Dependence(n, consumer, read, _distance(flows[n].out, read.ref, inside))
+                    for n in producers
+                    if not any(map(apart, flows[n].equation.writes, steps))
+                ]
+    return found
 
 
-def _meet(producer: Flow, consumer: Flow, read: Read) -> bool:
-    """False only if the steps written and the steps read differ for every length."""
-    steps = consumer.read_steps(read)
-    return not any(apart(producer.written(n), ends) for n, ends in enumerate(steps))
-
-
-def _distance(out: Ref, consumer: Flow, read: Read) -> dict[Axis, int]:
-    inside = {r.axis for r in consumer.domain}
-    distance = {}
-    for wrote, wanted in zip(out.index, read.ref.index, strict=True):
-        if wrote.runs and wanted.runs and wrote.axis == wanted.axis and wrote.axis in inside:
+def _distance(out: Ref, ref: Ref, inside: Collection[Axis]) -> dict[Axis, int]:
+    """By axis, of those of the consumer's domain."""
+    distance: dict[Axis, int] = {}
+    for wrote, wanted in zip(out.index, ref.index, strict=True) if out.index else ():
+        if wrote.axis is not None and wrote.axis == wanted.axis and wrote.axis in inside and wrote.runs and wanted.runs:
             distance[wrote.axis] = wrote.shift - wanted.shift
     return distance

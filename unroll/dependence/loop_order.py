@@ -9,21 +9,22 @@ leaves unordered within one step is ordered by the same rule on the remaining ax
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from ..ir.axes import Axis
-from .flows import Dependence, Flow, dependences
+from ..records import record
+from .flows import Dependence
 from .scc import components, cycle
 
 
-@dataclass(frozen=True)
+@record
 class Once:
     """A flow that runs at once over every axis not looped around it."""
 
     flow: int
 
 
-@dataclass(frozen=True)
+@record
 class Loop:
     """`body` runs once per step of `axis`, upwards (direction 1) or downwards (-1).
 
@@ -50,10 +51,10 @@ class NoOrder(Exception):
         self.edges, self.cycle, self.instant = tuple(edges), tuple(cycle), instant
 
 
-def plan(flows: list[Flow], axes: Sequence[Axis], edges: Sequence[Dependence] | None = None) -> Plan:
-    """The order in which to run the flows; `edges` are their dependences, where these are known. Raises NoOrder."""
+def plan(edges: Sequence[Dependence], groups: Sequence[list[int]], axes: Sequence[Axis]) -> Plan:
+    """The order in which to run flows with these dependences and strongly connected components. Raises NoOrder."""
     try:
-        return _plan(range(len(flows)), dependences(flows) if edges is None else edges, tuple(axes))
+        return _plan(edges, groups, tuple(axes))
     except _Stuck as error:
         raise _no_order(error.inner, tuple(axes)) from None
 
@@ -66,9 +67,8 @@ class _Stuck(Exception):
         self.inner = inner
 
 
-def _plan(nodes: Sequence[int] | range, edges: Sequence[Dependence], axes: tuple[Axis, ...]) -> Plan:
+def _plan(edges: Sequence[Dependence], groups: Sequence[list[int]], axes: tuple[Axis, ...]) -> Plan:
     steps: list[Once | Loop] = []
-    groups = components(nodes, [(e.producer, e.consumer) for e in edges])
     group = {m: number for number, members in enumerate(groups) for m in members}
     inside: dict[int, list[Dependence]] = {}
     for e in edges:
@@ -98,7 +98,8 @@ def _loop(members: list[int], inner: list[Dependence], axes: tuple[Axis, ...]) -
             within = [e for e, w in zip(inner, left, strict=True) if w == 0]
             across = tuple(e for e, w in zip(inner, left, strict=True) if w > 0)
             rest = tuple(a for a in axes if a != axis)
-            return Loop(axis, direction, shifts, _plan(members, within, rest), across)
+            groups = components(members, [(e.producer, e.consumer) for e in within])
+            return Loop(axis, direction, shifts, _plan(within, groups, rest), across)
     raise _Stuck(inner)
 
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple, TypeVar
 
 from ..errors import DTypeError, here, message
 from ..ops.integers import integer
+from ..records import record
 
 Lengths = Mapping[str, int]
 """The number of steps of every axis, by the name of its end: ``{"T": 5}``."""
 
 
-@dataclass(frozen=True, slots=True)
-class Axis:
+class Axis(NamedTuple):
     """A time axis: its running step `name` ("t") runs from 1 to `end` ("T")."""
 
     name: str
@@ -69,6 +70,8 @@ class Index:
         return DTypeError(message(text, here()))
 
     def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
         if isinstance(other, Index):
             same = self.shift == other.shift and self.anchor == other.anchor
             return same and (self.axis is other.axis or self.axis == other.axis)
@@ -143,22 +146,33 @@ def bracket(key: object) -> str:
     return "..." if key is ... else repr(key)
 
 
+Maker = TypeVar("Maker", bound=Callable[..., Any])
+
+
+def _once(make: Maker) -> Maker:
+    """Have a step or a range made once, as far as they are few: a compilation asks for the same again and again."""
+    return lru_cache(256, typed=True)(make)  # type: ignore[return-value]
+
+
+@_once
 def fixed(step: int) -> Index:
     """The step of that number."""
     return Index(None, "", step)
 
 
+@_once
 def running(axis: Axis, shift: int = 0) -> Index:
     """``t+shift`` of an axis."""
     return Index(axis, axis.name, shift)
 
 
+@_once
 def last(axis: Axis, shift: int = 0) -> Index:
     """``T+shift`` of an axis."""
     return Index(axis, axis.end, shift)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Range:
     """The steps ``lo..hi`` of an axis, both ends included; each end is a fixed step or ``T+k``. May be empty."""
 
@@ -172,6 +186,10 @@ class Range:
     def shifted(self, k: int) -> Range:
         """The range ``lo+k..hi+k``."""
         return Range(self.axis, self.lo + k, self.hi + k) if k else self
+
+    def ends(self, shift: int) -> tuple[Index, Index]:
+        """The first and the last step of ``t+shift`` over the range."""
+        return (self.lo + shift, self.hi + shift) if shift else (self.lo, self.hi)
 
     def steps(self, lengths: Lengths) -> range:
         """The steps as a Python range."""
@@ -187,6 +205,7 @@ def apart(a: tuple[Index, Index], b: tuple[Index, Index], least: int = 0) -> boo
     return a[1].never_after(b[0], least, 1) or b[1].never_after(a[0], least, 1)
 
 
+@_once
 def whole(axis: Axis) -> Range:
     """Every step of an axis, 1..T."""
     return Range(axis, fixed(1), last(axis))

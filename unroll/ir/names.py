@@ -93,10 +93,10 @@ def renamed(system: System) -> System:
     counts: dict[str, int] = {}
     for name in unnamed:
         served = serves.get(name, "")
-        counts[served] = counts.get(served, 0) + 1
-        while f"{served}.{counts[served]}" in taken:
-            counts[served] += 1
-        names[name] = f"{served}.{counts[served]}"
+        number = counts.get(served, 0) + 1
+        while (new := f"{served}.{number}") in taken:
+            number += 1
+        counts[served], names[name] = number, new
     return substitute_names(system, names)
 
 
@@ -106,11 +106,12 @@ def substitute_names(system: System, names: Mapping[str, str]) -> System:
     def ref(r: Ref) -> Ref:
         return Ref(names[r.name], r.index) if r.name in names else r
 
-    decls = {}
+    decls = dict[str, Decl]()
     for name, decl in system.decls.items():
-        new = names.get(name, name)
-        of = (owner(new) or None) if is_hidden(new) else decl.of
-        decls[new] = replace(decl, name=new, of=of) if name in names else decl
-    equations = tuple(replace(rewritten(e, ref), out=ref(e.out)) for e in system.equations)
+        new = names.get(name)
+        if new is not None:
+            decl = decl.called(new, (owner(new) or None) if is_hidden(new) else decl.of)
+        decls[decl.name] = decl
+    equations = tuple([rewritten(e, ref, ref(e.out)) for e in system.equations])
     outputs = {k: ref(v) for k, v in system.outputs.items()}
     return replace(system, decls=decls, equations=equations, outputs=outputs)

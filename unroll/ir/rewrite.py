@@ -8,11 +8,17 @@ from dataclasses import replace
 from .system import Equation, Operand, Ref, System
 
 
-def rewritten(e: Equation, change: Callable[[Ref], Operand]) -> Equation:
-    """The equation with each of its refs replaced, those of its label too; itself where none is another."""
-    args = tuple(change(a) if isinstance(a, Ref) else a for a in e.args)
+def rewritten(e: Equation, change: Callable[[Ref], Operand], out: Ref | None = None) -> Equation:
+    """The equation with each ref that it reads replaced, those of its label too; itself where none is another.
+
+    out  its left-hand side, where that is another one
+    """
+    left = e.out if out is None else out
+    args = tuple([change(a) if isinstance(a, Ref) else a for a in e.args])
     label = e.label and e.label.map(change)
-    return e if args == e.args and label == e.label else replace(e, args=args, label=label)
+    if left == e.out and args == e.args and label == e.label:
+        return e
+    return Equation(left, e.op, args, e.attrs, e.domain, e.batched, e.combine, e.source, label)
 
 
 def with_equations(system: System, equations: Sequence[Equation]) -> System:

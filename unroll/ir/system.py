@@ -14,14 +14,14 @@ axis is an accumulation too, which is why no operation ever needs to see a whole
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from functools import cached_property
 from typing import Any
 
 from ..errors import Source, UndefinedError
 from ..ops.core import OPS, REDEFINED, Op, called
 from ..ops.kinds import Dtype
+from ..records import lazy, record
 from ..types import Array
 from .axes import Axis, Index, Range, apart, running, whole
 from .details import Detail, Held, Kind
@@ -30,7 +30,7 @@ from .generated_inputs import Automatic
 Shape = tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Decl:
     """A name and what it stands for.
 
@@ -51,6 +51,15 @@ class Decl:
     of: str | None = None
     detail: Detail = field(default=None, compare=False)
     source: Source | None = field(default=None, compare=False)
+
+    def called(self, name: str, of: str | None) -> Decl:
+        """The same by another name."""
+        return Decl(name, self.kind, self.shape, self.dtype, self.axes, self.batched, of, self.detail, self.source)
+
+    def with_batch(self) -> Decl:
+        """The same with one value per example."""
+        d = self
+        return Decl(d.name, d.kind, d.shape, d.dtype, d.axes, True, d.of, d.detail, d.source)
 
     @property
     def given(self) -> bool:
@@ -79,7 +88,7 @@ def visible(name: str) -> str:
     return name if name.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name)
 
 
-@dataclass(frozen=True)
+@record
 class Ref:
     """One instance of a name, or a running one: ``h[t-1]``, ``h[T]``, ``W``."""
 
@@ -94,12 +103,12 @@ class Ref:
 
     def substitute(self, steps: Mapping[Axis, Index]) -> Ref:
         """The ref with running steps replaced."""
-        return Ref(self.name, tuple(i.substitute(steps) for i in self.index)) if steps else self
+        return Ref(self.name, tuple([i.substitute(steps) for i in self.index])) if steps and self.index else self
 
-    @cached_property
+    @lazy
     def running(self) -> tuple[Axis, ...]:
         """The axes it runs along."""
-        return tuple(i.axis for i in self.index if i.axis is not None and i.runs)
+        return tuple([i.axis for i in self.index if i.axis is not None and i.runs])
 
     def shift(self, axis: Axis) -> int | None:
         """K of ``axis+k``, or None where the ref does not run along the axis."""
@@ -138,7 +147,7 @@ class Const:
         return f"{self.value:g}" if isinstance(self.value, float) else str(self.value)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Extent:
     """The number of steps of an axis, as a number."""
 
@@ -155,7 +164,7 @@ Operand = Ref | Const | Extent
 Domain = tuple[Range, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Label:
     """What the user called an expression made of several operations: ``softmax(a[t, s], over=s)``. For printing."""
 
@@ -174,7 +183,7 @@ class Label:
         return Label(self.name, args, tuple((k, change(v) if isinstance(v, Ref) else v) for k, v in self.attrs))
 
 
-@dataclass(frozen=True)
+@record
 class Equation:
     """``out += op(*args)`` at every point of `domain`, for every example where `batched`."""
 
@@ -190,33 +199,38 @@ class Equation:
 
     __getstate__ = _stored
 
+    def with_batch(self) -> Equation:
+        """The same for every example."""
+        e = self
+        return Equation(e.out, e.op, e.args, e.attrs, e.domain, True, e.combine, e.source, e.label)
+
     @property
     def operation(self) -> Op:
         """The record of its operation."""
         return called(self.op)
 
-    @cached_property
+    @lazy
     def attributes(self) -> Hashable:
         """The attributes as a key, by which numbers of other kinds or signs differ."""
         return exact(self.attrs)
 
-    @cached_property
+    @lazy
     def refs(self) -> tuple[Ref, ...]:
         """The operands that are read."""
-        return tuple(a for a in self.args if isinstance(a, Ref))
+        return tuple([a for a in self.args if isinstance(a, Ref)])
 
-    @cached_property
+    @lazy
     def axes(self) -> tuple[Axis, ...]:
         """The axes of the domain."""
-        return tuple(r.axis for r in self.domain)
+        return tuple([r.axis for r in self.domain])
 
-    @cached_property
+    @lazy
     def summed(self) -> tuple[Axis, ...]:
         """The axes of the domain that the left-hand side does not run along."""
         kept = self.out.running
-        return tuple(a for a in self.axes if a not in kept)
+        return tuple([r.axis for r in self.domain if r.axis not in kept])
 
-    @cached_property
+    @lazy
     def ranges(self) -> Mapping[Axis, Range]:
         """The domain by axis."""
         return {r.axis: r for r in self.domain}
@@ -227,11 +241,12 @@ class Equation:
 
     def written(self, position: int) -> tuple[Index, Index]:
         """First and last step written along one bracket of the left-hand side."""
-        return self._writes[position]
+        return self.writes[position]
 
-    @cached_property
-    def _writes(self) -> tuple[tuple[Index, Index], ...]:
-        return tuple(_ends(i, self.ranges[i.axis]) if i.axis and i.runs else (i, i) for i in self.out.index)
+    @lazy
+    def writes(self) -> tuple[tuple[Index, Index], ...]:
+        """First and last step written along each bracket of the left-hand side."""
+        return tuple([self.ranges[i.axis].ends(i.shift) if i.axis and i.runs else (i, i) for i in self.out.index])
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,15 +288,15 @@ class System:
         """Its fields alone, without what was worked out from them."""
         return _system, tuple(getattr(self, f.name) for f in fields(self))
 
-    @cached_property
-    def writers(self) -> Mapping[str, list[Equation]]:
+    @lazy
+    def writers(self) -> Mapping[str, Sequence[Equation]]:
         """The equations that define each name."""
-        result: dict[str, list[Equation]] = {name: [] for name in self.decls}
+        found: dict[str, list[Equation]] = {}
         for equation in self.equations:
-            result[equation.out.name].append(equation)
-        return result
+            found.setdefault(equation.out.name, []).append(equation)
+        return {**dict.fromkeys(self.decls, ()), **found}
 
-    @cached_property
+    @lazy
     def readers(self) -> Mapping[str, list[Equation]]:
         """The equations that read each name, each once."""
         result: dict[str, list[Equation]] = {}
@@ -290,7 +305,7 @@ class System:
                 result.setdefault(name, []).append(equation)
         return result
 
-    @cached_property
+    @lazy
     def reach(self) -> Mapping[Axis, int]:
         """By axis, the largest k for which anything has a step ``T+k``: no fixed step that exists lies further."""
         result: dict[Axis, int] = {}
@@ -306,8 +321,10 @@ class System:
 
         A ref that only its label mentions may run along an axis that was summed over before: that axis counts whole.
         """
-        known = equation.ranges
-        return tuple(_ends(i, known.get(i.axis) or whole(i.axis)) if i.axis and i.runs else (i, i) for i in ref.index)
+        own = equation.ranges
+        return tuple(
+            [(own.get(i.axis) or whole(i.axis)).ends(i.shift) if i.axis and i.runs else (i, i) for i in ref.index]
+        )
 
     def step_of(self, equation: Equation, axis: Axis) -> Index | None:
         """The step along an axis at which an equation stands; None for what is computed once for all steps."""
@@ -343,29 +360,25 @@ class System:
         known = self._exclusive.get(id(equation))
         return self._alone(equation) if known is None else known
 
-    @cached_property
+    @lazy
     def _exclusive(self) -> Mapping[int, bool]:
         """That of the system's own equations, by their identity: they live as long as it does."""
         return {id(e): self._alone(e) for e in self.equations}
 
-    @cached_property
-    def single(self) -> Mapping[str, Equation]:
-        """Names with one equation that holds at each point by itself, neither summed nor added to."""
-        return {
-            name: equations[0]
-            for name, equations in self.writers.items()
-            if len(equations) == 1
-            and not self.decls[name].given
-            and equations[0].combine == "sum"
-            and not (equations[0].summed or (equations[0].batched and not self.decls[name].batched))
-            and all(i.runs and not i.shift for i in equations[0].out.index)
-        }
+    def sole(self, name: str) -> Equation | None:
+        """The one equation of a name, where that holds at each point by itself, neither summed nor added to."""
+        writers, decl = self.writers[name], self.decls[name]
+        if len(writers) != 1 or decl.given or writers[0].combine != "sum":
+            return None
+        (e,) = writers
+        alone = not e.summed and (decl.batched or not e.batched)
+        return e if alone and all(i.runs and not i.shift for i in e.out.index) else None
 
     def _alone(self, equation: Equation) -> bool:
         decl = self.decls[equation.out.name]
         if equation.summed or (equation.batched and not decl.batched):
-            return False
-        return all(e is equation or not _overlap(e, equation) for e in self.writers[decl.name])
+            return False  # else: written at other steps, for every length
+        return all(e is equation or any(map(apart, e.writes, equation.writes)) for e in self.writers[decl.name])
 
 
 def _system(*values: Any) -> System:
@@ -383,13 +396,3 @@ def check_known(name: str, equations: Iterable[Equation]) -> None:
                 f"template {name!r} uses the operation {op!r}, which is not defined here: import the module that "
                 "calls ops.define first"
             )
-
-
-def _ends(index: Index, r: Range) -> tuple[Index, Index]:
-    """The first and the last step of a running index over a range."""
-    return r.lo + index.shift, r.hi + index.shift
-
-
-def _overlap(a: Equation, b: Equation) -> bool:
-    """False only if the two write different steps for every length."""
-    return not any(apart(a.written(n), b.written(n)) for n in range(len(a.out.index)))

@@ -173,7 +173,8 @@ class Builder:
 
     def operand(self, value: object) -> Expr:
         """Anything a user may write in an expression, as an expression of this builder."""
-        value = value.as_expression() if hasattr(value, "as_expression") else value
+        if not isinstance(value, Expr):
+            value = value.as_expression() if hasattr(value, "as_expression") else value
         if not isinstance(value, Expr):
             return self.constant(value)
         if value._builder is not self:
@@ -209,8 +210,10 @@ class Builder:
         exprs = [self.operand(a) for a in args]
         weak = [isinstance(e.operand, Const) for e in exprs]
         try:
-            kind, casts = result_kind(op, [e.dtype for e in exprs], weak)
-            exprs = [self._as(e, want) for e, want in zip(exprs, casts, strict=True)]
+            kinds = [e.dtype for e in exprs]
+            kind, casts = result_kind(op, kinds, weak)
+            if casts != tuple(kinds):
+                exprs = [self._as(e, want) for e, want in zip(exprs, casts, strict=True)]
             shape = op.family.shape([e.shape for e in exprs], attrs)
         except (ShapeError, DTypeError) as error:
             if getattr(error, "placed", False):
@@ -221,9 +224,9 @@ class Builder:
                 e.dtype == "int" and not isinstance(e.operand, Const) for e in exprs
             )
             raise placed(type(error), message(what, self._source or here(), fix=fix if labels else "")) from None
-        for e in exprs:
+        for e in exprs if any(weak) else ():
             self.guarded(lambda e=e: self._fits(e))
-        axes = frozenset[Axis]().union(*(e.axes for e in exprs))
+        axes = exprs[0].axes.union(*[e.axes for e in exprs[1:]])
         self._check_operation(op, exprs, attrs, shape)
         return self._temporary(op.key, [e.operand for e in exprs], attrs, shape, kind, axes)
 
@@ -289,15 +292,13 @@ class Builder:
     def _temporary(
         self, op: str, args: Sequence[Operand], attrs: Any, shape: Shape, kind: Dtype, axes: frozenset[Axis]
     ) -> Expr:
-        order = tuple(a for a in self.axes.values() if a in axes)
-        name = self.fresh()
-        out = Ref(name, tuple(running(a) for a in order))
-        self.decls[name] = Decl(name, "temporary", shape, kind, order, batched(self.decls, args))
-        domain = tuple(self._domain.get(a) or whole(a) for a in order)
+        order = tuple([a for a in self.axes.values() if a in axes])
+        name, each, source = self.fresh(), batched(self.decls, args), self._source or here()
+        out = Ref(name, tuple(map(running, order)))
+        self.decls[name] = Decl(name, "temporary", shape, kind, order, each)
+        domain = tuple([self._domain.get(a) or whole(a) for a in order])
         items = tuple(sorted(attrs.items()))
-        self.equations.append(
-            Equation(out, op, tuple(args), items, domain, batched(self.decls, args), source=self._source or here())
-        )
+        self.equations.append(Equation(out, op, tuple(args), items, domain, each, source=source))
         return self.read(out)
 
     def over(self, combine: str, expr: Expr, over: object) -> Expr:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from ..ir.details import Pooled
 from ..ir.names import is_hidden
@@ -27,9 +26,10 @@ def with_batch(decls: dict[str, Decl], equations: Sequence[Equation]) -> list[Eq
             decl = decls[equation.out.name]
             fixed = decl.given or decl.kind == "cotangent" or isinstance(decl.detail, Pooled)
             if not decl.batched and not fixed:
-                decls[decl.name] = replace(decl, batched=True)
+                decls[decl.name] = decl.with_batch()
                 pending.append(decl.name)
-    return [replace(e, batched=e.batched or decls[e.out.name].batched or batched(decls, e.args)) for e in equations]
+    each = [e.batched or decls[e.out.name].batched or batched(decls, e.args) for e in equations]
+    return [e if e.batched or not b else e.with_batch() for e, b in zip(equations, each, strict=True)]
 
 
 def in_place(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from ..dependence.analysis import Analysis
 from ..dependence.boundaries import covered, plain
 from ..dependence.flows import Dependence, Flow, collapsed
-from ..dependence.loop_order import NoOrder, plan
+from ..dependence.loop_order import NoOrder
 from ..errors import AxisError, CausalityError, DoubleDefinitionError, UndefinedError, code, message
 from ..ir.axes import Axis, apart
 from ..ir.system import Ref, System
@@ -132,7 +133,7 @@ def _apart(a: Flow, b: Flow, least: list[int]) -> bool:
 def causal(system: System, flows: list[Flow]) -> None:
     """Some order of steps computes everything: no cycle without delay, no component pulled both ways."""
     try:
-        plan(flows, system.axes)
+        _ = Analysis(flows, system.axes).order
     except NoOrder as error:
         raise _causality(system, flows, error) from None
 

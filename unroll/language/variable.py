@@ -140,7 +140,7 @@ class Variable(Symbolic):
         """The declaration with the axes that a definition at `index` settles; a read settles none."""
         decl = self._builder.decls[self.name]
         axes = tuple(i.axis or (decl.axes[n] if decl.axes else Axis("?", "?")) for n, i in enumerate(index))
-        return replace(decl, axes=axes)
+        return decl if axes == decl.axes else replace(decl, axes=axes)
 
     def __getitem__(self, key: object) -> Expr:
         index = self._index(key)
@@ -200,7 +200,7 @@ class Variable(Symbolic):
                         fix=f"A boundary stands at step 0, -1, ... or at {axis.end}+1, {axis.end}+2, ...",
                     )
                 )
-        if decl.kind == "input" and index and all(i.runs for i in index):
+        if decl.kind == "input" and ref.index and all(i.runs for i in ref.index):
             raise DoubleDefinitionError(
                 message(f"{self.name} is an input: its steps 1..T come from an array", source, fix="Use a variable.")
             )

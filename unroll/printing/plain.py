@@ -129,10 +129,11 @@ class EquationWriter:
 
     def operation(self, equation: Equation, parts: list[tuple[Tokens, int]]) -> tuple[Tokens, int]:
         """An operation on operands that are written already."""
-        operation, attrs = equation.operation, dict(equation.attrs)
+        operation = equation.operation
         if operation.notation is not None:
             strength = parts[0][1] if operation.name == "copy" else operation.notation.strength
             return infix(operation.notation, parts), strength
+        attrs = dict(equation.attrs)
         if operation.name == "slice":
             return (*bound(parts[0]), f"[{parts_text(attrs['parts'])}]"), ATOM
         if operation.name == "transpose" and not attrs.get("axes"):
@@ -185,9 +186,10 @@ class EquationWriter:
     def equation(self, equation: Equation, at: Mapping[Axis, Index] | None = None) -> str:
         """``h[t] = tanh(...)``; ``+=`` where other equations add to the same steps; at given steps, ``h[3] = ...``."""
         mark = "+=" if self.adds(equation) else "="
-        tokens, _ = self.tokens(equation)
-        right = (t.substitute(at) if at and isinstance(t, Ref) else t for t in tokens)
-        return f"{self.show(equation.out.substitute(at or {}))} {mark} {''.join(map(self.show, right))}"
+        out, (tokens, _) = equation.out, self.tokens(equation)
+        if at:
+            out, tokens = out.substitute(at), tuple(t.substitute(at) if isinstance(t, Ref) else t for t in tokens)
+        return f"{self.show(out)} {mark} {''.join(map(self.show, tokens))}"
 
     def adds(self, equation: Equation) -> bool:
         """True where other equations add to the same steps."""
@@ -224,10 +226,9 @@ def bound(part: tuple[Tokens, int], least: int = ATOM) -> Tokens:
 
 def infix(notation: Notation, parts: Sequence[tuple[Tokens, int]], sign: Callable[[str], str] = str) -> Tokens:
     """Operands in an operation's own notation, whose signs are printed by `sign`."""
+    *signs, rest = notation.signs
     tokens: list[str | Operand] = []
-    rest = notation.text
-    for position, (part, least) in enumerate(zip(parts, notation.operands, strict=True)):
-        before, _, rest = rest.partition(f"{{{position}}}")
+    for before, least, part in zip(signs, notation.operands, parts, strict=True):
         if before:
             tokens.append(sign(before))
         tokens.extend(bound(part, least))
@@ -269,7 +270,7 @@ def shown_attributes(attrs: Mapping[str, Any]) -> list[tuple[str, str]]:
     return shown
 
 
-def ordered(system: System, writers: Mapping[str, list[Equation]]) -> list[Equation]:
+def ordered(system: System, writers: Mapping[str, Sequence[Equation]]) -> list[Equation]:
     """The equations of temporaries, each after those it reads; the rest where they stand."""
     done: set[int] = set()
     result: list[Equation] = []

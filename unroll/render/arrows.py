@@ -119,7 +119,7 @@ def drawn_params(system: System, found: list[Arrow]) -> list[str]:
 def loss_terms(system: System, found: list[Arrow]) -> tuple[Range, ...]:
     """The steps over which the loss is a plain sum, if it is one: then each step has a term of its own to draw."""
     writers = system.writers
-    pending = list(writers.get(system.loss or "", ()))
+    pending = writers.get(system.loss or "", ())
     summing: Equation | None = None
     while len(pending) == 1:
         (equation,) = pending

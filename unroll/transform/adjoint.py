@@ -17,7 +17,7 @@ from ..errors import DifferentiationError, ShapeError, UndefinedError, code, mes
 from ..ir.axes import Axis, Index, running, whole
 from ..ir.details import Kind
 from ..ir.names import is_hidden, renamed
-from ..ir.system import Const, Equation, Operand, Ref, System
+from ..ir.system import Const, Decl, Equation, Operand, Ref, System
 from ..language.builder import Builder
 from ..language.expression import Expr
 from ..ops import core, shape_ops
@@ -70,7 +70,9 @@ def adjoint(system: System, wrt: Sequence[str], seeds: Mapping[str, str] | None 
     _not_by_draws_alone(system, [name for name in wrt if active.isdisjoint(parts[name])], seeds, asked)
     for name in dict.fromkeys((*seeds, *(n for n in system.decls if n in active), *wrt)):
         decl = system.decls[name]
-        builder.declare(replace(decl, name=name + mark, kind="cotangent", of=name, detail=None))
+        builder.declare(
+            Decl(name + mark, "cotangent", decl.shape, decl.dtype, decl.axes, decl.batched, name, None, decl.source)
+        )
     for name, given in seeds.items():
         decl = system.decls[name]
         out = Ref(name + mark, tuple(running(a) for a in decl.axes))

@@ -5,7 +5,8 @@ Precondition and result: a checked system. Each rewrite is one pass over the equ
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import cycle
@@ -63,9 +64,11 @@ def reduced(system: System, roots: Iterable[str], apart: Iterable[str] = ()) -> 
 def _through_copies(system: System, kept: Kept) -> System:
     """Copy propagation: a read of a copy becomes a read of what it copies."""
     copies = {}
-    for name, e in system.single.items():
-        (source, *_) = e.args
+    for e in system.equations:
+        (source, *_), name = e.args, e.out.name
         if e.op != "copy" or e.attrs or name in kept.apart or (isinstance(source, Ref) and source.name == name):
+            continue
+        if system.sole(name) is None:
             continue
         decl = system.decls[name]
         if isinstance(source, Const):
@@ -78,6 +81,8 @@ def _through_copies(system: System, kept: Kept) -> System:
             )  # each counts as it stands
             if alike and not steps and (is_hidden(name) or not is_hidden(source.name)):
                 copies[name] = e
+    if not copies:
+        return system
 
     def change(reader: Equation, ref: Ref) -> Operand:
         e = copies.get(ref.name)
@@ -88,20 +93,25 @@ def _through_copies(system: System, kept: Kept) -> System:
             return source.substitute(steps_of(e.out, ref))
         return source if _takes_number(system, reader, ref) else ref
 
-    return with_equations(system, [rewritten(e, partial(change, e)) for e in system.equations])
+    read = (rewritten(e, partial(change, e)) if _mentions(e, copies) else e for e in system.equations)
+    return with_equations(system, list(read))
+
+
+def _mentions(e: Equation, names: Container[str]) -> bool:
+    """True if an equation, or its label, reads one of the names."""
+    return any(r.name in names for r in (e.refs if e.label is None else (*e.refs, *e.label.refs)))
 
 
 def _promote(system: System, kept: Kept) -> System:
     """A temporary that is copied into a named variable becomes the copy, and the variable the original."""
-    exclusive = system.single
     swapped: dict[str, Equation] = {}
-    for name, e in exclusive.items():
-        (source, *_) = e.args
-        if is_hidden(name) or name in kept.apart or e.op != "copy" or not isinstance(source, Ref):
+    for name in system.decls:
+        e = None if is_hidden(name) or name in kept.apart else system.sole(name)
+        if e is None or e.op != "copy" or not isinstance(source := e.args[0], Ref):
             continue
-        if source.name not in exclusive:
+        inner = system.sole(source.name)
+        if inner is None:
             continue
-        inner = exclusive[source.name]
         alike = system.decls[name].shape == system.decls[source.name].shape
         plain = alike and source.index == inner.out.index == e.out.index and e.domain == inner.domain
         if is_hidden(source.name) and plain and e.batched == inner.batched and source.name not in swapped:
@@ -124,23 +134,19 @@ def _takes_number(system: System, e: Equation, ref: Ref) -> bool:
 def _fold_numbers(system: System, kept: Kept) -> System:
     """Constant folding: ``1 * x`` and ``x - 0`` are x; a cotangent of constant value is that number."""
     equations = []
-    filled = {
-        n: e for n, e in system.single.items() if is_hidden(n) and e.op == "copy" and isinstance(e.args[0], Const)
-    }
+    numbers = [e.out.name for e in system.equations if e.op == "copy" and isinstance(e.args[0], Const)]
+    filled = {name: e for name in numbers if is_hidden(name) and (e := system.sole(name)) is not None}
     for e in system.equations:
-        operand = _identity(system, _with_numbers(system, e, filled))
+        operand = _identity(system, _with_numbers(system, e, filled)) if e.op in FOLDED else None
         equations.append(e if operand is None else replace(e, op="copy", args=(operand,), attrs=(), label=None))
     return with_equations(system, equations)
 
 
 def _with_numbers(system: System, e: Equation, filled: Mapping[str, Equation]) -> Equation:
     """An equation with numbers for arrays that hold one number alone, where all that it reads are such."""
-    args = tuple(
-        filled[a.name].args[0]
-        if isinstance(a, Ref) and a.name in filled and within(system, e, a, filled[a.name])
-        else a
-        for a in e.args
-    )
+    if not e.refs or not all(r.name in filled and within(system, e, r, filled[r.name]) for r in e.refs):
+        return e
+    args = tuple(filled[a.name].args[0] if isinstance(a, Ref) else a for a in e.args)
     return replace(e, args=args) if all(isinstance(a, Const) for a in args) else e
 
 
@@ -151,7 +157,7 @@ def _identity(system: System, e: Equation) -> Operand | None:
     if e.op in ("reshape", "broadcast_to", "sum_to", "transpose") and isinstance(e.args[0], Ref):
         plain = e.op != "transpose" or len(shape) < 2
         return e.args[0] if plain and system.decls[e.args[0].name].shape == shape else None
-    if e.op not in ("mul", "add", "div", "sub"):
+    if e.op not in NEUTRAL:
         return None
     a, b = e.args
     kind = {"float": float, "int": int, "bool": bool}[system.decls[e.out.name].dtype]
@@ -170,17 +176,20 @@ def _identity(system: System, e: Equation) -> Operand | None:
 
 NEUTRAL = {"mul": 1, "div": 1, "add": -0.0, "sub": 0.0}
 """What changes nothing: x + 0.0 is no -0.0 where x is, and x + -0.0 is."""
+FOLDED = {"reshape", "broadcast_to", "sum_to", "transpose", *NEUTRAL}
 
 
 def _merge_equal(system: System, kept: Kept) -> System:
     """Common subexpression elimination: two temporaries with the same equation become one."""
-    exclusive = system.single
+    alike: dict[object, list[Equation]] = {}  # as far as is quickly told
+    for e in system.equations:
+        if system.decls[e.out.name].kind in ("temporary", "cotangent") and e.out.name not in kept.roots:
+            alike.setdefault((e.op, *[r.name for r in e.refs]), []).append(e)
+    several = (e for group in alike.values() if len(group) > 1 for e in group)
     first: dict[object, Equation] = {}
     same: dict[str, str] = {}
-    for e in system.equations:
-        if exclusive.get(e.out.name) is not e or system.decls[e.out.name].kind not in ("temporary", "cotangent"):
-            continue
-        if e.out.name in kept.roots:
+    for e in several:
+        if system.sole(e.out.name) is not e:
             continue
         key = system.form(e)
         known = first.setdefault(key, e)
@@ -194,30 +203,23 @@ def _merge_equal(system: System, kept: Kept) -> System:
     def change(ref: Ref) -> Ref:
         return Ref(same[ref.name], ref.index) if ref.name in same else ref
 
-    return with_equations(system, [rewritten(e, change) for e in system.equations])
+    return with_equations(system, [rewritten(e, change) if _mentions(e, same) else e for e in system.equations])
 
 
 def _into_copies(system: System, kept: Kept) -> System:
     """``out += copy(temporary)`` becomes the temporary's own operation, where nothing else reads the temporary."""
-    readers: dict[str, int] = {}
-    for e in system.equations:
-        for ref in e.refs:
-            readers[ref.name] = readers.get(ref.name, 0) + 1
-    writers = system.writers
-    taken: set[str] = set()
-    equations = []
-    for e in system.equations:
-        merged = None
-        (operand, *rest) = e.args
-        if e.op == "copy" and isinstance(operand, Ref) and not rest:
-            name = operand.name
-            alone = readers.get(name) == 1 and len(writers[name]) == 1 and name not in kept.roots and name not in taken
-            if alone and system.decls[name].kind in ("temporary", "cotangent"):
-                merged = _merged(system, e, operand, writers[name][0])
-        if merged is not None and isinstance(operand, Ref):
-            taken.add(operand.name)
-        equations.append(merged or e)
-    return with_equations(system, equations)
+    found = ((e, e.args[0]) for e in system.equations if e.op == "copy")
+    copies = [(e, ref) for e, ref in found if isinstance(ref, Ref) and ref.name not in kept.roots]
+    copies = [(e, ref) for e, ref in copies if system.decls[ref.name].kind in ("temporary", "cotangent")]
+    if not copies:
+        return system
+    readers = Counter(ref.name for e in system.equations for ref in e.refs)
+    merged: dict[int, Equation] = {}
+    for e, ref in copies:
+        writers = system.writers[ref.name]
+        if readers[ref.name] == 1 and len(writers) == 1 and (new := _merged(system, e, ref, writers[0])) is not None:
+            merged[id(e)] = new
+    return with_equations(system, [merged.get(id(e), e) for e in system.equations])
 
 
 def _merged(system: System, e: Equation, ref: Ref, inner: Equation) -> Equation | None:
@@ -230,7 +232,7 @@ def _merged(system: System, e: Equation, ref: Ref, inner: Equation) -> Equation 
     domain = tuple(ranges[a] for a in system.axes if a in ranges)
     combine = inner.combine if inner.summed or inner.combine == "max" else e.combine
     label = inner.label and inner.label.map(lambda r: r.substitute(steps))
-    return replace(e, op=inner.op, args=args, attrs=inner.attrs, domain=domain, combine=combine, label=label)
+    return Equation(e.out, inner.op, args, inner.attrs, domain, e.batched, combine, e.source, label)
 
 
 def _at_the_same_points(system: System, e: Equation, ref: Ref, inner: Equation) -> bool:
@@ -260,7 +262,8 @@ def _trim(system: System, kept: Kept) -> System:
     needed: dict[str, list[tuple[tuple[Index, Index], ...]]] = {}
     for e in system.equations:
         for ref in e.refs:
-            needed.setdefault(ref.name, []).append(system.reads(e, ref))
+            if system.decls[ref.name].kind == "cotangent":
+                needed.setdefault(ref.name, []).append(system.reads(e, ref))
     equations = []
     for e in system.equations:
         decl = system.decls[e.out.name]

@@ -57,7 +57,8 @@ __device__ inline real modulo(real x, real y) {{
     return rest == 0 ? copysign(rest, y) : past(rest, y) ? rest + y : rest;
 }}
 __device__ inline real floored(real x, real y) {{
-    real rest = fmod(x, y), times = rint((x - rest) / y - (past(rest, y) ? 1 : 0));
+    real rest = fmod(x, y), times = (x - rest) / y - (past(rest, y) ? 1 : 0), below = floor(times);
+    times = times - below > (real)0.5 ? below + 1 : below;
     return y == 0 ? x / y : times == 0 ? copysign(times, x / y) : times;
 }}
 __device__ inline whole modulo(whole x, whole y) {{

@@ -4,7 +4,7 @@ Each emitter takes a builder and values of one type (float, double, or a vector 
 type, within 4 ULP over the whole range, with IEEE's special values and gradual underflow. No instruction carries a
 fast-math flag and the fused multiply-adds are explicit, so every lane of every width gets the same bits.
 
-`sin` and `cos` end in another basic block than they began in, which is where the builder then stands; they and `pow`
+`sin`, `cos` and divisions end in another basic block than they began in, where the builder then stands; they and `pow`
 add private helper functions and declarations of the C library's scalar functions to the builder's module.
 """
 
@@ -277,31 +277,36 @@ def _helper(o: _Lanes, name: str, arity: int, body: Callable[[_Lanes, Function],
     return function
 
 
-def _emit_circular(name: str) -> Emitter:
-    def slow(o: _Lanes, function: Function) -> Value:
-        # Lanes within the limit keep what they had: no lane's value depends on its neighbours.
-        x, fast = function.args
-        near = o.b.fcmp_ordered("<", o.abs(x), o.const(o.precision.trig_limit))
-        far = _scalar_calls(o, name, o.b.select(near, o.const(0.0), x))
-        return o.b.select(near, fast, far)
+def _or_library(name: str, arity: int, near: Emitter, fast: Emitter) -> Emitter:
+    """`fast` in the lanes that are `near`, in the others the C library's function, out of line."""
 
-    def emit_circular(o: _Lanes, x: Value) -> Value:
+    def slow(o: _Lanes, function: Function) -> Value:
+        # Near lanes keep what they had: no lane's value depends on its neighbours.
+        x, *more, known = function.args
+        held = near(o, x, *more)
+        return o.b.select(held, known, _scalar_calls(o, name, o.b.select(held, o.const(0.0), x), *more))
+
+    def emit_either(o: _Lanes, *args: Value) -> Value:
         b = o.b
-        fast = _circular(o, x, sine=name == "sin")
-        far = b.fcmp_unordered(">=", o.abs(x), o.const(o.precision.trig_limit))
+        known, far = fast(o, *args), b.not_(near(o, *args))
         if o.width > 1:
-            mask = integer(o.width)
-            far = b.icmp_unsigned("!=", b.bitcast(far, mask), constant(mask, 0))
+            far = b.icmp_unsigned("!=", b.bitcast(far, integer(o.width)), constant(integer(o.width), 0))
         before = b.block
         with b.if_then(far, UNLIKELY):
-            helped = b.call(_helper(o, name, 2, slow), [x, fast])
-            helping = b.block
+            helped, helping = b.call(_helper(o, name, arity + 1, slow), [*args, known]), b.block
         result = b.phi(o.type)
-        result.add(fast, before)
+        result.add(known, before)
         result.add(helped, helping)
         return result
 
-    return emit_circular
+    return emit_either
+
+
+def _emit_circular(name: str) -> Emitter:
+    def near(o: _Lanes, x: Value) -> Value:
+        return o.b.fcmp_ordered("<", o.abs(x), o.const(o.precision.trig_limit))
+
+    return _or_library(name, 1, near, lambda o, x: _circular(o, x, sine=name == "sin"))
 
 
 def _emit_pow(o: _Lanes, x: Value, y: Value) -> Value:
@@ -317,19 +322,22 @@ def _emit_pow(o: _Lanes, x: Value, y: Value) -> Value:
     if exponent == 0.5:  # unlike sqrt, pow maps -0 to 0 and -inf to inf
         root = o.add(o.call("sqrt", x), o.const(0.0))
         return o.pick(x, "==", o.const(-math.inf), o.const(math.inf), root)
-    return _library("pow", 2)(o, x, y)
+    return o.b.call(_helper(o, "pow", 2, lambda inside, f: _scalar_calls(inside, "pow", *f.args)), [x, y])
 
 
-def _library(name: str, arity: int) -> Emitter:
-    """A function of the C library, lane by lane, out of line."""
-
-    def emit_call(o: _Lanes, *args: Value) -> Value:
-        return o.b.call(_helper(o, name, arity, lambda inside, f: _scalar_calls(inside, name, *f.args)), args)
-
-    return emit_call
+def _few_times(o: _Lanes, x: Value, y: Value) -> Value:
+    few = o.b.fcmp_ordered("<", o.div(o.abs(x), o.abs(y)), o.const(2.0**o.precision.mantissa))
+    return o.b.and_(few, o.b.fcmp_ordered("<", o.abs(y), o.const(math.inf)))
 
 
-_emit_fmod = _library("fmod", 2)
+def _left_over(o: _Lanes, x: Value, y: Value) -> Value:
+    # The rounded quotient is at most one too large, and what is left is a number of the format in either case.
+    size, unit = o.abs(x), o.abs(y)
+    rest = o.fma(o.b.fneg(o.call("floor", o.div(size, unit))), unit, size)
+    return o.copysign(o.pick(rest, "<", o.const(0.0), o.add(rest, unit), rest), x)
+
+
+_emit_fmod = _or_library("fmod", 2, _few_times, _left_over)
 
 
 def _past(o: _Lanes, rest: Value, y: Value, step: Value) -> Value:
@@ -345,9 +353,11 @@ def _emit_remainder(o: _Lanes, x: Value, y: Value) -> Value:
 
 
 def _emit_floor_divide(o: _Lanes, x: Value, y: Value) -> Value:
-    # What the exact remainder leaves is a whole multiple of y, but for the rounding of the quotient.
-    rest, quotient, zero = _emit_fmod(o, x, y), o.div(x, y), o.const(0.0)
-    whole = o.call("rint", o.sub(o.div(o.sub(x, rest), y), _past(o, rest, y, o.const(1.0))))
+    # What the exact remainder leaves is a whole multiple of y, but for the rounding of the quotient: as NumPy has it.
+    rest, quotient, zero, one = _emit_fmod(o, x, y), o.div(x, y), o.const(0.0), o.const(1.0)
+    times = o.sub(o.div(o.sub(x, rest), y), _past(o, rest, y, one))
+    below = o.call("floor", times)
+    whole = o.pick(o.sub(times, below), ">", o.const(0.5), o.add(below, one), below)
     return o.pick(y, "==", zero, quotient, o.pick(whole, "==", zero, o.copysign(whole, quotient), whole))
 
 

@@ -213,6 +213,10 @@ def test_division_by_whole_multiples(name: str, dtype: np.dtype[Any], apply: App
     values = np.array([0.0, -0.0, 1, -1, 0.1, -0.1, 2, -2, 3, -3, 2.5, 1e-30, 1e30, INF, -INF, NAN], dtype)
     x = np.concatenate([rng.uniform(-20, 20, 10_000).astype(dtype), np.repeat(values, len(values))])
     y = np.concatenate([rng.uniform(-3, 3, 10_000).astype(dtype), np.tile(values, len(values))])
+    units = rng.uniform(-3, 3, 10_000).astype(dtype)  # and quotients that round to a whole number, from either side
+    whole = (units * np.round(2.0 ** rng.uniform(0, 60, 10_000)).astype(dtype)).astype(dtype)
+    near = [whole, np.nextafter(whole, dtype.type(0)), np.nextafter(whole, dtype.type(INF))]
+    x, y = np.concatenate([x, *near]), np.concatenate([y, *[units] * 3])
     with np.errstate(all="ignore"):
         want = getattr(np, name)(x, y)
     for width in (1, WIDE[dtype]):

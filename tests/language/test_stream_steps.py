@@ -41,7 +41,7 @@ def test_a_sample_at_a_time_is_one_run(backend: str, cell: Any, units: int, batc
     np.testing.assert_allclose(np.concatenate(got), made.run(params, "h", x=x), rtol=2e-6, atol=2e-6)
 
 
-@pytest.mark.parametrize("units", [1, 17, 65, 300])
+@pytest.mark.parametrize("units", [1, 17, 65, 300, 400])
 def test_a_step_is_that_of_torch(units: int) -> None:
     """Sizes around those of vectors, panels and what several threads share."""
     torch = pytest.importorskip("torch")

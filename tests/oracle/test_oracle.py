@@ -262,7 +262,9 @@ def test_what_fails_is_made_small() -> None:
         """Anything with a softmax in it."""
         return [Failure("mismatch", "run", "")] if "softmax" in case.system.ops() else []
 
-    seed = next(s for s in range(100) if "softmax" in plan(s, Options(("numpy",)))[0].ops())
+    seeds = ((s, plan(s, Options(("numpy",)))[0].ops()) for s in range(100))
+    around = {"cross_entropy", "pick", "take"}  # they take what nothing simpler has the shape of, and would stay
+    seed = next(s for s, found in seeds if "softmax" in found and not around & found)
     system, _, todo = plan(seed, Options(("numpy",)))
     case = next(case for case, _ in todo if case.system.ops() == system.ops())
     small, _, found = shrunk(case, Probe("run"), wrong(case, Probe("run")), wrong, 20)
@@ -298,8 +300,10 @@ def test_a_crash_is_put_down_to_its_seed(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_cases_are_kept_as_they_were() -> None:
-    for seed in range(30):
-        _, other, todo = plan(seed, Options(("numpy",)))
+    plans = [plan(seed, Options(("numpy",))) for seed in range(30)]
+    plans = [found for found in plans if found[2]]  # many steps of many examples are left out
+    assert len(plans) > 25
+    for _, other, todo in plans:
         case, probe = todo[0]
         again, same, _ = keep.loaded(keep.line(case, probe, "about"))
         assert same == probe

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections.abc import Iterator
 
@@ -13,6 +14,7 @@ from unroll.transform import verify
 
 settings.register_profile("unroll", derandomize=True, deadline=None, database=None, max_examples=60)
 settings.register_profile("thorough", derandomize=False, deadline=None, database=None, max_examples=1000)
+os.environ.setdefault("UNROLL_TRACEBACK", "full")  # what fails here is ours
 verify.enabled = True  # between all passes, of every template that a test compiles
 settings.load_profile("unroll")  # --hypothesis-profile=thorough overrides it
 

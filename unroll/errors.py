@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import linecache
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import wraps
 from pathlib import Path
+from types import FrameType, TracebackType
 from typing import Any, TypeVar
 
 from .ops.errors import DifferentiationError, DTypeError, ShapeError, UnrollError
@@ -17,6 +19,8 @@ _PACKAGE = str(Path(__file__).resolve().parent)
 _INSIDE = tuple(
     str(folder) for base in (Path(_PACKAGE), Path(_PACKAGE).parent) for folder in (base / "ops", base / "backends")
 )
+GENERATED = "<unroll "
+"""How the name of a file begins that there is none of: source which was generated."""
 _ARRAYS = ("numpy", "torch", "scipy", "jax", "jaxlib", "cupy", "pandas")
 
 
@@ -95,6 +99,7 @@ class RenderError(UnrollError, RuntimeError):
 
 
 __all__ = [
+    "GENERATED",
     "ArrayError",
     "AxisError",
     "BackendError",
@@ -120,6 +125,7 @@ __all__ = [
     "location",
     "message",
     "placed",
+    "told",
 ]
 
 
@@ -127,12 +133,20 @@ def here() -> Source | None:
     """The innermost line on the stack that is not this package's own, nor of a library of arrays that called it."""
     frame = sys._getframe(1)
     while frame is not None:
-        file = frame.f_code.co_filename
-        own = file.startswith(_PACKAGE) or file.startswith(_INSIDE)
-        if not own and frame.f_globals.get("__name__", "").partition(".")[0] not in _ARRAYS:
-            return Source(file, frame.f_lineno, run_of_cell())
+        if not _own(frame) and not _of_arrays(frame):
+            return Source(frame.f_code.co_filename, frame.f_lineno, run_of_cell())
         frame = frame.f_back  # type: ignore[assignment]
     return None
+
+
+def _own(frame: FrameType) -> bool:
+    """Whether a frame is this package's, or that of source which it generated."""
+    return frame.f_code.co_filename.startswith((_PACKAGE, *_INSIDE, GENERATED))
+
+
+def _of_arrays(frame: FrameType) -> bool:
+    """Whether a frame is that of a library of arrays."""
+    return frame.f_globals.get("__name__", "").partition(".")[0] in _ARRAYS
 
 
 def location(source: Source | None) -> str:
@@ -151,26 +165,44 @@ Called = TypeVar("Called", bound=Callable[..., Any])
 
 
 def from_call(function: Called) -> Called:
-    """Add the user's own line, the one that calls `function`, to an error that does not show it yet."""
+    """Have what `function` raises say where the user's own code calls it: see `told`."""
 
     @wraps(function)
     def call(*args: Any, **options: Any) -> Any:
         try:
             return function(*args, **options)
-        except UnrollError as error:
-            if (told := located(error)) is error:
-                raise
-            raise told from None
+        except BaseException as error:
+            told(error)
+            raise
 
     return call  # type: ignore[return-value]
 
 
-def located(error: UnrollError) -> UnrollError:
-    """The error with the user's own line, if it does not show it yet."""
-    source, (what, *rest) = here(), str(error).split("\n")
-    if source is None or f"{location(source)}\n" in f"{error}\n":
-        return error
-    return type(error)("\n".join([what, f"    {quoted(source)}", *rest]))
+def told(error: BaseException) -> None:
+    """Make an error what a user is to see; a bare ``raise`` follows, which adds no frame to a traceback.
+
+    One of this package's gains the user's own line, if it does not show it yet. The traceback loses the frames of this
+    package and of generated source, and so ends in the user's code: in what called us, or in a function of theirs that
+    we called. What is a fault of ours keeps all of it, and so does everything with ``UNROLL_TRACEBACK=full`` in the
+    environment.
+    """
+    if isinstance(error, UnrollError):
+        source, (what, *rest) = here(), str(error).split("\n")
+        if source is not None and f"{location(source)}\n" not in f"{error}\n":
+            error.args = ("\n".join([what, f"    {quoted(source)}", *rest]),)
+            error.__suppress_context__ = True
+    if os.environ.get("UNROLL_TRACEBACK") == "full":
+        return
+    entries, entry = [], error.__traceback__
+    while entry is not None:
+        entries.append(entry)
+        entry = entry.tb_next
+    users = [e for e in entries if not _own(e.tb_frame)]
+    expected = isinstance(error, (UnrollError, KeyboardInterrupt, MemoryError))
+    if expected or not all(_of_arrays(e.tb_frame) for e in users):
+        error.__traceback__ = None
+        for e in reversed(users):
+            error.__traceback__ = TracebackType(error.__traceback__, e.tb_frame, e.tb_lasti, e.tb_lineno)
 
 
 def code(source: Source | None) -> str:

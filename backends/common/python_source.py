@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from itertools import count
 from typing import Any
 
+from ...errors import GENERATED
 from ...ir.axes import Axis, Index
 
 _SERIAL = count(1)
@@ -81,7 +82,7 @@ def difference(index: Index, base: Index, running: Mapping[Axis, tuple[str, int]
 
 def load(text: str, name: str, scope: dict[str, Any]) -> dict[str, Any]:
     """Run generated text in `scope`; its lines then show in tracebacks and debuggers."""
-    filename = f"<unroll {name} {next(_SERIAL)}>"
+    filename = f"{GENERATED}{name} {next(_SERIAL)}>"
     linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
     exec(compile(text, filename, "exec"), scope)
     return scope

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..backends.base import Session
-from ..errors import ArrayError, LabelError, LengthError, NonFiniteError, UnrollError, from_call, located
+from ..errors import ArrayError, LabelError, LengthError, NonFiniteError, from_call, told
 from ..ir.axes import TIME
 from ..ir.generated_inputs import Noise
 from ..ir.system import System, visible
@@ -219,10 +219,9 @@ class Stream:
                 self._form = Form.of(arrays, bound, self.stepper)
                 return self.shown(self.advance(bound.values, bound.lengths[TIME.end]))
             return self.shown(self.advance(values, form.steps))
-        except UnrollError as error:
-            if (told := located(error)) is error:
-                raise
-            raise told from None
+        except BaseException as error:
+            told(error)
+            raise
 
     def advance(self, values: Mapping[str, Any], steps: int) -> dict[str, Any]:
         """Run `steps` steps on arrays in the backend's own layout; returns the outputs in that layout."""

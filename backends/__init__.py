@@ -6,6 +6,7 @@ from importlib import import_module
 from importlib.util import find_spec
 
 from ..errors import BackendError
+from ..log import LOG
 from .base import AbstractBackend
 
 NAMES = {"reference": "reference", "numpy": "numpy.backend", "native": "native.backend", "cupy": "cupy.launch"}
@@ -30,6 +31,8 @@ def load(name: str) -> AbstractBackend:
     """The backend of that name. Raises BackendError where it is unknown or cannot be imported."""
     if name == "auto":
         name = next(n for n in FASTEST if not missing(n))
+        if name != FASTEST[0]:
+            LOG.info("backend auto is %s: %s needs %s", name, FASTEST[0], " and ".join(missing(FASTEST[0])))
     if name not in NAMES:
         raise BackendError(f"there is no backend {name!r}; choose one of {', '.join(sorted(NAMES))}, or auto")
     if lacks := missing(name):

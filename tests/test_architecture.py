@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("ops", "unroll", "backends")
 ORDER = (
     ("ops",),
-    ("errors", "files", "cache", "records", "types"),
+    ("errors", "files", "cache", "log", "patience", "records", "types"),
     ("ir",),
     ("printing",),
     ("dependence",),

@@ -96,7 +96,8 @@ class Display:
         backward   False to leave out the backward pass; by default it is there where there is a loss
         values     arrays by name, as `Net.run` returns them, to colour the nodes by their norms
         gradients  likewise, as `Net.value_and_grad` returns them: ``net.value_and_grad(params, ["h", "o"], ...)``
-        progress   called as ``progress(done, of)`` before each picture
+        progress   called as ``progress(done, of)`` before each picture; by default what takes longer than a second
+                   says so on stderr, on a terminal and in a notebook
         lengths    those of axes other than the slider's, ``S=4``; 3 where nothing is said
 
         Raises RenderError for a path that is no .html, LengthError, UndefinedError, ArrayError.

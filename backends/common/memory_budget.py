@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ from weakref import WeakSet
 from ...compiler.report import amount
 from ...errors import MemoryLimitError
 from ...ir.system import Decl, Ref, System
+from ...log import LOG
 from .forks import across_forks
 from .symbolic_size import BATCH_END
 
@@ -43,6 +45,8 @@ def afford(wanted: int, numbers: Mapping[str, int]) -> None:
 
     What is idle goes first.
     """
+    if LOG.isEnabledFor(logging.DEBUG):
+        LOG.debug("memory for runs at %s: %s", sizes_text(numbers), amount(wanted))
     left = available() if wanted > SMALL else None
     if left is not None and wanted > left:
         for idle in list(_on_host):

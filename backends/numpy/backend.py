@@ -15,6 +15,7 @@ from ...compiler.program import Program
 from ...compiler.report import Costs
 from ...errors import NonFiniteError
 from ...ir.system import System
+from ...log import LOG
 from ...ops.core import called
 from ...types import Array
 from ..base import AbstractBackend, AbstractExecutable, Options, averaged
@@ -152,4 +153,8 @@ def instead(name: str, op: str, system: System, options: Options) -> NumpyExecut
             f"give ops.define(..., body=) an expression in other operations",
             stacklevel=3,
         )
-    return BACKEND.build(system, options) if op or alone(options) else None
+    if not (op or alone(options)):
+        return None
+    why = op or ("debug_nans=True" if options.debug_nans else options.dtype)
+    LOG.info("template %r: runs on numpy instead of %s, which has no form for %s", system.name, name, why)
+    return BACKEND.build(system, options)

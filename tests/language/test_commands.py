@@ -13,6 +13,7 @@ import pytest
 import unroll
 from unroll.cli import commands
 from unroll.cli.main import main
+from unroll.patience import Patience
 
 MODEL = """
 from unroll import Template, ops, t
@@ -216,7 +217,7 @@ def test_options_that_are_refused(capsys, model, arguments):
 
 
 def test_progress_is_told_after_a_second(capsys):
-    patience = commands.Patience("drawing")
+    patience = Patience("drawing")
     with patience:
         patience.say("drawing picture 2 of 3")
         assert capsys.readouterr().err == ""

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from ..errors import RenderError
 from ..files import write_atomically
+from ..patience import Patience
 from ..template import Template
 from ..unfold.lengths import used_ends
 from .load_template import TargetError, load
@@ -238,42 +237,3 @@ def _guarded(out: str, write: Callable[[], Any]) -> None:
         write()
     except OSError as error:
         raise TargetError(f"cannot write {out}: {error.strerror or error}") from None
-
-
-class Patience:
-    """Says on stderr what takes longer than a second."""
-
-    def __init__(self, doing: str) -> None:
-        self._doing = doing
-        self._late = False
-        self._lock = threading.Lock()
-        self._timer = threading.Timer(1.0, self._start)
-        self._timer.daemon = True
-
-    def say(self, doing: str) -> None:
-        """What is being done now."""
-        with self._lock:
-            self._doing = doing
-            if self._late and sys.stderr.isatty():
-                self._print()
-
-    def _start(self) -> None:
-        with self._lock:
-            self._late = True
-            self._print()
-
-    def _print(self) -> None:
-        end = "" if sys.stderr.isatty() else "\n"
-        start = "\r\x1b[K" if sys.stderr.isatty() else ""
-        print(f"{start}unroll: {self._doing} ...", end=end, file=sys.stderr, flush=True)
-
-    def __enter__(self) -> Patience:
-        self._timer.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, at: TracebackType | None) -> None:
-        self._timer.cancel()
-        with self._lock:
-            if self._late and sys.stderr.isatty():
-                print("\r\x1b[K", end="", file=sys.stderr, flush=True)
-            self._late = False

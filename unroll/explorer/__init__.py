@@ -15,6 +15,7 @@ import math
 import os
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from ..files import write_atomically
 from ..ir.names import is_hidden
 from ..ir.system import System, visible
 from ..ops.integers import integer
+from ..patience import Patience
 from ..printing.unicode import system_pretty
 from ..transform.adjoint import backward_of
 from ..transform.feedback import teacher_forced
@@ -120,15 +122,19 @@ def page(
     column = max(_column(view.system, slider, others) for view in views.values())
     counts = _counts(steps, run, column) if slider else [0]
     modes: dict[str, Any] = {}
-    for number, (mode, view) in enumerate(views.items()):
-        modes[mode] = {**view.folded(), "unfolded": [], "overlays": {}}
-        for position, n in enumerate(counts):
-            if progress is not None:
-                progress(number * len(counts) + position, len(views) * len(counts))
-            at = {**others, slider: n} if slider else others
-            modes[mode]["unfolded"].append(view.unfolded(at))
-            for kind, arrays in overlays.items() if n == run else ():
-                modes[mode]["overlays"][kind] = view.overlaid(at, arrays, *MEASURES[kind])
+    with Patience("drawing", watched=True) if progress is None else nullcontext() as patience:
+        for number, (mode, view) in enumerate(views.items()):
+            modes[mode] = {**view.folded(), "unfolded": [], "overlays": {}}
+            for position, n in enumerate(counts):
+                done, of = number * len(counts) + position, len(views) * len(counts)
+                if progress is not None:
+                    progress(done, of)
+                elif patience is not None:
+                    patience.say(f"drawing picture {done + 1} of {of}")
+                at = {**others, slider: n} if slider else others
+                modes[mode]["unfolded"].append(view.unfolded(at))
+                for kind, arrays in overlays.items() if n == run else ():
+                    modes[mode]["overlays"][kind] = view.overlaid(at, arrays, *MEASURES[kind])
     data = {
         "axis": slider,
         "counts": counts,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from time import perf_counter
 from typing import Any
 
 from ..backends.base import AbstractBackend, AbstractExecutable, Options
@@ -14,10 +16,11 @@ from ..errors import CausalityError, UndefinedError, message
 from ..ir.axes import Axis
 from ..ir.names import LOSS
 from ..ir.rewrite import live
-from ..ir.system import Decl, Equation, Ref, System
+from ..ir.system import Decl, Equation, Ref, System, visible
+from ..log import LOG
 from ..printing.plain import EquationWriter
 from ..transform.adjoint import adjoint
-from ..transform.label_checks import counted, lookups
+from ..transform.label_checks import COUNT, counted, lookups
 from ..transform.no_steps import without_steps
 from ..transform.ragged import lifted, ragged
 from ..transform.simplify import reduced
@@ -242,8 +245,20 @@ class Programs:
     ) -> tuple[System, AbstractExecutable]:
         if short:
             system = self.needed(ragged(system, short, self.options.debug_nans))
+        start = perf_counter()
         with self.backend.quiet():
-            return system, self.backend.build(system, options)
+            made = self.backend.build(system, options)
+        if LOG.isEnabledFor(logging.INFO):
+            LOG.info(
+                "template %r: compiled %s for %s, %s, from %d equations, in %.3f s",
+                self.system.name,
+                _listed(system.outputs),
+                self.backend.name,
+                options,
+                len(system.equations),
+                perf_counter() - start,
+            )
+        return system, made
 
     def _lifting(self, each: tuple[Axis, ...]) -> tuple[Axis, ...]:
         """Those axes, where what runs along one has a value for each example for that alone; none where all has."""
@@ -251,6 +266,14 @@ class Programs:
             before, after = self.simple.decls, lifted(self.simple, each).decls
             self._lifted[each] = each if any(after[n].batched and not d.batched for n, d in before.items()) else ()
         return self._lifted[each]
+
+
+def _listed(outputs: Iterable[object]) -> str:
+    """``h, o``, or ``loss and 3 gradients``: outputs by the names that users have for them."""
+    names = [str(n).removeprefix("~") for n in outputs if str(n) != COUNT]
+    named = [visible(n) for n in names if not n.isdigit()]
+    grads = len(names) - len(named)
+    return ", ".join(named) + f" and {grads} gradient{'s' * (grads > 1)}" * (grads > 0)
 
 
 def _roots(system: System) -> list[str]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from itertools import product
 from typing import Any
 
@@ -72,8 +73,16 @@ sound: BoundedCache[bool] = BoundedCache(20_000)
 
 
 def text_key(*parts: object) -> int:
-    """A key for what is written alike."""
-    return hash(repr(parts))
+    """A key for what is written alike, every field of it: `repr` of a system or a program is for people to read."""
+    return hash(repr([_fields(part) for part in parts]))
+
+
+def _fields(part: object) -> object:
+    """What a system or a program holds, a system in a program likewise; anything else itself."""
+    shown = getattr(type(part), "__dataclass_params__", None)
+    if not is_dataclass(part) or isinstance(part, type) or shown is None or shown.repr:
+        return part
+    return [_fields(getattr(part, f.name)) for f in fields(part)]
 
 
 class Stages:

@@ -303,16 +303,5 @@ def test_along_two_axes() -> None:
         _ = g.system
 
 
-def test_two_thousand_boundaries_are_no_matter() -> None:
-    g = Template("m")
-    h = g.variable("h", ())
-    h[t] = 0.5 * h[t - 2000]
-    for k in range(2000):
-        h[-k] = 0
-    start = time.perf_counter()
-    assert len(g.system.equations) > 2000
-    assert time.perf_counter() - start < 2
-
-
 def test_every_line_to_be_blamed_is_marked() -> None:
     assert all(blamed(case.values[0]) for cases in (mistake, call) for case in cases.cases)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cProfile
 import pstats
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -187,11 +187,27 @@ def test_long_cycle_is_reported() -> None:
 def test_compiling_twice_as_much_takes_twice_the_work(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Counted in calls of Python functions: nothing is looked for in all equations once for each of them."""
     monkeypatch.setattr(verify, "enabled", False)
-    counts = []
-    for count in (10, 80, 160):
-        profile = cProfile.Profile()
-        profile.enable()
-        make(count).compile("numpy").program(grad=True)
-        profile.disable()
-        counts.append(pstats.Stats(profile).total_calls)  # type: ignore[attr-defined]
+    counts = [calls(lambda n=count: make(n).compile("numpy").program(grad=True)) for count in (10, 80, 160)]
     assert counts[2] < 2.2 * counts[1]
+
+
+def test_twice_as_many_boundaries_take_twice_the_work() -> None:
+    def checked(delay: int) -> None:
+        g = Template("delayed")
+        h = g.variable("h", ())
+        h[t] = 0.5 * h[t - delay]
+        for k in range(delay):
+            h[-k] = 0
+        assert len(g.system.equations) > delay
+
+    counts = [calls(lambda n=delay: checked(n)) for delay in (10, 500, 1000)]
+    assert counts[2] < 2.2 * counts[1]
+
+
+def calls(work: Callable[[], object]) -> int:
+    """How many functions a piece of work calls: a measure of time that no other program disturbs."""
+    profile = cProfile.Profile()
+    profile.enable()
+    work()
+    profile.disable()
+    return pstats.Stats(profile).total_calls  # type: ignore[attr-defined, no-any-return]

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cached_property, wraps
-from inspect import Parameter, Signature
+from inspect import Parameter, Signature, signature
 from keyword import iskeyword
 from typing import Any, NoReturn, ParamSpec, TypeVar, cast
 
@@ -208,6 +208,18 @@ def infix(symbol: str, strength: int) -> Notation:
     return Notation(f"{{0}} {symbol} {{1}}", strength, (strength, strength + 1))
 
 
+def _check_rules(name: str, rules: Iterable[Rule | None], operands: int) -> None:
+    """Raises ValueError for a rule that takes fewer than g, y and the operands."""
+    for rule in rules:
+        found = list(signature(rule).parameters.values()) if rule is not None else []
+        several = any(p.kind == Parameter.VAR_POSITIONAL for p in found)
+        fixed = [p for p in found if p.kind in (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)]
+        if rule is not None and not several and len(fixed) < 2 + operands:
+            takes = ", ".join(["g", "y", *("abcdef"[:operands] if operands > 1 else "x")])
+            what = "takes the cotangent of the result, the result and the operands"
+            raise ValueError(f"operation {name!r}: a rule {what}, lambda {takes}: ...; one takes {signature(rule)}")
+
+
 def define(
     name: str,
     family: Family,
@@ -246,6 +258,11 @@ def define(
         raise ValueError(f"operation {name!r} is defined already; choose another name{again}")
     if not name.isidentifier() or iskeyword(name):
         raise ValueError(f"an operation's name is an identifier; got {name!r}")
+    if not isinstance(family, Family):
+        raise ValueError(f"operation {name!r}: a family such as ops.elementwise says its shapes; got {family!r}")
+    if not vjp:
+        rule = "lambda g, y, x: ..., or None where the derivative is zero"
+        raise ValueError(f"operation {name!r} has no derivative rules: give one for each operand, {rule}")
     if kinds is None:
         kinds = ",".join("f" * len(vjp)) + "->f"
     if not re.fullmatch(r"([finab](,[finab])*|[finab]\*)->[finab]", kinds):
@@ -255,6 +272,7 @@ def define(
     operands = kinds.split("->")[0].split(",")
     if len(operands) != len(vjp):
         raise ValueError(f"operation {name!r} takes {len(operands)} operands but has {len(vjp)} derivative rules")
+    _check_rules(name, vjp, len(operands))
     if known is not None:
         REDEFINED[known.key] = known
     key, number = name, 1

@@ -95,7 +95,7 @@ class Display:
         forced     as `teacher_forced` takes it, ``{"o": "y"}``: a switch that forces
         backward   False to leave out the backward pass; by default it is there where there is a loss
         values     arrays by name, as `Net.run` returns them, to colour the nodes by their norms
-        gradients  likewise, as `Net.value_and_grad` returns them: ``net.value_and_grad(params, ["h", "o"], ...)``
+        gradients  likewise, as `Net.value_and_grad` returns them: ``net.value_and_grad(params, ["h", "o"], ...)[1]``
         progress   called as ``progress(done, of)`` before each picture; by default what takes longer than a second
                    says so on stderr, on a terminal and in a notebook
         lengths    those of axes other than the slider's, ``S=4``; 3 where nothing is said

@@ -16,10 +16,16 @@ from ...unfold.dag import Node
 
 
 def checked(system: System, name: str) -> bool:
-    """All must be finite but constants, a maximum over no steps, and what is computed beyond an example's end."""
-    maxima = any(e.combine == "max" for e in system.equations if e.out.name == name)
-    beyond = isinstance(system.decls[name].detail, Within)
-    return system.decls[name].kind != "constant" and not maxima and not beyond
+    """All must be finite but constants, a maximum over no steps, and what is computed beyond an example's end.
+
+    Nor need an input be of which the template asks whether it is: data with gaps, see `unroll.ops.observed`.
+    """
+    decl = system.decls[name]
+    if decl.kind == "constant" or isinstance(decl.detail, Within):
+        return False
+    if decl.kind == "input":
+        return not any(e.op == "isfinite" and any(r.name == name for r in e.refs) for e in system.equations)
+    return all(e.combine != "max" for e in system.equations if e.out.name == name)
 
 
 def describe(system: System, name: str, steps: Sequence[int], value: Array) -> str:

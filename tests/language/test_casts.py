@@ -292,3 +292,25 @@ def test_schedules_give_numbers_of_pythons() -> None:
     ):
         assert type(value) is float
         assert value == plain
+
+
+@pytest.mark.parametrize("dtype", ["float64", "complex128"])
+@pytest.mark.parametrize("backend", ["reference", "numpy", "native"])
+def test_a_wide_net_loses_nothing_of_wide_data(backend: str, dtype: str) -> None:
+    """1/3, and what float32 holds as infinite: tensors, arrays, lists and columns alike, inputs and params."""
+    if backend == "native" and dtype != "float64":
+        return
+    g = Template("wide")
+    x, w = g.input("x"), g.param("w")
+    g.output("y", w * x[t])
+    net, exact = g.compile(backend, dtype=dtype), np.array([1 / 3, 16777217.0, 1e300])
+    forms: list[Any] = [exact, exact.tolist(), list(exact)]
+    try:
+        import torch
+    except ImportError:
+        torch = None  # type: ignore[assignment]
+    if torch is not None:
+        forms += [torch.from_numpy(exact), list(torch.from_numpy(exact))]
+        assert net.run({"w": torch.tensor(1 / 3, dtype=torch.float64)}, "y", x=[1.0])[0] == 1 / 3
+    for given in forms:
+        np.testing.assert_array_equal(net.run({"w": 1.0}, "y", x=given), exact)

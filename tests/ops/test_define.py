@@ -210,3 +210,19 @@ def test_a_derivative_of_the_wrong_shape_is_no_sum() -> None:
         ShapeError, match=r"tripled by an operand of shape \(3,\) has shape \(3, 3\)(.|\n)*tripled\(w\)"
     ):
         g.adjoint()
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ((ops.elementwise,), "has no derivative rules: give one for each operand"),
+        (("elementwise", lambda g, y, x: g), "a family such as ops.elementwise says its shapes; got 'elementwise'"),
+        ((ops.elementwise, lambda g, x: g), r"lambda g, y, x: ...; one takes \(g, x\)"),
+        ((ops.elementwise, lambda g, y, a: g, lambda g, y, b: g), r"lambda g, y, a, b: ...; one takes \(g, y, a\)"),
+    ],
+    ids=["no rules", "a family's name", "no result", "one operand of two"],
+)
+def test_what_a_definition_lacks_is_said_at_once(given: tuple[object, ...], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        ops.define("lacking", *given, body=lambda *x: x[0])  # type: ignore[arg-type]
+    assert "lacking" not in ops.OPS

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from unroll import Template, ops, t
-from unroll.errors import DTypeError, ShapeError
+from unroll.errors import DTypeError, NonFiniteError, ShapeError
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'unroll-graph[peers]'")
 
@@ -142,3 +142,17 @@ def test_labels_are_refused(kind):
     y = g.input("y", dtype=kind)
     with pytest.raises(DTypeError, match=f"observed takes numbers, which may be nan, and these are {kind}"):
         ops.observed(y[t], 0)
+
+
+@pytest.mark.parametrize("backend", ["reference", "numpy"])
+def test_gaps_in_data_are_no_finding_of_debug_nans(backend: str) -> None:
+    g = Template("gaps")
+    y, a, z = g.input("y"), g.param("a"), g.variable("z", ())
+    z[0] = 0
+    z[t] = ops.observed(y[t], a * z[t - 1])
+    g.loss = ops.sum((z[t] - a * z[t - 1]) ** 2, over=t)
+    net = g.compile(backend, debug_nans=True)
+    loss, grads = net.value_and_grad({"a": 0.5}, y=[1.0, float("nan"), 1.25])
+    assert (float(loss), float(grads["a"])) == (2.0, -2.0)
+    with pytest.raises(NonFiniteError, match="a"):
+        net.loss({"a": float("nan")}, y=[1.0, float("nan"), 1.25])

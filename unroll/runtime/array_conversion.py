@@ -25,7 +25,7 @@ LOST: tuple[tuple[str, Callable[[Any], bool], Callable[[Any], str]], ...] = (
     ),
 )
 """What an array would lose, how it is recognised, and the way out."""
-SHORT = ("bfloat16", "float8", "float4", "float6")
+SHORT = ("bfloat16", "float8_", "float6_", "float4_")
 """Dtypes of other libraries that NumPy does not have, by how their names begin."""
 
 

@@ -92,6 +92,9 @@ class Queries:
         """Names and instances to differentiate by; every param where nothing is said. Raises UndefinedError."""
         if wrt is None:
             return self.params
+        if hasattr(wrt, "shape") or hasattr(wrt, "dtypes"):
+            what = f"wrt is a name or several, and got a {type(wrt).__name__}"
+            raise UndefinedError(f"{what}: pass inputs by name, as in x=x")
         if isinstance(wrt, Iterable) and not isinstance(wrt, str) and not instance(wrt):
             items = tuple(map(keyed, wrt))
         else:

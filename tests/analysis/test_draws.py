@@ -289,3 +289,19 @@ def test_a_float32_sample_is_never_impossible() -> None:
     drawn = net.sample({}, T=1000, seed=0)
     assert drawn["u"].max() < 1001
     assert net.log_prob({}, **drawn) == 0
+
+
+@pytest.mark.parametrize("law", [ops.categorical, ops.bernoulli], ids=["categorical", "bernoulli"])
+def test_a_variable_of_floats_that_draws_labels_is_refused(law: Any) -> None:
+    """Its cast would leave the draw without a name, and the likelihood without its term."""
+
+    def drawn(**kind: str) -> Template:
+        g = Template("drawn")
+        a, x = g.param("a", 3 if law is ops.categorical else ()), g.variable("x", (), **kind)
+        x[t] = law(a, over=t) if law is ops.categorical else law(ops.sigmoid(a), over=t)
+        return g
+
+    kind = "int" if law is ops.categorical else "bool"
+    with pytest.raises(TemplateError, match=rf"x\[t\] is float, and what it draws are labels(.|\n)*dtype='{kind}'"):
+        Model(drawn())
+    assert list(Model(drawn(dtype=kind)).random) == ["x"]

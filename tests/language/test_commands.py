@@ -48,6 +48,12 @@ def loops():
     s[t] = h[t] * 2
     g.output("y", h[t])
     return g
+
+def unfit():
+    g = Template("unfit")
+    W, x = g.param("W", (4, 4)), g.input("x", 3)
+    g.output("y", W @ x[t])
+    return g
 """
 
 
@@ -179,6 +185,13 @@ def test_a_template_that_is_wrong_says_where(capsys, model):
     lines = fails(capsys, "draw", "model.py:loops")
     assert "h depends on itself within one step" in lines[0] or "s depends on itself" in lines[0]
     assert any("model.py:30" in line for line in lines)
+
+
+def test_shapes_that_do_not_fit_say_where(capsys, model):
+    lines = fails(capsys, "equations", "model.py:unfit")
+    assert "the inner sizes 4 and 3 differ" in lines[0]
+    assert any("W has shape (4, 4)" in line for line in lines)
+    assert any('g.output("y", W @ x[t])' in line and "model.py:" in line for line in lines)
 
 
 @pytest.mark.parametrize(

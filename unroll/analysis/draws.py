@@ -19,8 +19,8 @@ def named(system: System) -> System:
     """The system simplified, in which a draw that a variable is a copy of is that variable.
 
     Raises TemplateError where one draw is several elements of a variable, or of several: as many numbers are drawn as
-    there are random elements, or the probability of one would count as often as it is read. So it does for an adjoint,
-    whose cotangents read the numbers too.
+    there are random elements, or the probability of one would count as often as it is read. So it does for a variable
+    of floats that draws labels, and for an adjoint, whose cotangents read the numbers too.
     """
     found = next((d for d in system.decls.values() if d.kind == "cotangent"), None)
     if found is not None:
@@ -52,6 +52,12 @@ def _without_copies(system: System, draw: Equation) -> System:
     """The system in which what copies a draw draws it; as it is where nothing copies it."""
     name = draw.out.name
     readers = [e for e in system.equations if any(r.name == name for r in e.refs)]
+    for e in readers:
+        decl = system.decls[e.out.name]
+        if e.op == "cast" and decl.kind == "variable":
+            what = f"{e.out} is {decl.dtype}, and what it draws are labels, which have a probability as they are"
+            fix = f"Declare it with dtype={system.decls[name].dtype!r}; or draw a variable of its own, and read that."
+            raise TemplateError(message(what, (EquationWriter(system).equation(e), e.source), fix=fix))
     copies = [e for e in readers if e.op == "copy" and system.decls[e.out.name].kind == "variable" and not e.summed]
     if not copies:
         return system

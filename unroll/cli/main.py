@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from .. import __version__
-from ..errors import TemplateError, UnrollError
+from ..errors import DifferentiationError, DTypeError, ShapeError, TemplateError, UnrollError
 from . import commands, demo, info
 from .load_template import TargetError
 
@@ -56,6 +56,10 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
+OF_TEMPLATES = TemplateError, TargetError, ShapeError, DTypeError, DifferentiationError
+"""What is wrong with the user's own file, whose lines are shown."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a sub-command; a plain failure is a line or two, or what is wrong with a template, and exit status 2."""
     try:
@@ -78,7 +82,7 @@ def _run(args: argparse.Namespace) -> int:
     try:
         status: int = args.run(args)
     except UnrollError as error:
-        whole = "target" in args and isinstance(error, (TemplateError, TargetError))
+        whole = "target" in args and isinstance(error, OF_TEMPLATES)
         first, *more = str(error).splitlines()
         told = [first, *(line for line in more if whole and not line.rpartition("  ")[2].startswith(OWN))]
         print(f"unroll: {chr(10).join(told)}", file=sys.stderr)

@@ -38,9 +38,9 @@ def observations(
     values = np.zeros((*steps, batch or 1, *shape), dtype)
     seen = np.zeros(values.shape, bool)
     for at, example, given in parts:
-        place: tuple[Any, ...] = (*at, slice(None) if example is None else example)
+        index: tuple[Any, ...] = (*at, slice(None) if example is None else example)
         there = np.isfinite(given)
-        values[place], seen[place] = np.where(there, given, 0), there
+        values[index], seen[index] = np.where(there, given, 0), there
     inner = tuple(range(len(steps) + 1, values.ndim))
     some, every = (kept.astype(floats) for kept in (seen.any(inner), seen.all(inner)))
     if batch is None:
@@ -49,6 +49,6 @@ def observations(
 
 
 def first_seen(array: Array) -> tuple[int, ...] | None:
-    """The place of the first element above 0; None where there is none."""
+    """The index of the first element above 0; None where there is none."""
     found = np.argwhere(np.asarray(array) > 0)
     return tuple(map(int, found[0])) if len(found) else None

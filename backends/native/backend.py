@@ -112,8 +112,8 @@ class Workspace:
 
     def run(self, function: InterruptibleCall, values: Mapping[str, Any]) -> dict[str, Any]:
         """Run on arrays; returns what is not carried."""
-        for host, place in self.given.items():
-            place[...] = values[host]
+        for host, array in self.given.items():
+            array[...] = values[host]
         kept = []  # what the table points to
         if self.pointed:
             for n, host, kind in self.pointed:

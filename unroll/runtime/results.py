@@ -44,8 +44,8 @@ class Results:
 
     def __getitem__(self, name: object) -> Array:
         """An output in the user's layout."""
-        place = layout(self.system, self.system.outputs[name], self.bound.unbatched, self.batch_first)
-        return place(self.values[name])
+        arrange = layout(self.system, self.system.outputs[name], self.bound.unbatched, self.batch_first)
+        return arrange(self.values[name])
 
     def asked(self, names: Iterable[Any], single: bool) -> Outputs:
         """Outputs as a dict, or the first alone where one was asked for by itself."""

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cached_property, wraps
-from inspect import Parameter, Signature, signature
+from inspect import CO_VARARGS, Parameter, Signature
 from keyword import iskeyword
 from typing import Any, NoReturn, ParamSpec, TypeVar, cast
 
@@ -211,13 +211,14 @@ def infix(symbol: str, strength: int) -> Notation:
 def _check_rules(name: str, rules: Iterable[Rule | None], operands: int) -> None:
     """Raises ValueError for a rule that takes fewer than g, y and the operands."""
     for rule in rules:
-        found = list(signature(rule).parameters.values()) if rule is not None else []
-        several = any(p.kind == Parameter.VAR_POSITIONAL for p in found)
-        fixed = [p for p in found if p.kind in (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)]
-        if rule is not None and not several and len(fixed) < 2 + operands:
+        code = getattr(rule, "__code__", None)  # `inspect.signature` would be felt in every import
+        if code is not None and not code.co_flags & CO_VARARGS and code.co_argcount < 2 + operands:
             takes = ", ".join(["g", "y", *("abcdef"[:operands] if operands > 1 else "x")])
             what = "takes the cotangent of the result, the result and the operands"
-            raise ValueError(f"operation {name!r}: a rule {what}, lambda {takes}: ...; one takes {signature(rule)}")
+            raise ValueError(
+                f"operation {name!r}: a rule {what}, lambda {takes}: ...; one takes "
+                f"({', '.join(code.co_varnames[: code.co_argcount])})"
+            )
 
 
 def define(

@@ -48,6 +48,9 @@ class Display:
     ) -> Drawing:
         """The folded diagram: one circle a name, and a black square on every read of an earlier step.
 
+        A read of a later step has a white square; a number beside a square says how many steps it is when not one.
+        Params stand on the edges they multiply, each in its own colour. The variables of a cell stand in a box.
+
         path        where to write it, or a file that is open for bytes, such as ``io.BytesIO()``
         format      "svg", "png", "pdf", "dot" or "gv"; by default the suffix names it
         dpi         of a PNG, dots per inch: 192 where nothing is said
@@ -68,9 +71,21 @@ class Display:
         """
         from .render import draw_folded  # many modules, which most programs never use
 
-        shown: dict[str, Any] = {"detail": detail, "boundaries": boundaries, "shapes": shapes, "forced": forced}
-        shown |= {"primal": primal, "rankdir": rankdir, "theme": theme, "transparent": transparent}
-        return draw_folded(self.system, path, format=format, dpi=dpi, max_nodes=max_nodes, **shown)
+        return draw_folded(
+            self.system,
+            path,
+            format=format,
+            dpi=dpi,
+            detail=detail,
+            boundaries=boundaries,
+            shapes=shapes,
+            forced=forced,
+            primal=primal,
+            rankdir=rankdir,
+            theme=theme,
+            transparent=transparent,
+            max_nodes=max_nodes,
+        )
 
     def explore(
         self,
@@ -188,7 +203,8 @@ class Unfolded(Dag):
     ) -> Drawing:
         """The unfolded diagram: one column a step from left to right, one row a variable.
 
-        What recurs along two axes is a grid: the steps of the first to the right, of the second upwards.
+        What recurs along two axes is a grid: the steps of the first to the right, of the second upwards, and at each
+        point the variables one behind the other.
 
         path        where to write it, or a file that is open for bytes, such as ``io.BytesIO()``
         format      "svg", "png", "pdf", "dot" or "gv"; by default the suffix names it
@@ -202,7 +218,8 @@ class Unfolded(Dag):
                     as of the folded one
         primal      of an adjoint: True to draw, in grey, what the derivatives read of the forward pass
         overlay     numbers from a run to colour nodes by: a name with an array over its steps, as `Net.run` returns, or
-                    a key such as ``("h", 3)`` with the value there
+                    a key such as ``("h", 3)`` with the value there; what is an array at one step counts by its norm,
+                    and nan and infinity are red
         measured    what the numbers are, for the legend
         log         True for a logarithmic scale
         rankdir     "BT": data flow upwards and steps run to the right; "LR": data to the right and steps downwards
@@ -214,10 +231,27 @@ class Unfolded(Dag):
         """
         from .render import draw_unfolded  # as above
 
-        shown: dict[str, Any] = {"detail": detail, "columns": columns, "around": around, "boundaries": boundaries}
-        shown |= {"loss": loss, "shapes": shapes, "forced": forced, "primal": primal, "overlay": overlay}
-        shown |= {"measured": measured, "log": log, "rankdir": rankdir, "theme": theme, "transparent": transparent}
-        return draw_unfolded(self, path, format=format, dpi=dpi, max_nodes=max_nodes, **shown)
+        return draw_unfolded(
+            self,
+            path,
+            format=format,
+            dpi=dpi,
+            detail=detail,
+            columns=columns,
+            around=around,
+            boundaries=boundaries,
+            loss=loss,
+            shapes=shapes,
+            forced=forced,
+            primal=primal,
+            overlay=overlay,
+            measured=measured,
+            log=log,
+            rankdir=rankdir,
+            theme=theme,
+            transparent=transparent,
+            max_nodes=max_nodes,
+        )
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         return self.draw()._repr_mimebundle_(include, exclude)

@@ -115,10 +115,9 @@ class Workspace:
         for host, array in self.given.items():
             array[...] = values[host]
         kept = []  # what the table points to
-        if self.pointed:
-            for n, host, kind in self.pointed:
-                kept.append(np.ascontiguousarray(values[host], kind))
-                self.table[n] = address(kept[-1])
+        for n, host, kind in self.pointed:
+            kept.append(np.ascontiguousarray(values[host], kind))
+            self.table[n] = address(kept[-1])
         function(self.pointers, self.work, (self, kept))
         results = {}
         for name, part in self.results.items():
